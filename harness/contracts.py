@@ -1,0 +1,118 @@
+"""What plugs into the machine: the work an item runs, how a backbone is obtained, and what a backbone is.
+
+A method and a task meet in one place only, the ``Backbone``. Nothing here imports torch at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from harness.spec import MethodEntry, MethodPlan, Status, TaskEntry, TaskPlan
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a running attempt may use besides its spec. Nothing in here may change a number.
+
+    Attributes:
+        device: ``cpu`` or ``cuda:0``; the executor has already restricted which device that is.
+        workers: Loader processes; 0 loads in the process itself. Randomness is derived per (trial, epoch,
+            sample), so the count changes no number.
+        folder: This attempt's own empty folder. Files left here are kept, hashed, if the attempt ends ok.
+        inputs: Id of each needed item → folder of its ok attempt.
+        resume: A folder of the *item* that outlives attempts: where a checkpoint goes. Emptied once the item is ok.
+        data_roots: Task name → root folder of a real data set.
+        report: ``report(done, total, what)``: progress; cheap, may be called every step.
+    """
+
+    device: str
+    folder: Path
+    inputs: Mapping[str, Path]
+    resume: Path
+    workers: int = 0
+    data_roots: Mapping[str, Path] = field(default_factory=dict)
+    report: Callable[[int, int, str], None] = lambda done, total, what: None
+
+
+@dataclass
+class Outcome:
+    """What a work returns; see ``harness.spec.Record`` for what ``values`` and ``facts`` mean.
+
+    ``arrays`` is written as ``arrays.npz`` (byte-stable) and ``curve`` as ``curve.jsonl``, one object a line, both
+    into the attempt's folder.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    status: Status = Status.OK
+    message: str = ""
+
+
+class Work(Protocol):
+    """Runs one item: ``work(spec, context) -> Outcome``; raises on failure, which becomes a record."""
+
+    def __call__(self, spec: Mapping[str, Any], context: Context, /) -> Outcome: ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """An encoder with an optional decoder, as a ``torch.nn.Module``: where methods and tasks meet.
+
+    Attributes:
+        dimensions: 2 or 3 spatial dimensions.
+        in_channels: Channels it wants; a grey image is expanded to them by the caller.
+        channels: Channels of each feature map that ``encode`` returns, finest first.
+        strides: Stride of each feature map with respect to the input.
+        decoder_channels: Channels of what ``decode`` returns at input resolution.
+    """
+
+    dimensions: int
+    in_channels: int
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    decoder_channels: int
+
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map images ``(B, in_channels, *S)`` to feature maps ``(B, channels[i], *S / strides[i])``, finest first."""
+        ...
+
+    def decode(self, features: tuple[Tensor, ...]) -> Tensor:
+        """Map feature maps back to ``(B, decoder_channels, *S)``."""
+        ...
+
+
+class Obtain(Protocol):
+    """Builds a backbone on the CPU for a trial.
+
+    ``encoder`` is ``MethodPlan.encoder``; ``phase`` is the folder of the done last phase, or None; ``init_seed`` draws
+    whatever is not loaded (all of Random, a fresh decoder). Returns the backbone and facts for the record
+    (``encoder_sha256`` among them). Raises ``harness.errors.CheckpointError`` for weights that do not fit.
+    """
+
+    def __call__(
+        self, encoder: Mapping[str, Any], phase: Path | None, init_seed: int, /
+    ) -> tuple[Any, dict[str, Any]]: ...
+
+
+class ResolveMethod(Protocol):
+    """``methods.configuration.resolve``: an entry under a profile becomes a plan. Imports no torch.
+
+    Raises ``harness.errors.ConfigurationError`` whose text lists every error of the entry at once.
+    """
+
+    def __call__(self, entry: MethodEntry, profile: str, /) -> MethodPlan: ...
+
+
+class ResolveTask(Protocol):
+    """``tasks.configuration.resolve``: an entry under a profile and the known data roots becomes a plan. No torch."""
+
+    def __call__(self, entry: TaskEntry, profile: str, data_roots: Mapping[str, Path], /) -> TaskPlan: ...

@@ -1,0 +1,114 @@
+"""Identity: canonical JSON, digests, and the digest of code without comments.
+
+An id is the SHA-256 of canonical JSON over an explicit allowlist of what changes numbers (an item's ``spec``).
+Device, host, executor, worker count, git state and library versions are recorded, never identity.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+
+def canonical(value: Any) -> Any:
+    """Reduce a value to JSON types, keeping the qualified type name of dataclasses and models.
+
+    ``dataclasses.asdict`` would drop class names, and two different terms without fields would share a digest.
+
+    Raises:
+        TypeError: If the value holds something with no canonical form (a path, a tensor, NaN): it is not identity.
+    """
+    if value is None or isinstance(value, bool | str | int):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{value!r} has no canonical form; an identity holds finite numbers only")
+        return value
+    if isinstance(value, BaseModel):
+        fields = {name: canonical(getattr(value, name)) for name in type(value).model_fields}
+        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"keys {list(value)!r} are not all strings; an identity has string keys only")
+        return {key: canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    raise TypeError(f"{type(value).__qualname__} {value!r} has no canonical form")
+
+
+def canonical_json(value: Any) -> str:
+    """Write the canonical form as JSON: sorted keys, no spaces, shortest round-trip floats."""
+    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def item_id(kind: str, spec: Mapping[str, Any]) -> str:
+    """Return the id of an item: the digest of its kind and its spec and of nothing else."""
+    return digest({"kind": kind, "spec": spec})
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def _strip(self, node: Any) -> Any:
+        self.generic_visit(node)
+        body = node.body
+        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            if isinstance(body[0].value.value, str):
+                node.body = body[1:] or [ast.Pass()]
+        return node
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip  # noqa: N815
+
+
+def code_digest(sources: Mapping[str, str]) -> str:
+    """Return a digest of Python sources that comments, docstrings and layout do not change.
+
+    Args:
+        sources: Module name → source text. Names count: moving code between modules is an edit.
+
+    Returns:
+        The first 16 hexadecimal digits of the SHA-256 over the dumped syntax trees.
+    """
+    whole = hashlib.sha256()
+    for name in sorted(sources):
+        tree = _WithoutDocstrings().visit(ast.parse(sources[name]))
+        whole.update(f"{name}\0{_dump(tree)}\0".encode())
+    return whole.hexdigest()[:16]
+
+
+def _dump(node: Any) -> str:
+    """Write a syntax tree the same way on every Python version: empty and absent fields are left out.
+
+    ``ast.dump`` is not stable: Python 3.12 added ``type_params`` and 3.13 leaves out empty lists.
+    """
+    if isinstance(node, ast.AST):
+        fields = []
+        for name, value in ast.iter_fields(node):
+            if value is None or value == [] or name in {"kind", "type_comment"}:
+                continue
+            fields.append(f"{name}={_dump(value)}")
+        return f"{type(node).__name__}({','.join(fields)})"
+    if isinstance(node, list):
+        return "[" + ",".join(_dump(item) for item in node) + "]"
+    return repr(node)

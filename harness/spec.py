@@ -1,0 +1,229 @@
+"""The nouns: what a method, a task, an item of work, an outcome and a record are.
+
+Only the standard library and pydantic are imported here, so that ids, plans, audits and tables work
+without torch. Glossary in ``docs/architecture.md``; one word per concept:
+
+* **Method** obtains an encoder; **task** judges it; **profile** says at which scale.
+* **Cell** = method × task × label fraction; **trial** = cell + pretraining seed + repeat;
+  **attempt** = one execution; **record** = what an attempt left.
+* **Item** = anything the runner executes: a *cohort* (images brought into reach), a *phase* (one stage of a
+  pretraining) or a *trial*. An item's id is the digest of its kind and its ``spec`` and of nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Kind = Literal["cohort", "phase", "trial"]
+KEY = r"^[a-z0-9_]+$"  # DVC cannot expand a key with an "@" or a dot
+
+
+class Status(StrEnum):
+    """How an attempt ended; only ``ok`` attempts feed a table."""
+
+    OK = "ok"
+    FAILED = "failed"  # an exception: recorded with its traceback, not retried by default
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "oom"
+    DIVERGED = "diverged"  # a non-finite loss
+    INTERRUPTED = "interrupted"  # the worker was killed or lost: retried
+
+
+class Frozen(BaseModel):
+    """A value: frozen, comparable, and strict about keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MethodEntry(BaseModel):
+    """One entry of ``methods/registry.yaml``: a way to obtain an encoder.
+
+    The keys below are common to all recipes. Keys a recipe defines for itself (``discrimination``,
+    ``restoration``, ``adversary``, ``weights``, ``on``, …) are kept in ``model_extra`` and validated by the
+    recipe's own configuration.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(pattern=KEY)
+    label: str = Field(min_length=1)
+    dimensions: Literal[2, 3]
+    recipe: str = Field(min_length=1)
+    version: int = Field(ge=1)
+    source: str = Field(min_length=1)
+    label_fractions: Literal["all", "full"] = "all"
+    saw_labels_of: tuple[str, ...] = ()
+    transfer: Literal["encoder_decoder", "encoder_only"] = "encoder_decoder"
+    compare_with: tuple[str, ...] = ()
+    options: dict[str, Any] = Field(default_factory=dict)
+    origin: str = ""  # the file or entry point it came from; never identity
+
+
+class TaskEntry(Frozen):
+    """One entry of ``tasks/registry.yaml``: a data set, a transfer and a metric."""
+
+    name: str = Field(pattern=KEY)
+    label: str = Field(min_length=1)
+    dimensions: Literal[2, 3]
+    adapter: str = Field(min_length=1)
+    transfer: str = Field(min_length=1)
+    outputs: int = Field(ge=1)
+    metric: str = Field(min_length=1)
+    label_fractions: tuple[float, ...] = (1.0,)
+    split: str = Field(min_length=1)
+    subset: Literal["fixed", "per_repeat"] = "fixed"
+    version: int = Field(ge=1)
+    source: str = Field(min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+    origin: str = ""
+
+    @field_validator("label_fractions")
+    @classmethod
+    def _fractions(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        bad = [f for f in value if not 0 < f <= 1]
+        if bad or 1.0 not in value or len(set(value)) != len(value):
+            raise ValueError(f"found {list(value)}; expected distinct fractions in (0, 1] that include 1.0")
+        return tuple(sorted(value))
+
+
+class Parameters(Frozen):
+    """``params.yaml``: what a run is, besides the two registries."""
+
+    profile: str = Field(pattern=KEY)
+    repeats: int = Field(ge=1)
+    pretrain_seeds: int = Field(ge=1)
+    base_seed: int = Field(ge=0)
+    seed_plan: Literal["independent", "shared"] = "independent"
+    alpha: float = Field(gt=0, lt=1)
+
+
+class PhasePlan(Frozen):
+    """One stage of a pretraining, resolved under a profile.
+
+    Attributes:
+        name: Its terms, as the paper writes them: ``dis``, ``dis+res``, ``dis+res+adv``, ``res``.
+        run: Dotted path ``module:function`` of the work (``harness.contracts.Work``).
+        configuration: Everything that changes its numbers, versions of components included; JSON values only.
+        cohort: Task whose training images it sees (no labels), or None.
+    """
+
+    name: str
+    run: str
+    configuration: dict[str, Any]
+    cohort: str | None = None
+
+
+class MethodPlan(Frozen):
+    """A method resolved under a profile.
+
+    Attributes:
+        phases: The chain of phases; each starts from the last state of the one before. Empty for Random.
+        encoder: What a trial needs to obtain the backbone, JSON values only. Key ``obtain`` is the dotted path of
+            a ``harness.contracts.Obtain``; the rest is the method's own (network, which decoder, weights file).
+        reinitialised: True if the encoder is drawn anew for each repeat (Random), so it has one pretraining
+            seed only, and the trial's ``init`` seed makes it.
+        budget: For the reader: steps or epochs and images seen, by phase.
+        unavailable: One sentence why it cannot run here, or None.
+    """
+
+    phases: tuple[PhasePlan, ...] = ()
+    encoder: dict[str, Any]
+    reinitialised: bool = False
+    budget: dict[str, Any] = Field(default_factory=dict)
+    unavailable: str | None = None
+
+
+class TaskPlan(Frozen):
+    """A task resolved under a profile.
+
+    Attributes:
+        cohort_run: Dotted path of the work that builds or indexes the cohort.
+        cohort: Its configuration: generator, sizes, version, or the fingerprint of a data root. JSON values only.
+        synthetic: True if any pixel was made by a program.
+        stamp: What every page prints beside a number from this cohort, e.g. ``SYNTHETIC: analytic phantoms``.
+        trial_run: Dotted path of the work that fine-tunes and judges.
+        transfer: The resolved transfer: image size, normalisation as applied, augmentation, optimiser, schedule,
+            batch, selection rule, loss, precision, test-time augmentation, metric protocol, component versions.
+        metrics: Names of the values a trial must return, the primary metric first.
+        split_published: True if the test set is the published one, so an absolute number may be compared.
+        unavailable: One sentence why it cannot run here (no data root, …), or None.
+    """
+
+    cohort_run: str
+    cohort: dict[str, Any]
+    synthetic: bool
+    stamp: str
+    trial_run: str
+    transfer: dict[str, Any]
+    metrics: tuple[str, ...]
+    split_published: bool = False
+    unavailable: str | None = None
+
+
+class Item(Frozen):
+    """One thing the runner executes.
+
+    Attributes:
+        kind: cohort, phase or trial.
+        id: ``harness.identity.item_id(kind, spec)``, 64 hexadecimal digits.
+        title: For people: ``dira_moco_v2 × chestxray14 · 100 % · repeat 3``.
+        run: Dotted path of the work.
+        spec: The explicit allowlist of what changes its numbers; JSON values only.
+        needs: Ids of the items that must be done first; their folders reach the work as ``context.inputs``.
+        cost: Expected seconds on one CPU slot, for "longest first" and the ETA; never identity.
+    """
+
+    kind: Kind
+    id: str
+    title: str
+    run: str
+    spec: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    cost: float = 1.0
+
+
+class Record(Frozen):
+    """What one attempt left: the JSON file in the store.
+
+    Attributes:
+        schema_version: Format of this file.
+        kind, id, run, title, spec, needs: The item's.
+        ordinal: Which attempt at the item, from 0.
+        status: How it ended.
+        values: Metric name → value (fractions, not percent); may hold NaN only for a metric that is undefined.
+        facts: JSON values that are a function of the spec alone: hashes of the initial head, first batch and
+            sample order, selected step, subset hash, number of scored classes, budget spent.
+        files: Name → SHA-256 of what the attempt left in its folder.
+        error: ``{"type", "message", "traceback"}`` when it did not end ok.
+        provenance: Everything that is not a function of the spec: start time, duration_seconds, host, device,
+            device_class (``cpu`` or ``cuda``), executor, slot, workers, library versions, git state.
+    """
+
+    schema_version: int = 1
+    kind: Kind
+    id: str
+    ordinal: int
+    run: str
+    title: str
+    spec: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    status: Status
+    values: dict[str, float] = Field(default_factory=dict)
+    facts: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+    error: dict[str, str] | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+def percent(fraction: float) -> str:
+    """Write a label fraction as people read it: ``0.01`` → ``1 %``."""
+    return f"{fraction * 100:g} %"
+
+
+def extras(entry: MethodEntry) -> Mapping[str, Any]:
+    """Return the keys of a method entry that belong to its recipe, not to every method."""
+    return dict(entry.model_extra or {})
