@@ -1,0 +1,1 @@
+"""Where items run: local slots, and engines beyond one machine."""

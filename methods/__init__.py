@@ -1,0 +1,1 @@
+"""How an encoder is obtained: recipes, pretext terms, networks, views, the pretraining loop."""

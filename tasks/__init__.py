@@ -1,0 +1,1 @@
+"""How an encoder is judged: data sets, cohorts, transfer, metrics."""
