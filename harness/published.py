@@ -1,0 +1,213 @@
+"""What the paper prints: its cells by table, and its contrasts by family, read from ``reports/families.yaml``.
+
+The plan asks it which cells form the published block, statistics which contrasts share one correction for
+multiplicity. Both lists are closed: a method that is added later changes neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import Field, ValidationError
+
+from harness.errors import ConfigurationError
+from harness.spec import KEY, Frozen
+
+
+class CellKey(NamedTuple):
+    """One cell: a method judged by a task at a label fraction in (0, 1]."""
+
+    method: str
+    task: str
+    label_fraction: float
+
+
+class ContrastKey(NamedTuple):
+    """One contrast: method − reference on a task at a label fraction, within one family.
+
+    ``delta`` is the IoU threshold of a localization contrast (Tab. 5), None for the task's primary metric.
+    """
+
+    family: str
+    method: str
+    reference: str
+    task: str
+    label_fraction: float
+    delta: float | None = None
+
+
+class Table(Frozen):
+    """The cells of one of the paper's tables: a full crossing, less the pairs it leaves blank.
+
+    Attributes:
+        label: The table as the paper calls it, with its subject.
+        methods, tasks, label_fractions: The crossing, in the paper's order.
+        except_pairs: ``[method, task]`` pairs that the table marks as not applicable.
+    """
+
+    label: str = Field(min_length=1)
+    methods: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    label_fractions: tuple[float, ...] = Field(min_length=1)
+    except_pairs: tuple[tuple[str, str], ...] = Field(default=(), alias="except")
+
+    def cells(self) -> tuple[CellKey, ...]:
+        """List the cells, method by method, in the paper's order."""
+        left_out = set(self.except_pairs)
+        return tuple(
+            CellKey(method, task, fraction)
+            for method in self.methods
+            for task in self.tasks
+            for fraction in self.label_fractions
+            if (method, task) not in left_out
+        )
+
+
+class Family(Frozen):
+    """A closed list of contrasts that are corrected together.
+
+    Attributes:
+        label: What the family asks.
+        place: Where the paper shows or states it.
+        pairs: ``[method, reference]`` pairs.
+        tasks, label_fractions: Crossed with the pairs.
+        deltas: IoU thresholds, for localization only; empty for the tasks' primary metrics.
+    """
+
+    label: str = Field(min_length=1)
+    place: str = Field(min_length=1)
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    label_fractions: tuple[float, ...] = Field(min_length=1)
+    deltas: tuple[float, ...] = ()
+
+    def contrasts(self, family: str) -> tuple[ContrastKey, ...]:
+        """List the contrasts under the family's name, pair by pair, in the paper's order."""
+        return tuple(
+            ContrastKey(family, method, reference, task, fraction, delta)
+            for method, reference in self.pairs
+            for task in self.tasks
+            for fraction in self.label_fractions
+            for delta in (self.deltas or (None,))
+        )
+
+
+class Families(Frozen):
+    """``reports/families.yaml``: tables of cells and families of contrasts."""
+
+    tables: dict[str, Table]
+    families: dict[str, Family]
+
+    def table_cells(self) -> dict[str, tuple[CellKey, ...]]:
+        """Return each table's cells; a cell may stand in several tables."""
+        return {name: table.cells() for name, table in self.tables.items()}
+
+    def published_cells(self) -> frozenset[CellKey]:
+        """Return the distinct cells of all tables: the published block."""
+        return frozenset(cell for cells in self.table_cells().values() for cell in cells)
+
+    def cell_order(self) -> tuple[CellKey, ...]:
+        """Return the distinct cells in order of first appearance, table by table."""
+        return tuple(dict.fromkeys(cell for cells in self.table_cells().values() for cell in cells))
+
+    def tables_of(self, cell: CellKey) -> tuple[str, ...]:
+        """Name the tables that print a cell, in the file's order; empty for an added cell."""
+        return tuple(name for name, cells in self.table_cells().items() if cell in cells)
+
+    def published_methods(self) -> frozenset[str]:
+        """Name the methods that any table prints."""
+        return frozenset(cell.method for cell in self.published_cells())
+
+    def contrasts(self) -> tuple[ContrastKey, ...]:
+        """Return every contrast of every family, in the file's order."""
+        return tuple(key for name, family in self.families.items() for key in family.contrasts(name))
+
+    def size(self, family: str) -> int:
+        """Return m of Holm's correction: the length of the closed list, whatever has been run."""
+        return len(self.families[family].contrasts(family))
+
+
+def load_families(path: Path) -> Families:
+    """Read and validate ``reports/families.yaml``.
+
+    Raises:
+        ConfigurationError: If the file is absent or malformed; the text lists every error, one sentence each.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror}); expected the tables and families of the paper; restore it."
+        ) from error
+    try:
+        document: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = f", line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
+        raise ConfigurationError(
+            f"{path}{where} is not YAML ({getattr(error, 'problem', None) or error}); mend the syntax."
+        ) from error
+    try:
+        families = Families.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_sentence(path, item) for item in error.errors())) from error
+    problems = [f"{path}, {problem}" for problem in _problems(families)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return families
+
+
+def _sentence(path: Path, item: Any) -> str:
+    """Turn one of pydantic's errors into a sentence that says where and what was found."""
+    where = ".".join(str(part) for part in item["loc"]) or "the document"
+    found = "" if item["type"] == "missing" else f"; found {item['input']!r}"
+    return f"{path}, {where}: {item['msg'][0].lower()}{item['msg'][1:]}{found}."
+
+
+def _problems(families: Families) -> Iterator[str]:
+    """Yield what the types cannot say, one sentence each."""
+    groups: list[tuple[str, Table | Family]] = [
+        *((f"tables.{name}", table) for name, table in families.tables.items()),
+        *((f"families.{name}", family) for name, family in families.families.items()),
+    ]
+    for where, group in groups:
+        names = {where.split(".", 1)[1], *group.tasks}
+        names |= set(group.methods) if isinstance(group, Table) else {name for pair in group.pairs for name in pair}
+        for name in sorted(names):
+            if not re.match(KEY, name):
+                yield f'{where}: the name "{name}" holds characters other than a-z, 0-9 and _; use the registry name.'
+        for fraction in group.label_fractions:
+            if not 0 < fraction <= 1:
+                yield f"{where}: the label fraction {fraction:g} lies outside (0, 1]; write 1 % as 0.01."
+    for name, table in families.tables.items():
+        for method, task in table.except_pairs:
+            if method not in table.methods or task not in table.tasks:
+                yield f"tables.{name}: except names {method} × {task}, which the table does not cross; remove the pair."
+        for cell, count in Counter(table.cells()).items():
+            if count > 1:
+                yield f"tables.{name}: {' × '.join(map(str, cell))} is listed {count} times; list it once."
+    cells = families.published_cells()
+    owner: dict[tuple[object, ...], str] = {}
+    for key in families.contrasts():
+        bare = key[1:]
+        what = f"{key.method} − {key.reference} on {key.task} at {key.label_fraction:g}"
+        if bare in owner:
+            yield (
+                f"families.{key.family}: {what} already belongs to {owner[bare]}; a contrast has one family, "
+                "because it is corrected once."
+            )
+        owner.setdefault(bare, key.family)
+        if key.method == key.reference:
+            yield f"families.{key.family}: {what} compares a method with itself; name another reference."
+        for method in sorted({key.method, key.reference}):
+            if CellKey(method, key.task, key.label_fraction) not in cells:
+                yield (
+                    f"families.{key.family}: {what} needs the cell of {method}, which no table prints; "
+                    "add the cell to a table or remove the contrast."
+                )
+        if key.delta is not None and not 0 < key.delta < 1:
+            yield f"families.{key.family}: the IoU threshold {key.delta:g} lies outside (0, 1); write 10 % as 0.1."
