@@ -1,0 +1,118 @@
+"""What a profile changes in a method, and the versions of the components: the YAML beside this file, validated."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from harness.errors import ConfigurationError, unknown
+from harness.spec import Frozen
+
+HERE = Path(__file__).parent
+
+
+class Amount(Frozen):
+    """How long a method pretrains, and how its phases share that.
+
+    Attributes:
+        unit: ``steps`` or ``epochs``.
+        budget: ``matched``: every method sees as many images, ``total``. ``as_paper``: the base's own schedule, then
+            ``restoration`` more, then ``adversary`` more. ``code``: no phase of discrimination alone before
+            restoration; ``restoration``, then ``adversary``.
+        total: For ``matched``.
+        base: Discrimination term → its own schedule, for ``as_paper`` and ``code``.
+        restoration: Length of the phase that adds restoration, for ``as_paper`` and ``code``.
+        adversary: Length of the phase that adds the adversary, for ``as_paper`` and ``code``.
+    """
+
+    unit: Literal["steps", "epochs"]
+    budget: Literal["matched", "as_paper", "code"]
+    total: int | None = Field(default=None, ge=4)
+    base: dict[str, int] = Field(default_factory=dict)
+    restoration: int | None = Field(default=None, ge=1)
+    adversary: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Amount:
+        if self.budget == "matched" and self.total is None:
+            raise ValueError("budget matched needs total")
+        if self.budget != "matched" and (not self.base or self.restoration is None or self.adversary is None):
+            raise ValueError(f"budget {self.budget} needs base, restoration and adversary")
+        return self
+
+
+class Profile(Frozen):
+    """What a profile says about methods.
+
+    Attributes:
+        networks: Dimensions → name of the backbone (``methods.networks.NETWORKS``).
+        cohorts: Dimensions → task whose training images are pretrained on.
+        image_px: Side of a view.
+        batch: Images in one optimiser step, over all devices and micro-batches.
+        amount: How long.
+        validation_every: In units of ``amount.unit``.
+        validation_images: The first so many validation images, or all (null).
+        optimisers: Discrimination term (or ``none``) → optimiser of backbone and heads.
+        schedules: Discrimination term (or ``none``) → schedule.
+        terms: Term → fields of its configuration that differ from the paper's at this scale.
+        options: Defaults of a recipe's options under this profile.
+    """
+
+    networks: dict[int, str]
+    cohorts: dict[int, str]
+    image_px: int = Field(ge=32, multiple_of=32)
+    batch: int = Field(ge=2)
+    amount: Amount
+    validation_every: int = Field(ge=1)
+    validation_images: int | None = Field(default=None, ge=2)
+    optimisers: dict[str, dict[str, Any]]
+    schedules: dict[str, dict[str, Any]]
+    terms: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+@cache
+def _profiles() -> dict[str, Any]:
+    loaded = yaml.safe_load((HERE / "profiles.yaml").read_text(encoding="utf-8"))
+    profiles: dict[str, Any] = loaded["profiles"]
+    return profiles
+
+
+def profile_names() -> tuple[str, ...]:
+    """Return the names of all profiles, in the order of the file."""
+    return tuple(_profiles())
+
+
+@cache
+def load_profile(name: str) -> Profile:
+    """Return a profile.
+
+    Raises:
+        UnknownName: If there is none of that name, with near names.
+        ConfigurationError: If the file is malformed.
+    """
+    profiles = _profiles()
+    if name not in profiles:
+        raise unknown("profile", name, profiles, "methods/profiles.yaml")
+    try:
+        return Profile.model_validate(profiles[name])
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f'profile "{name}" in methods/profiles.yaml: {found}; mend the file') from error
+
+
+@cache
+def component_versions() -> dict[str, int]:
+    """Return the version of every component of ``methods/``."""
+    loaded = yaml.safe_load((HERE / "versions.yaml").read_text(encoding="utf-8"))
+    return {name: int(component["version"]) for name, component in loaded["components"].items()}
+
+
+def versions_of(*components: str) -> dict[str, int]:
+    """Return the versions of the named components; "" (a term from outside, which has none) is left out."""
+    known = component_versions()
+    return {name: known[name] for name in sorted(components) if name}
