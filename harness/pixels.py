@@ -49,18 +49,19 @@ class Pixels:
     @cached_property
     def images(self) -> np.ndarray:
         """Images as a read-only memory map, uint8 ``(N, S, S)``."""
-        return np.load(self.folder / "pixels.npy", mmap_mode="r")
+        array: np.ndarray = np.load(self.folder / "pixels.npy", mmap_mode="r")
+        return array
 
     @cached_property
     def masks(self) -> np.ndarray:
         """Masks as a read-only memory map, uint8 in {0, 1}, shaped like ``images``."""
-        return np.load(self.folder / "masks.npy", mmap_mode="r")
+        array: np.ndarray = np.load(self.folder / "masks.npy", mmap_mode="r")
+        return array
 
     @cached_property
     def cases(self) -> pd.DataFrame:
         """The table of cases; ``row`` indexes ``images``."""
-        frame = pd.read_csv(self.folder / "cases.csv", dtype={"case": str, "patient": str, "split": str})
-        return frame
+        return pd.read_csv(self.folder / "cases.csv", dtype={"case": str, "patient": str, "split": str})
 
     @cached_property
     def boxes(self) -> pd.DataFrame:

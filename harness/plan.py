@@ -1,0 +1,298 @@
+"""The plan: every cohort, phase and trial that the registries, the profile and the parameters imply.
+
+Nothing is executed here and nothing is looked up in the store: a plan is a function of files in the repository (and, for
+real data, of the data roots), so ``dira-bench verify`` can recompute every id. What is *done* is asked of the store
+afterwards (``Plan.needed``).
+
+The crossing is data. A method meets a task if their dimensions agree, the task's labels were not part of the method's
+training, and the label fraction is one the method declares. Every cell left out carries its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.errors import ConfigurationError, DiraBenchError, Unavailable
+from harness.identity import digest, item_id
+from harness.published import CellKey, Families
+from harness.registry import Registry
+from harness.seeding import seed, subset_seed
+from harness.spec import Item, MethodEntry, MethodPlan, Parameters, PhasePlan, TaskEntry, TaskPlan, percent
+
+Block = Literal["published", "added"]
+
+
+@dataclass(frozen=True)
+class TrialKey:
+    """Which trial an item is, in the words of ``trials.csv``."""
+
+    method: str
+    task: str
+    label_fraction: float
+    pretrain_seed: int
+    repeat: int
+
+
+@dataclass
+class Cell:
+    """One cell of the crossing and its trials; ``skipped`` or ``unavailable`` says why it has none."""
+
+    key: CellKey
+    block: Block
+    tables: tuple[str, ...]
+    skipped: str | None = None
+    unavailable: str | None = None
+    trials: dict[TrialKey, Item] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """Everything that is to be run, by id, and the cells it serves."""
+
+    parameters: Parameters
+    registry: Registry
+    families: Families
+    methods: dict[str, MethodPlan]
+    tasks: dict[str, TaskPlan]
+    items: dict[str, Item] = field(default_factory=dict)
+    cohorts: dict[str, Item] = field(default_factory=dict)  # task → its cohort
+    phases: dict[tuple[str, int], list[Item]] = field(default_factory=dict)  # (method, pretraining seed) → chain
+    cells: dict[CellKey, Cell] = field(default_factory=dict)
+
+    @property
+    def profile(self) -> str:
+        """The profile's name."""
+        return self.parameters.profile
+
+    def trials(self, keep: Callable[[Cell], bool] = lambda cell: True) -> dict[TrialKey, Item]:
+        """Return the trials of the cells that ``keep`` accepts, in planned order."""
+        return {key: item for cell in self.cells.values() if keep(cell) for key, item in cell.trials.items()}
+
+    def needed(self, targets: Iterable[Item], done: Collection[str]) -> list[Item]:
+        """Return the targets that are not done, with whatever they need and is not done, needs first.
+
+        Args:
+            targets: Items asked for.
+            done: Ids that count as done: in the store, or adopted. What only a done item needs is not run.
+        """
+        wanted: dict[str, Item] = {}
+
+        def visit(item: Item) -> None:
+            if item.id in done or item.id in wanted:
+                return
+            for need in item.needs:
+                visit(self.items[need])
+            wanted[item.id] = item
+
+        for target in targets:
+            visit(target)
+        return list(wanted.values())
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count the paper's own matrix and the added block, before availability, with one pretraining seed.
+
+        ``naive`` counts a cell once for each table that prints it; ``distinct`` counts it once. Only cells whose method
+        and task are registered count: 116 and 134 once every entry of the paper is there.
+        """
+        registered = [
+            (table, key)
+            for table, keys in self.families.table_cells().items()
+            for key in keys
+            if key.method in self.registry.methods and key.task in self.registry.tasks
+        ]
+        distinct = len({key for _, key in registered})
+        added = sum(cell.block == "added" and not cell.skipped for cell in self.cells.values())
+        repeats = self.parameters.repeats
+        return {
+            "published": {
+                "distinct_cells": distinct,
+                "naive_cells": len(registered),
+                "distinct_trials": distinct * repeats,
+                "naive_trials": len(registered) * repeats,
+            },
+            "added": {
+                "distinct_cells": added,
+                "naive_cells": added,
+                "distinct_trials": added * repeats,
+                "naive_trials": added * repeats,
+            },
+        }
+
+
+def make_plan(registry: Registry, parameters: Parameters, families: Families) -> Plan:
+    """Cross the registries under the parameters' profile.
+
+    Raises:
+        ConfigurationError: Every entry that makes no sense under the profile, at once.
+    """
+    registry.check_profile(parameters.profile)
+    problems: list[str] = []
+    methods: dict[str, MethodPlan] = {}
+    tasks: dict[str, TaskPlan] = {}
+    for method in registry.methods:
+        try:
+            methods[method.name] = registry.resolve_method(method.name, parameters.profile)
+        except Unavailable as error:
+            methods[method.name] = MethodPlan(encoder={}, unavailable=str(error))
+        except DiraBenchError as error:
+            problems.append(str(error))
+    for task in registry.tasks:
+        try:
+            tasks[task.name] = registry.resolve_task(task.name, parameters.profile)
+        except DiraBenchError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    plan = Plan(parameters, registry, families, methods, tasks)
+    for task in registry.tasks:
+        _plan_cohort(plan, task)
+    for method in registry.methods:
+        _plan_pretraining(plan, method)
+    published = families.table_cells()
+    for method in registry.methods:
+        for task in registry.tasks:
+            for fraction in task.label_fractions:
+                key = CellKey(method.name, task.name, fraction)
+                tables = tuple(table for table, keys in published.items() if key in keys)
+                cell = Cell(key, "published" if tables else "added", tables)
+                plan.cells[key] = cell
+                cell.skipped = _skip(method, task, fraction)
+                cell.unavailable = _why_unavailable(plan, method, task)
+                if not cell.skipped and not cell.unavailable:
+                    _plan_trials(plan, cell, method, task)
+    return plan
+
+
+def _skip(method: MethodEntry, task: TaskEntry, fraction: float) -> str | None:
+    if method.dimensions != task.dimensions:
+        return f"{method.dimensions}D method, {task.dimensions}D task"
+    if task.name in method.saw_labels_of:
+        return f"{method.label} was trained on the labels of {task.label}"
+    if method.label_fractions == "full" and fraction != 1.0:
+        return f"{method.label} declares the full label set only"
+    return None
+
+
+def _why_unavailable(plan: Plan, method: MethodEntry, task: TaskEntry) -> str | None:
+    reasons = [plan.methods[method.name].unavailable, plan.tasks[task.name].unavailable]
+    for phase in plan.methods[method.name].phases:
+        if phase.cohort and phase.cohort in plan.tasks:
+            reasons.append(plan.tasks[phase.cohort].unavailable)
+    return next((reason for reason in reasons if reason), None)
+
+
+def _add(plan: Plan, kind: Literal["cohort", "phase", "trial"], title: str, run: str, spec: dict[str, Any], needs: tuple[str, ...], cost: float) -> Item:
+    item = Item(kind=kind, id=item_id(kind, spec), title=title, run=run, spec=spec, needs=needs, cost=cost)
+    return plan.items.setdefault(item.id, item)
+
+
+def _plan_cohort(plan: Plan, task: TaskEntry) -> None:
+    resolved = plan.tasks[task.name]
+    if resolved.unavailable:
+        return
+    spec = {"task": task.name, "configuration": resolved.cohort}
+    plan.cohorts[task.name] = _add(plan, "cohort", f"cohort {task.name}", resolved.cohort_run, spec, (), 10.0)
+
+
+def _plan_pretraining(plan: Plan, method: MethodEntry) -> None:
+    resolved = plan.methods[method.name]
+    if resolved.unavailable:
+        return
+    for phase in resolved.phases:
+        if phase.cohort and phase.cohort not in plan.registry.tasks:
+            raise ConfigurationError(
+                f'method "{method.name}" ({method.origin}) pretrains on "{phase.cohort}", which is no registered task; '
+                "add that task to tasks/registry.yaml or name another cohort."
+            )
+        if phase.cohort and phase.cohort not in plan.cohorts:
+            return
+    seeds = 1 if resolved.reinitialised else plan.parameters.pretrain_seeds
+    for index in range(seeds):
+        parent: Item | None = None
+        chain: list[Item] = []
+        for phase in resolved.phases:
+            parent = _plan_phase(plan, phase, parent, index)
+            chain.append(parent)
+        plan.phases[method.name, index] = chain
+
+
+def _plan_phase(plan: Plan, phase: PhasePlan, parent: Item | None, index: int) -> Item:
+    """A phase is known by its specification, not by its method: two methods that share one train it once."""
+    cohort = plan.cohorts[phase.cohort].id if phase.cohort else None
+    ancestry = parent.id if parent else None
+    specification = digest({"configuration": phase.configuration, "cohort": cohort, "parent": ancestry})
+    spec = {
+        "phase": phase.name,
+        "configuration": phase.configuration,
+        "cohort": cohort,
+        "parent": ancestry,
+        "base_seed": plan.parameters.base_seed,
+        "pretrain_seed": index,
+        "seed": seed(plan.parameters.base_seed, "phase", index, specification),
+    }
+    needs = tuple(need for need in (cohort, ancestry) if need)
+    budget = phase.configuration.get("steps") or 1
+    cost = 0.1 * float(budget) if isinstance(budget, int | float) else 30.0
+    return _add(plan, "phase", f"pretrain {phase.name} · {_share(phase)} · seed {index}", phase.run, spec, needs, cost)
+
+
+def _share(phase: PhasePlan) -> str:
+    terms = phase.configuration.get("terms")
+    name = terms[0].get("term", "") if isinstance(terms, list) and terms and isinstance(terms[0], dict) else ""
+    budget = phase.configuration.get("steps") or phase.configuration.get("epochs")
+    unit = "steps" if phase.configuration.get("steps") else "epochs"
+    return " ".join(str(part) for part in (name, budget, unit) if part)
+
+
+def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -> None:
+    parameters, resolved, judged = plan.parameters, plan.methods[method.name], plan.tasks[task.name]
+    cohort = plan.cohorts[task.name]
+    seeds = 1 if resolved.reinitialised else parameters.pretrain_seeds
+    for index in range(seeds):
+        chain = plan.phases.get((method.name, index), [])
+        phase = chain[-1].id if chain else None
+        for repeat in range(parameters.repeats):
+            spec = {
+                "method": method.name,
+                "method_version": method.version,
+                "task": task.name,
+                "task_version": task.version,
+                "encoder": resolved.encoder,
+                "phase": phase,
+                "cohort": cohort.id,
+                "transfer": judged.transfer,
+                "metrics": list(judged.metrics),
+                "label_fraction": cell.key.label_fraction,
+                "subset": {
+                    "rule": task.subset,
+                    "seed": subset_seed(parameters.base_seed, task.name, repeat if task.subset == "per_repeat" else None),
+                },
+                "pretrain_seed": index,
+                "repeat": repeat,
+                "seeds": {role: _trial_seed(parameters, method.name, task.name, index, repeat, role) for role in ROLES},
+                "resample_seed": seed(parameters.base_seed, "resample", task.name),
+            }
+            title = f"{method.name} × {task.name} · {percent(cell.key.label_fraction)} · repeat {repeat}"
+            if seeds > 1:
+                title += f" · pretraining seed {index}"
+            needs = (cohort.id, phase) if phase else (cohort.id,)
+            item = _add(plan, "trial", title, judged.trial_run, spec, needs, 1.0)
+            cell.trials[TrialKey(method.name, task.name, cell.key.label_fraction, index, repeat)] = item
+
+
+ROLES = ("init", "order", "augment")
+
+
+def _trial_seed(parameters: Parameters, method: str, task: str, index: int, repeat: int, role: str) -> int:
+    """Under ``shared`` the method and the pretraining seed are left out, so that two methods can be paired."""
+    if parameters.seed_plan == "shared":
+        return seed(parameters.base_seed, "trial", task, repeat, role)
+    return seed(parameters.base_seed, "trial", method, task, index, repeat, role)
+
+
+def plan_digest(plan: Plan) -> str:
+    """Return a digest of everything planned; two plans with the same digest run the same work."""
+    return digest(sorted(plan.items))
+

@@ -1,0 +1,352 @@
+"""What a run leaves in ``results/``: small byte-stable text files, made from records and nothing else.
+
+For each profile: ``cohorts/<task>.json``, ``pretraining/<method>.json``, ``trials/<method>.csv``, ``resamples/<method>.npz``,
+``curves/<method>.csv`` and, alone outside every claim of byte-identity, ``provenance/<method>.csv``. The first five hold no
+time, no host and no attempt.
+
+**Adoption.** In a fresh clone the committed rows are as good as a record: a row whose trial id is still planned is kept, if
+its file is exactly what ``dvc.lock`` says. An ``ok`` attempt in the store always wins over a committed row.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.plan import Cell, Plan, TrialKey
+from harness.registry import load_yaml
+from harness.spec import Item, Record, Status
+from harness.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TRIAL_COLUMNS = (
+    "method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id",
+)  # fmt: skip
+PROVENANCE_COLUMNS = (
+    "trial_id", "ordinal", "started", "duration_seconds", "device_class", "device", "executor", "versions", "git",
+)  # fmt: skip
+SCORED = ("ok", "diverged_scored")
+
+
+def profile_folder(root: Path, profile: str) -> Path:
+    """Return ``results/<profile>``."""
+    return root / "results" / profile
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; an unchanged file is left alone."""
+    data = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+@dataclass
+class Adopted:
+    """Committed results that still stand for planned work.
+
+    Attributes:
+        rows: Trial id → its rows of ``trials.csv``, by metric, in the file's order.
+        phases: Ids of phases whose pretraining file is committed.
+        refused: Files that are not what ``dvc.lock`` says, one sentence each.
+    """
+
+    rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    phases: set[str] = field(default_factory=set)
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def trial_ids(self) -> set[str]:
+        """Ids of the trials that need not be run."""
+        return set(self.rows)
+
+
+def locked_digests(root: Path) -> dict[str, str]:
+    """Return path → MD5 of every output that ``dvc.lock`` records."""
+    lock = root / "dvc.lock"
+    if not lock.is_file():
+        return {}
+    stages = load_yaml(lock).get("stages") or {}
+    return {
+        out["path"]: out.get("md5", "")
+        for stage in stages.values()
+        for out in stage.get("outs", [])
+        if isinstance(out, dict) and "path" in out
+    }
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def adopt(plan: Plan, root: Path) -> Adopted:
+    """Find the committed rows and phases that are still planned and unaltered."""
+    adopted = Adopted()
+    locked = locked_digests(root)
+    planned = {item.id for item in plan.items.values()}
+    folder = profile_folder(root, plan.profile)
+
+    def trusted(path: Path) -> bool:
+        name = path.relative_to(root).as_posix()
+        if not path.is_file() or name not in locked:
+            return False
+        if _md5(path) != locked[name]:
+            adopted.refused.append(f"{name} is not what dvc.lock says; its rows are not adopted and will be run again.")
+            return False
+        return True
+
+    for method in plan.methods:
+        path = folder / "trials" / f"{method}.csv"
+        if trusted(path):
+            for row in read_rows(path):
+                if row["status"] in SCORED and row["trial_id"] in planned:
+                    adopted.rows.setdefault(row["trial_id"], []).append(row)
+        path = folder / "pretraining" / f"{method}.json"
+        if trusted(path):
+            seeds = json.loads(path.read_text())["pretraining_seeds"]
+            adopted.phases |= {phase["id"] for chain in seeds for phase in chain["phases"]} & planned
+    return adopted
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a ``trials.csv``; values stay text, as written."""
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def trial_status(record: Record | None) -> str:
+    """Return the word that ``trials.csv`` prints for the record that speaks for a trial."""
+    if record is None:
+        return "missing"
+    if record.status is Status.DIVERGED and record.values:
+        return "diverged_scored"
+    return str(record.status)
+
+
+def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterable[dict[str, Any]]:
+    metrics = plan.tasks[cell.key.task].metrics
+    for key, item in cell.trials.items():
+        base = {
+            "method": key.method,
+            "task": key.task,
+            "label_fraction": repr(key.label_fraction),
+            "pretrain_seed": key.pretrain_seed,
+            "repeat": key.repeat,
+            "cohort": item.spec["cohort"][:12],
+            "trial_id": item.id,
+        }
+        record = store.speaks_for("trial", item.id)
+        status = trial_status(record)
+        if status not in SCORED and item.id in adopted.rows:
+            yield from adopted.rows[item.id]
+            continue
+        for metric in metrics:
+            value = record.values.get(metric) if record is not None and status in SCORED else None
+            yield {**base, "metric": metric, "value": "" if value is None else repr(float(value)), "status": status}
+
+
+def _unavailable_rows(plan: Plan, cell: Cell) -> Iterable[dict[str, Any]]:
+    for repeat in range(plan.parameters.repeats):
+        for metric in plan.tasks[cell.key.task].metrics:
+            yield {
+                "method": cell.key.method,
+                "task": cell.key.task,
+                "label_fraction": repr(cell.key.label_fraction),
+                "pretrain_seed": 0,
+                "repeat": repeat,
+                "metric": metric,
+                "value": "",
+                "status": "unavailable",
+                "cohort": "",
+                "trial_id": "",
+            }
+
+
+def write_trials(plan: Plan, root: Path, store: Store, adopted: Adopted, method: str) -> Path:
+    """Write ``trials/<method>.csv``, ``resamples/<method>.npz`` and ``provenance/<method>.csv``; return the first."""
+    rows: list[dict[str, Any]] = []
+    cells = [cell for cell in plan.cells.values() if cell.key.method == method and not cell.skipped]
+    for cell in cells:
+        rows += _unavailable_rows(plan, cell) if cell.unavailable else _cell_rows(plan, cell, store, adopted)
+    folder = profile_folder(root, plan.profile)
+    _write_resamples(plan, folder / "resamples" / f"{method}.npz", cells, store, adopted)
+    _write_provenance(folder / "provenance" / f"{method}.csv", cells, store)
+    path = folder / "trials" / f"{method}.csv"
+    write_atomically(path, _table(TRIAL_COLUMNS, rows))
+    return path
+
+
+def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
+    known = {row["trial_id"]: row for row in read_rows(path)} if path.is_file() else {}
+    rows = []
+    for cell in cells:
+        for item in cell.trials.values():
+            record = store.speaks_for("trial", item.id)
+            if record is None:
+                if item.id in known:
+                    rows.append(known[item.id])
+                continue
+            facts = record.provenance
+            rows.append({
+                "trial_id": item.id,
+                "ordinal": record.ordinal,
+                **{column: facts.get(column, "") for column in PROVENANCE_COLUMNS[2:7]},
+                "versions": json.dumps(facts.get("versions", {}), sort_keys=True),
+                "git": json.dumps(facts.get("git", {}), sort_keys=True),
+            })  # fmt: skip
+    write_atomically(path, _table(PROVENANCE_COLUMNS, rows))
+
+
+def resample_key(key: TrialKey, metric: str) -> str:
+    """Return the name of a cell's vector in ``resamples/<method>.npz``."""
+    return f"{key.task}|{key.label_fraction!r}|{key.pretrain_seed}|{metric}"
+
+
+def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, adopted: Adopted) -> None:
+    """For each cell and pretraining seed: the mean over repeats of the metric on each patient resample."""
+    import numpy as np
+
+    committed: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
+    if path.is_file() and adopted.rows:
+        with np.load(path) as archive:
+            committed = {name: archive[name] for name in archive.files if not name.startswith("count|")}
+            counts = {name.removeprefix("count|"): int(archive[name]) for name in archive.files if name.startswith("count|")}
+    vectors: dict[str, np.ndarray] = {}
+    for cell in cells:
+        metric = plan.registry.tasks[cell.key.task].metric
+        groups: dict[str, list[Item]] = {}
+        for key, item in cell.trials.items():
+            groups.setdefault(resample_key(key, metric), []).append(item)
+        for name, items in groups.items():
+            fresh: list[np.ndarray] = []
+            kept = 0
+            for item in items:
+                record = store.speaks_for("trial", item.id)
+                if trial_status(record) in SCORED and record is not None:
+                    vector = store.arrays(record).get("resamples")
+                    if vector is not None:
+                        fresh.append(np.asarray(vector, dtype=np.float64))
+                elif item.id in adopted.rows:
+                    kept += 1
+            total = sum(fresh) if fresh else 0.0
+            if kept and counts.get(name) == kept:
+                total = total + committed[name] * kept
+            elif kept:
+                kept = 0  # the committed mean covers trials that are no longer planned: it says nothing about these
+                if not fresh:
+                    continue
+            if fresh or kept:
+                vectors[name] = (np.asarray(total) / (len(fresh) + kept)).astype(np.float64)
+                vectors[f"count|{name}"] = np.asarray(len(fresh) + kept)
+                if kept and not fresh:
+                    vectors[name] = committed[name]
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **dict(sorted(vectors.items())))
+    write_atomically(path, stream.getvalue())
+
+
+def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
+    """Write ``cohorts/<task>.json``: the manifest of the cohort, or why it is unavailable."""
+    path = profile_folder(root, plan.profile) / "cohorts" / f"{task}.json"
+    resolved = plan.tasks[task]
+    base: dict[str, Any] = {
+        "task": task,
+        "synthetic": resolved.synthetic,
+        "stamp": resolved.stamp,
+        "split_published": resolved.split_published,
+    }
+    item = plan.cohorts.get(task)
+    record = store.ok("cohort", item.id) if item else None
+    if item is None:
+        content = {**base, "status": "unavailable", "reason": resolved.unavailable}
+    elif record is None:
+        content = {**base, "status": "missing", "id": item.id}
+    else:
+        manifest = json.loads((store.folder(record) / "manifest.json").read_text())
+        content = {**manifest, **base, "status": "ok", "id": item.id}
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return path
+
+
+def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, method: str) -> Path:
+    """Write ``pretraining/<method>.json`` and ``curves/<method>.csv``: phases, budgets, selected steps, weights. No time."""
+    folder = profile_folder(root, plan.profile)
+    path = folder / "pretraining" / f"{method}.json"
+    resolved = plan.methods[method]
+    chains = {index: chain for (name, index), chain in plan.phases.items() if name == method}
+    wanted = {item.id for chain in chains.values() for item in chain}
+    if wanted and wanted <= adopted.phases and not all(store.ok("phase", identity) for identity in wanted):
+        return path  # committed, unaltered and still planned: it stands
+    seeds, curve = [], []
+    for index, chain in sorted(chains.items()):
+        phases = []
+        for item in chain:
+            record = store.speaks_for("phase", item.id)
+            status = "missing" if record is None else str(record.status)
+            facts = dict(record.facts) if record and record.status in (Status.OK, Status.DIVERGED) else {}
+            phases.append({
+                "name": item.spec["phase"],
+                "id": item.id,
+                "parent": item.spec["parent"],
+                "status": status,
+                "configuration": item.spec["configuration"],
+                **facts,
+            })  # fmt: skip
+            if record and record.status is Status.OK:
+                curve += _curve_rows(item, index, store.curve(record))
+        seeds.append({"pretrain_seed": index, "phases": phases})
+    content = {
+        "method": method,
+        "label": plan.registry.methods[method].label,
+        "unavailable": resolved.unavailable,
+        "reinitialised": resolved.reinitialised,
+        "budget": resolved.budget,
+        "encoder": resolved.encoder,
+        "pretraining_seeds": seeds,
+    }
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    columns = ("pretrain_seed", "phase", "phase_id", "step", "name", "value")
+    write_atomically(folder / "curves" / f"{method}.csv", _table(columns, curve))
+    return path
+
+
+def _curve_rows(item: Item, index: int, curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Thin a curve to at most 100 points and write it long: one value a row."""
+    stride = max(1, -(-len(curve) // 100))
+    rows = []
+    for point in curve[::stride]:
+        for name in sorted(set(point) - {"step"}):
+            if isinstance(point[name], int | float):
+                rows.append({
+                    "pretrain_seed": index,
+                    "phase": item.spec["phase"],
+                    "phase_id": item.id[:12],
+                    "step": point["step"],
+                    "name": name,
+                    "value": repr(float(point[name])),
+                })  # fmt: skip
+    return rows

@@ -1,0 +1,119 @@
+"""Versions stand for code: a component's integer version is identity, its digest proves that the version is current.
+
+``methods/versions.yaml`` and ``tasks/versions.yaml`` map each shared component to ``{version, code, modules}``. ``code`` is the digest of
+its modules' syntax trees without comments and docstrings (``harness.identity.code_digest``). A comment changes nothing; a
+real edit makes ``dira-bench verify`` fail until the version is bumped (numbers move) or ``dira-bench pin NAME`` has shown on
+this machine, against the last committed code, that they do not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import VersionError, unknown
+from harness.identity import code_digest
+from harness.registry import load_yaml
+
+SIDES = ("methods", "tasks")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A shared piece of code that changes numbers.
+
+    Attributes:
+        name: Its key in versions.yaml. side: ``methods`` or ``tasks``.
+        version: The integer that enters identities.
+        code: Digest on file. actual: digest of the code as it is.
+        modules: Its files, relative to the project's root.
+    """
+
+    name: str
+    side: str
+    version: int
+    code: str
+    actual: str
+    modules: tuple[str, ...]
+
+    @property
+    def current(self) -> bool:
+        """Whether the digest on file is that of the code."""
+        return self.code == self.actual
+
+
+def components(root: Path) -> dict[str, Component]:
+    """Read both versions files and digest the code they name.
+
+    Raises:
+        VersionError: If a component lists a module that does not exist, or has no integer version.
+    """
+    found: dict[str, Component] = {}
+    for side in SIDES:
+        path = root / side / "versions.yaml"
+        for name, body in load_yaml(path).items():
+            found[f"{side}.{name}"] = _component(root, side, str(name), body)
+    return found
+
+
+def _component(root: Path, side: str, name: str, body: Any) -> Component:
+    where = f'component "{name}" of {side}/versions.yaml'
+    if not isinstance(body, dict) or not isinstance(body.get("version"), int) or not body.get("modules"):
+        raise VersionError(f"{where} is {body!r}; expected {{version: 1, code: …, modules: [path, …]}}.")
+    sources = {}
+    for module in body["modules"]:
+        file = root / module
+        if not file.is_file():
+            raise VersionError(f"{where} names {module}, which does not exist; correct its list of modules.")
+        sources[module] = file.read_text()
+    code = str(body.get("code") or "")
+    return Component(name, side, body["version"], code, code_digest(sources), tuple(body["modules"]))
+
+
+def stale(root: Path) -> list[Component]:
+    """Return the components whose code is not what their version stands for."""
+    return [component for component in components(root).values() if not component.current]
+
+
+def sentence(component: Component) -> str:
+    """Say in one sentence that a component was edited, and what to do."""
+    return (
+        f"the code of {component.side}.{component.name} ({', '.join(component.modules)}) has digest {component.actual}, but "
+        f"version {component.version} in {component.side}/versions.yaml stands for {component.code or 'nothing yet'}; if numbers may "
+        f'change, set version: {component.version + 1} and run "dira-bench pin {component.side}.{component.name} --bumped"; if not, '
+        f'let "dira-bench pin {component.side}.{component.name}" prove it.'
+    )
+
+
+def find(root: Path, name: str) -> Component:
+    """Look up a component as ``views`` or ``methods.views``.
+
+    Raises:
+        UnknownName: With near names.
+    """
+    known = components(root)
+    matches = [component for key, component in known.items() if name in (key, component.name)]
+    if len(matches) != 1:
+        raise unknown("component", name, known, "methods/versions.yaml and tasks/versions.yaml")
+    return matches[0]
+
+
+def write_digest(root: Path, component: Component) -> None:
+    """Put the digest of the code as it is into versions.yaml, touching that one line only.
+
+    Raises:
+        VersionError: If the file does not have the component's ``code:`` where the format puts it.
+    """
+    path = root / component.side / "versions.yaml"
+    text = path.read_text()
+    pattern = re.compile(
+        rf'(^{re.escape(component.name)}:[^\n]*?(?:\n[ \t]+[^\n]*?)*?\bcode:[ \t]*)("[^"\n]*"|[0-9a-f]*)', re.MULTILINE
+    )
+    updated, count = pattern.subn(lambda match: f'{match.group(1)}"{component.actual}"', text, count=1)
+    if count != 1:
+        raise VersionError(f'no "code:" of component "{component.name}" in {path}; add the line code: "" under it.')
+    partial = path.with_suffix(".yaml.partial")
+    partial.write_text(updated)
+    partial.replace(path)

