@@ -1,0 +1,1 @@
+"""Statistics: from trials to cells, contrasts and answers; and the audit of the paper's own numbers."""

@@ -36,6 +36,9 @@ class CellSummary(Frozen):
         best, second: Ranked within its table column (block by block).
         synthetic: True if any of its pixels was made by a program. stamp: what to print beside it.
         device_classes: ``cpu``, ``cuda`` or ``cpu+cuda`` (mixed, marked).
+        flags: What a reader must know about values that do count: ``1 diverged, scored at its best validation``.
+        best_in, second_in: The tables in whose column the cell ranks first or second (``tab2;tab4``; ``added`` in the
+            added block), because Tab. 2 and Tab. 4 share cells but not columns.
     """
 
     block: Block
@@ -70,13 +73,17 @@ class CellSummary(Frozen):
     synthetic: bool
     stamp: str
     device_classes: str
+    flags: str = ""
+    best_in: str = ""
+    second_in: str = ""
 
 
 class Comparison(Frozen):
     """One contrast: method − reference on one task at one label fraction, in points.
 
     Attributes:
-        family, family_label: The closed list it belongs to (``fig4``, ``res``, ``adv``, ``tab2_imagenet``, …, ``added``).
+        family, family_label: The closed list it belongs to (``fig4``, ``res``, ``adv``, ``tab2_imagenet``, …,
+            ``added``, ``added_random``).
         family_size: m of Holm's correction: the length of the closed list, missing contrasts included (as p = 1).
         block, method, reference, task, label_fraction, metric: Names as in the registries.
         n_method, n_reference, mean_method, mean_reference, sd_method, sd_reference: The two cells.
@@ -94,8 +101,8 @@ class Comparison(Frozen):
             unresolved with the power TOST had. ``identical`` for a zero-variance pair of equal values.
         published_effect, published_low, published_high, published_p, published_sd_assumed: The paper's contrast with
             its interval; sd assumed when the table prints none.
-        difference, difference_low, difference_high, difference_p, difference_df, difference_p_tost: Our effect minus the
-            paper's (Welch–Satterthwaite over four groups).
+        difference, difference_low, difference_high, difference_p, difference_df, difference_p_tost: Our effect minus
+            the paper's (Welch–Satterthwaite over four groups).
         agreement, agreement_reason: With the paper.
         missing: Why it could not be tested: ``reference: 1 diverged``; empty when complete.
         synthetic, stamp: As for cells.

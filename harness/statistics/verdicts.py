@@ -1,0 +1,114 @@
+"""The two answers and their precedence: Finding (ours alone) and Agreement (with the paper). Never mixed.
+
+Both are functions of tests that were already computed, so that the precedence can be read here in one page:
+
+1. not comparable, or not testable at all → say so, with the reason;
+2. the equivalence test passes → equivalent / reproduced, also where the difference is significant
+   ("p < .05, inside the margin");
+3. the t test rejects → better, worse / different (higher), different (lower);
+4. else unresolved / inconclusive, with the power that the equivalence test had.
+
+p ≥ α alone is never called agreement or equivalence.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harness.statistics.estimate import Estimate
+from harness.statistics.schema import Agreement, Finding
+
+
+class FindingAnswer(NamedTuple):
+    """What our own runs say, and what a reader must know with it."""
+
+    finding: Finding
+    note: str
+
+
+class AgreementAnswer(NamedTuple):
+    """What our runs say about the paper's number, and why."""
+
+    agreement: Agreement
+    reason: str
+
+
+def finding(
+    estimate: Estimate | None,
+    margin: float,
+    alpha: float,
+    *,
+    obstacle: str = "",
+    identical: bool = False,
+) -> FindingAnswer:
+    """Answer whether the method is better, worse or equivalent, from our runs alone.
+
+    Args:
+        estimate: Method − reference, Student; None if it could not be formed.
+        margin: Equivalence margin in points.
+        alpha: Level of both tests.
+        obstacle: Why no test may be read (``2 diverged``, class counts differ); it wins over everything.
+        identical: Both cells hold the same values run by run.
+    """
+    if obstacle:
+        return FindingAnswer("unresolved", obstacle)
+    if estimate is None:
+        return FindingAnswer("unresolved", "fewer than two runs a side")
+    if identical or (not estimate.testable and estimate.effect == 0):
+        return FindingAnswer("identical", "the same value in every run")
+    p, p_tost = estimate.p, estimate.p_tost(margin)
+    if p is None or p_tost is None:
+        return FindingAnswer(
+            "unresolved", f"constant difference of {estimate.effect:+.2f} points: no run varied, so no test applies"
+        )
+    if p_tost < alpha:
+        note = f"p < {_level(alpha)}, inside the margin of ±{margin:g}" if p < alpha else ""
+        return FindingAnswer("equivalent", note)
+    if p < alpha:
+        return FindingAnswer("better" if estimate.effect > 0 else "worse", "")
+    return FindingAnswer("unresolved", _power_note(estimate, margin, alpha))
+
+
+def agreement(
+    difference: Estimate | None,
+    margin: float,
+    alpha: float,
+    *,
+    obstacle: str = "",
+    remark: str = "",
+) -> AgreementAnswer:
+    """Answer whether our number agrees with the paper's.
+
+    Args:
+        difference: Ours − the paper's: of effects (four groups), or of a cell's means (two groups).
+        margin: Equivalence margin in points.
+        alpha: Level of both tests.
+        obstacle: Why the two must not be compared (``synthetic``, ``split unpublished``, …); it wins.
+        remark: Said with any answer, e.g. ``σ assumed``.
+    """
+    if obstacle:
+        return AgreementAnswer("not comparable", obstacle)
+    if difference is None:
+        return AgreementAnswer("not comparable", "the paper prints no number for it")
+    p, p_tost = difference.p, difference.p_tost(margin)
+    if p is None or p_tost is None:
+        return AgreementAnswer("inconclusive", _joined("no spread to judge the difference by", remark))
+    if p_tost < alpha:
+        inside = f"p < {_level(alpha)}, inside the margin of ±{margin:g}" if p < alpha else ""
+        return AgreementAnswer("reproduced", _joined(inside, remark))
+    if p < alpha:
+        return AgreementAnswer("different (higher)" if difference.effect > 0 else "different (lower)", remark)
+    return AgreementAnswer("inconclusive", _joined(_power_note(difference, margin, alpha), remark))
+
+
+def _power_note(estimate: Estimate, margin: float, alpha: float) -> str:
+    power = estimate.tost_power(margin, alpha) or 0.0
+    return f"the equivalence test had a power of {power:.2f} at ±{margin:g}"
+
+
+def _level(alpha: float) -> str:
+    return f"{alpha:g}".removeprefix("0")
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
