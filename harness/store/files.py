@@ -1,0 +1,169 @@
+"""Files that are whole or absent: atomic writing, byte-stable arrays, and the sentence for a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ARRAYS = "arrays.npz"
+CURVE = "curve.jsonl"
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no space, over quota, over the file-size limit
+MANY = 64  # files beyond which one sync of the machine is cheaper than one per file
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Say whether an error, or one that led to it, means that a disk is full."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def resolve_full(path: Path) -> StoreError:
+    """Build the error for a full disk: one sentence with the place and what to do."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path if path.exists() else path.parent).free
+        return StoreError(
+            f"the disk that holds {path} is full ({free / 2**20:.0f} MiB free, or a quota is reached); "
+            "nothing half-written counts: free some space and run the same command again, it resumes"
+        )
+    return StoreError(f"the disk that holds {path} is full: free some space and run the same command again, it resumes")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a full disk, or a place that cannot be written, into one sentence.
+
+    Raises:
+        StoreError: For any operating-system error inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise resolve_full(path) from error
+        raise StoreError(
+            f"cannot write {path} ({error.strerror or error}): check that its folder is there and writable"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; file systems that cannot are left as they are."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """Make the contents of files durable before a record vouches for them."""
+    if len(paths) > MANY and hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_whole(path: Path, data: bytes, *, exclusive: bool = False, durable: bool = True) -> bool:
+    """Write a file that is never seen half-written.
+
+    Args:
+        path: Where to.
+        data: All of it.
+        exclusive: Keep a file that is already there instead of replacing it.
+        durable: Wait until it is on the disk.
+
+    Returns:
+        False if ``exclusive`` and the file was there first.
+
+    Raises:
+        OSError: As the operating system says; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        if exclusive:
+            try:
+                os.link(temporary, path)  # the one step that fails if the name is taken
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                if path.exists():
+                    return False
+                temporary.replace(path)
+        else:
+            temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays so that the same arrays are the same bytes: sorted names, a fixed date, no compression.
+
+    Raises:
+        TypeError: If an array holds Python objects, which only pickle could store.
+    """
+    import numpy as np
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            array = np.asarray(arrays[name])
+            if array.dtype.hasobject:
+                raise TypeError(f'array "{name}" holds Python objects; expected numbers, booleans or fixed-width text')
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what ``write_arrays`` wrote; never unpickles."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def plain(value: Any) -> Any:
+    """Reduce NumPy scalars, arrays and paths to what JSON holds; the ``default`` of ``json.dumps``."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__qualname__} {value!r} is not JSON; leave numbers, text, lists and mappings")
+
+
+def json_line(value: Any) -> str:
+    """Write one value as one line of JSON with sorted keys."""
+    return json.dumps(value, sort_keys=True, default=plain, ensure_ascii=True)
