@@ -1,0 +1,236 @@
+"""From a registry entry to a plan: ``resolve``. No torch, so that ids and plans work without it.
+
+An adapter, a generator or a transfer is known by a short name or found by a dotted path; a task from outside comes
+through the same door: its entry names its own adapter and generator and gives ``options: {cohort: …, transfer: …}``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import ConfigurationError, DataError, unknown
+from harness.registry import import_dotted
+from harness.spec import TaskEntry, TaskPlan
+from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
+from tasks.profiles import component_versions, load_profile, merge
+
+ADAPTERS: dict[str, str] = {
+    "chestxray14": "tasks.datasets.chestxray14:ADAPTER",
+    "montgomery": "tasks.datasets.montgomery:ADAPTER",
+}
+GENERATORS: dict[str, str] = {
+    "chestxray14": "tasks.cohorts.chestxray14:write",
+    "montgomery": "tasks.cohorts.montgomery:write",
+}
+TRANSFERS: dict[str, type[BaseModel]] = {
+    "classification": ClassificationTransfer,
+    "segmentation": SegmentationTransfer,
+}
+METRICS: dict[str, tuple[str, ...]] = {
+    "classification": ("auc", "scored_classes"),
+    "segmentation": (
+        "dice",
+        "dice_positive",
+        "dice_pooled",
+        "iou",
+        "iou_mean",
+        "pixel_average_precision",
+        "dice_best_threshold",
+    ),
+}
+COHORT_RUN = "tasks.cohorts.build:build"
+TRIAL_RUN = "tasks.transfer:run_trial"
+COHORT_KEYS = ("cache_px", "split", "generator", "options")
+OPTION_KEYS = ("cohort", "transfer", "metrics", "generator", "versions")
+
+
+def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> TaskPlan:
+    """Turn an entry into a plan under a profile.
+
+    Args:
+        entry: One entry of a registry of tasks.
+        profile: Name of a profile.
+        data_roots: Task name → root folder of the real data set, where one is known.
+
+    Returns:
+        The plan. Without a data root that the profile asks for it is unavailable and says what to do; an adapter from
+        outside that cannot be imported makes it unavailable too, because a broken plug-in must not break a listing.
+
+    Raises:
+        ConfigurationError: With every error of the entry at once, one a line.
+    """
+    errors: list[str] = []
+    try:
+        scale = load_profile(profile)
+    except ConfigurationError as error:
+        raise _all_of(entry, [str(error)]) from error
+    for key in entry.options:
+        if key not in OPTION_KEYS:
+            errors.append(str(unknown("option", key, OPTION_KEYS, f"options of task {entry.name}")))
+    short = ":" not in entry.adapter
+    if short and entry.adapter not in ADAPTERS:
+        errors.append(str(unknown("adapter", entry.adapter, ADAPTERS, f"task {entry.name}")))
+    transfer, metrics, trial_run = _transfer(entry, scale.transfers, errors)
+    cohort, problem = _cohort(entry, scale, errors)
+    if errors:
+        raise _all_of(entry, errors)
+    synthetic = scale.pixels == "phantom"
+    if problem is None and not short:
+        problem = _broken(entry.adapter)
+    if problem is None and not synthetic:
+        cohort, problem = _with_fingerprint(entry, cohort, data_roots)
+    transfer["cache_px"] = cohort["cache_px"]
+    return TaskPlan(
+        cohort_run=COHORT_RUN,
+        cohort=cohort,
+        synthetic=synthetic,
+        stamp=scale.stamp,
+        trial_run=trial_run,
+        transfer=transfer,
+        metrics=metrics,
+        split_published=not synthetic and entry.split == "official",
+        unavailable=problem,
+    )
+
+
+def _transfer(
+    entry: TaskEntry, defaults: Mapping[str, dict[str, Any]], errors: list[str]
+) -> tuple[dict[str, Any], tuple[str, ...], str]:
+    """Return the resolved transfer, the metrics with the primary first, and the dotted path of the work."""
+    asked = entry.options.get("transfer", {})
+    versions = component_versions()
+    if ":" in entry.transfer:  # the work of someone else, with options of its own
+        metrics = (entry.metric, *(m for m in entry.options.get("metrics", ()) if m != entry.metric))
+        return {**asked, "kind": entry.transfer, "outputs": entry.outputs}, metrics, entry.transfer
+    if entry.transfer not in TRANSFERS:
+        errors.append(str(unknown("transfer", entry.transfer, TRANSFERS, f"task {entry.name}")))
+        return {}, (), ""
+    model = TRANSFERS[entry.transfer]
+    known = METRICS[entry.transfer]
+    if entry.metric not in known:
+        errors.append(str(unknown("metric", entry.metric, known, f"transfer {entry.transfer} of task {entry.name}")))
+    if entry.transfer == "segmentation" and entry.outputs != 1:
+        errors.append(f"outputs: found {entry.outputs}; segmentation scores one foreground; write outputs: 1")
+    merged = _without_nulls(merge(defaults.get(entry.transfer, {}), asked))
+    try:
+        resolved = model.model_validate(merged).model_dump(mode="json")
+    except ValidationError as error:
+        errors += [f"options.transfer.{line}" for line in describe(error, model)]
+        return {}, (), ""
+    resolved |= {
+        "kind": entry.transfer,
+        "outputs": entry.outputs,
+        "dimensions": entry.dimensions,
+        "versions": {name: versions[name] for name in ("metrics", "transfer")},
+    }
+    if entry.transfer == "segmentation":
+        # The numbers come from this library's sampling code, so its version is part of what they are.
+        resolved["augmentation_library"] = "albumentations 2.0.8"
+    return resolved, (entry.metric, *(name for name in known if name != entry.metric)), TRIAL_RUN
+
+
+def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, Any], str | None]:
+    """Return the cohort's configuration and why it cannot be had, if so."""
+    versions = component_versions()
+    given = merge(scale.cohorts.get(entry.adapter, {}), entry.options.get("cohort", {}))
+    for key in given:
+        if key not in COHORT_KEYS:
+            errors.append(str(unknown("key", key, COHORT_KEYS, f"options.cohort of task {entry.name}")))
+    split = {"rule": entry.split, **{k: v for k, v in given.get("split", {}).items() if k != "rule"}}
+    if "rule" in entry.options.get("cohort", {}).get("split", {}):
+        errors.append("options.cohort.split.rule: the entry's own key split says it; remove this one")
+    try:
+        split = Split.model_validate({"validation_fraction": 0.1, "seed": 99, **split}).model_dump(mode="json")
+    except ValidationError as error:
+        errors += [f"split: {line}" for line in describe(error, Split)]
+    cache_px = given.get("cache_px", 512)
+    if not isinstance(cache_px, int) or cache_px < 8:
+        errors.append(f"options.cohort.cache_px: found {cache_px!r}; expected a side in pixels of at least 8")
+    cohort: dict[str, Any] = {
+        "source": scale.pixels,
+        "adapter": entry.adapter,
+        "cache_px": cache_px,
+        "split": split,
+        "options": given.get("options", {}),
+        "versions": {"cohorts": versions["cohorts"], **_version(versions, "adapter", entry.adapter)},
+    }
+    cohort["versions"].update({str(k): int(v) for k, v in entry.options.get("versions", {}).items()})
+    if scale.pixels != "phantom":
+        return cohort, None
+    generator = entry.options.get("generator", entry.adapter if entry.adapter in GENERATORS else None)
+    if generator is None:
+        return cohort, (
+            f'no phantom generator is known for adapter "{entry.adapter}" of task {entry.name}; write '
+            "options: {generator: package.module:function} in its entry, or choose a profile with real data."
+        )
+    if ":" not in generator and generator not in GENERATORS:
+        errors.append(str(unknown("generator", generator, GENERATORS, f"options of task {entry.name}")))
+    cohort["generator"] = generator
+    cohort["generator_options"] = given.get("generator", {})
+    cohort["versions"].update(_version(versions, "generator", generator))
+    return cohort, None
+
+
+def _with_fingerprint(
+    entry: TaskEntry, cohort: dict[str, Any], data_roots: Mapping[str, Path]
+) -> tuple[dict[str, Any], str | None]:
+    """Add the digest of split lists, label files and sorted (path, size) of the real files, never their folder."""
+    key = f"DIRA_BENCH_DATA_{entry.name.upper()}"
+    remedy = f"set {key} to its folder, or write data_roots: {{{entry.name}: FOLDER}} into params.local.yaml."
+    root = data_roots.get(entry.name)
+    if root is None:
+        return cohort, f"no data root for {entry.name} ({entry.label}); {remedy}"
+    if not root.is_dir():
+        return cohort, f"the data root of {entry.name}, {root}, is no folder; {remedy}"
+    adapter = import_dotted(ADAPTERS.get(entry.adapter, entry.adapter))
+    try:
+        return {**cohort, "fingerprint": adapter.fingerprint(root)}, None
+    except DataError as error:
+        return cohort, str(error)
+
+
+def _version(versions: Mapping[str, int], role: str, name: str) -> dict[str, int]:
+    key = f"{role}_{name}"
+    return {key: versions[key]} if key in versions else {}
+
+
+def _broken(dotted: str) -> str | None:
+    try:
+        import_dotted(dotted)
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
+def _without_nulls(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out keys that a profile set to null: that is how it takes back a key of the profile it extends."""
+    return {k: _without_nulls(v) if isinstance(v, Mapping) else v for k, v in options.items() if v is not None}
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Write what pydantic found as sentences: found, expected, near names."""
+    lines = []
+    for found in error.errors():
+        place = ".".join(str(part) for part in found["loc"])
+        if found["type"] == "extra_forbidden":
+            known = list(model.model_fields)
+            near = difflib.get_close_matches(str(found["loc"][-1]), known, n=3, cutoff=0.5)
+            advice = " or ".join(f'"{n}"' for n in near)
+            lines.append(f"{place}: unknown key; " + (f"did you mean {advice}?" if near else "remove it."))
+        elif found["type"] == "missing":
+            lines.append(f"{place}: missing; add it.")
+        else:
+            message = found["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            lines.append(f"{place}: found {found['input']!r}; expected {message}." if place else f"{message}.")
+    return lines
+
+
+def _all_of(entry: TaskEntry, errors: list[str]) -> ConfigurationError:
+    origin = f" ({entry.origin})" if entry.origin else ""
+    head = f'task "{entry.name}"{origin}: {len(errors)} {"error" if len(errors) == 1 else "errors"}'
+    return ConfigurationError("\n".join([head, *(f"  - {line}" for line in errors)]))

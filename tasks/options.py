@@ -1,0 +1,193 @@
+"""The transfers' options, validated: every choice that paper and code leave open has a name here. No torch.
+
+The values are in ``profiles.yaml``; what each means, and what it was in the authors' code, is in ``docs/protocol.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from harness.spec import Frozen
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Optimiser(Frozen):
+    """Adam or SGD over all parameters, encoder and head alike."""
+
+    name: Literal["adam", "sgd"]
+    lr: Positive
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(ge=0.0)
+
+
+class Plateau(Frozen):
+    """Multiply the learning rate by ``factor`` after more than ``patience`` evaluations without a better loss."""
+
+    name: Literal["plateau"]
+    factor: Fraction
+    patience: int = Field(ge=0)
+    threshold: float = Field(ge=0.0)
+
+
+class Cosine(Frozen):
+    """Half a cosine down to 0, stepped after each epoch or each optimiser step."""
+
+    name: Literal["cosine"]
+    over: Literal["epochs", "steps"]
+
+
+class Constant(Frozen):
+    """The learning rate stays."""
+
+    name: Literal["constant"]
+
+
+Schedule = Annotated[Plateau | Cosine | Constant, Field(discriminator="name")]
+
+
+class CropAugmentation(Frozen):
+    """Classification: a random resized crop, a horizontal flip, a rotation, in this order (0 beyond the border)."""
+
+    crop_scale: tuple[Fraction, Fraction]
+    crop_ratio: tuple[Positive, Positive]
+    flip: Fraction
+    rotation_degrees: float = Field(ge=0.0)
+
+
+class DeformationAugmentation(Frozen):
+    """Segmentation: the probabilities and strengths of the library's transforms, in this order."""
+
+    intensity: Fraction
+    deformation: Fraction
+    sized_crop: Fraction
+    brightness: Fraction
+    contrast: Fraction
+    gamma: tuple[Positive, Positive]
+    elastic_alpha: Positive
+    elastic_sigma: Positive
+    affine_px: float = Field(ge=0.0)
+    grid_steps: int = Field(ge=1)
+    grid_limit: Fraction
+    optical_limit: float = Field(ge=0.0)
+    optical_shift: float = Field(ge=0.0)
+    crop_px: tuple[int, int]
+    border: Literal["reflect", "constant"]
+
+
+class ScoreProtocol(Frozen):
+    """How predictions become numbers.
+
+    Attributes:
+        threshold: Probability from which on a pixel counts as foreground.
+        empty_score: Dice of an image whose mask and prediction are both empty.
+        resamples: Patient resamples of the primary metric.
+    """
+
+    threshold: Fraction
+    empty_score: Fraction = 1.0
+    resamples: int = Field(ge=2)
+
+
+class ClassificationHead(Frozen):
+    """Global average pool, then one linear layer: weights N(0, ``initial_std``), bias 0."""
+
+    initial_std: Positive
+
+
+class SegmentationHead(Frozen):
+    """One convolution from the decoder's channels to one logit a pixel."""
+
+    kernel: Literal[1, 3]
+
+
+class _Transfer(Frozen):
+    image_px: int = Field(ge=32, multiple_of=32)  # five halvings
+    optimiser: Optimiser
+    schedule: Schedule
+    batch: int = Field(ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    evaluate_every: int | None = Field(default=None, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    selection: Literal["validation_loss", "validation_metric"]
+    augment_validation: bool
+    precision: Literal["float32", "bfloat16"]
+    subset_unit: Literal["image", "patient"]
+    metric: ScoreProtocol
+    threads: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _length(self) -> _Transfer:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"found epochs {self.epochs} and steps {self.steps}; give exactly one of them")
+        if self.steps is not None and self.evaluate_every is None:
+            raise ValueError("found steps without evaluate_every; a length in steps has no epochs to evaluate after")
+        if self.steps is None and isinstance(self.schedule, Cosine) and self.schedule.over == "steps":
+            raise ValueError("found a cosine over steps for a length in epochs; write over: epochs")
+        return self
+
+
+class ClassificationTransfer(_Transfer):
+    """Encoder → average pool → linear layer → sigmoid, multi-label.
+
+    Attributes:
+        resize_px: Side to which an image is resized before it is cropped to ``image_px`` for validation and test.
+        normalisation: ``imagenet`` mean and std, ``chestxray`` (.5056, .252) or ``none``.
+        test_time_augmentation: ``ten_crop``: mean of ten sigmoid outputs; ``centre_crop``; ``none``: as validation.
+    """
+
+    resize_px: int = Field(ge=8)
+    normalisation: Literal["imagenet", "chestxray", "none"]
+    augmentation: CropAugmentation
+    loss: Literal["binary_cross_entropy"]
+    head: ClassificationHead
+    test_time_augmentation: Literal["ten_crop", "centre_crop", "none"]
+
+    @model_validator(mode="after")
+    def _sizes(self) -> ClassificationTransfer:
+        if self.resize_px < self.image_px:
+            raise ValueError(f"found resize_px {self.resize_px} below image_px {self.image_px}; crops cannot be larger")
+        return self
+
+
+class SegmentationTransfer(_Transfer):
+    """Encoder → decoder → convolution → sigmoid, one foreground.
+
+    Attributes:
+        resize: ``nearest`` for image and mask, as the authors' loader; ``area`` averages the image.
+        dice_smooth: Added to numerator and denominator of the soft Dice over the whole batch.
+    """
+
+    resize: Literal["nearest", "area"]
+    normalisation: Literal["imagenet", "chestxray", "none"]
+    augmentation: DeformationAugmentation
+    loss: Literal["soft_dice"]
+    head: SegmentationHead
+    dice_smooth: Positive
+    test_time_augmentation: Literal["none"]
+
+
+class Split(Frozen):
+    """How cases are divided; always by patient.
+
+    Attributes:
+        rule: ``official``: the data set's own test list; ``random``: drawn with ``seed``.
+        test_fraction: Under ``random``: share of all patients held out for test.
+        validation_fraction: Share of what is not test held out for validation, where no published list says which.
+        seed: Of the draw.
+    """
+
+    rule: Literal["official", "random"]
+    test_fraction: Fraction | None = None
+    validation_fraction: float = Field(gt=0.0, lt=1.0)
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _rule(self) -> Split:
+        if self.rule == "random" and not self.test_fraction:
+            raise ValueError("rule random needs test_fraction above 0")
+        return self

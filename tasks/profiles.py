@@ -1,0 +1,93 @@
+"""What a profile makes of a task, and the versions of the components: the YAML beside this file, merged."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from harness.errors import ConfigurationError, unknown
+from harness.spec import Frozen
+
+HERE = Path(__file__).parent
+
+
+class Profile(Frozen):
+    """What a profile says about tasks.
+
+    Attributes:
+        extends: The profile it starts from; mappings are merged key by key.
+        pixels: ``phantom``: made by a program in the data set's true layout; ``data_root``: the real files.
+        stamp: What every page prints beside a number from these pixels.
+        cohorts: Adapter → how its images are made, split and cached.
+        transfers: Transfer → how an encoder is fine-tuned and judged.
+    """
+
+    extends: str | None = None
+    pixels: Literal["phantom", "data_root"]
+    stamp: str = ""
+    cohorts: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    transfers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``change`` laid over it: mappings key by key, everything else replaced."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in change.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+@cache
+def _file(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
+    return loaded
+
+
+def profile_names() -> tuple[str, ...]:
+    """Return the names of all profiles, in the order of the file."""
+    return tuple(_file("profiles.yaml")["profiles"])
+
+
+@cache
+def load_profile(name: str) -> Profile:
+    """Return a profile with everything it extends merged in.
+
+    Raises:
+        UnknownName: If there is none of that name, with near names.
+        ConfigurationError: If the file is malformed or a profile extends itself.
+    """
+    profiles = _file("profiles.yaml")["profiles"]
+    chain: list[str] = []
+    current: str | None = name
+    while current is not None:
+        if current not in profiles:
+            raise unknown("profile", current, profiles, "tasks/profiles.yaml")
+        if current in chain:
+            raise ConfigurationError(
+                f'profile "{name}" in tasks/profiles.yaml extends itself ({" → ".join([*chain, current])}); '
+                "expected a chain that ends; remove one extends"
+            )
+        chain.append(current)
+        current = profiles[current].get("extends")
+    merged: dict[str, Any] = {}
+    for link in reversed(chain):
+        merged = merge(merged, profiles[link])
+    try:
+        return Profile.model_validate(merged)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f'profile "{name}" in tasks/profiles.yaml: {found}; mend the file') from error
+
+
+def component_versions() -> dict[str, int]:
+    """Return the version of every component of ``tasks/``."""
+    return {name: int(component["version"]) for name, component in _file("versions.yaml")["components"].items()}
