@@ -1,0 +1,230 @@
+"""Where a number was made: host, libraries, git state, and the slots this machine offers.
+
+Nothing here imports torch: a driver that only resumes, reports or waits must not pay for it. Nothing here is identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import ConfigurationError, Unavailable
+
+Device = Literal["auto", "cpu", "cuda"]
+
+LIBRARIES = (
+    "dira-bench",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "statsmodels",
+    "scikit-learn",
+    "segmentation-models-pytorch",
+    "lightly",
+    "albumentations",
+    "opencv-python-headless",
+    "pillow",
+    "monai",
+    "captum",
+    "pydantic",
+)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place where one item runs at a time.
+
+    Attributes:
+        index: From 0.
+        name: For people: ``cpu 0``, ``gpu 1``.
+        device_class: What never mixes inside a cell: ``cpu`` or ``cuda``.
+        device: What the work gets: ``cpu`` or ``cuda:0`` (each process sees its own device only).
+        visible: Value of ``CUDA_VISIBLE_DEVICES`` inside the process; empty hides every GPU.
+        threads: Threads of one operator. Always 1 on a CPU: two on shared cores were measured 6 times slower.
+        model: The device as its maker names it, or "".
+    """
+
+    index: int
+    name: str
+    device_class: str
+    device: str
+    visible: str
+    threads: int = 1
+    model: str = ""
+
+
+def cores() -> int:
+    """Return how many cores this process may use: its affinity, cut by a container's CPU quota."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        count = os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            count = min(count, max(1, int(quota) // int(period)))
+    return max(1, count)
+
+
+def gpus() -> list[tuple[str, str]]:
+    """List the GPUs this process may use, without torch.
+
+    Returns:
+        Pairs of what to write into ``CUDA_VISIBLE_DEVICES`` and the model's name ("" if unknown), in order.
+    """
+    present = _present_gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None or not present:
+        return [(str(index), model) for index, model in enumerate(present)]
+    chosen: list[tuple[str, str]] = []
+    for entry in (part.strip() for part in visible.split(",")):
+        if not entry or entry.startswith("-"):
+            break  # CUDA ignores everything from the first invalid entry on
+        if entry.isdecimal():
+            if int(entry) >= len(present):
+                break
+            chosen.append((entry, present[int(entry)]))
+        else:  # GPU-… or MIG-… names
+            chosen.append((entry, ""))
+    return chosen
+
+
+def _present_gpus() -> list[str]:
+    if shutil.which("nvidia-smi"):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            answer = subprocess.run(
+                ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=True,
+            )
+            return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    models: list[str] = []
+    for information in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            lines = information.read_text().splitlines()
+            models.append(next((line.split(":", 1)[1].strip() for line in lines if line.startswith("Model")), ""))
+    return models
+
+
+def device_slots(slots: int | None = None, device: Device = "auto") -> tuple[Slot, ...]:
+    """Return the slots of this machine.
+
+    Args:
+        slots: How many; default one per GPU, or one per core on a CPU. More than there are GPUs share them in turn.
+        device: ``auto`` takes the GPUs if there are any, and else the CPU; a run never mixes the two.
+
+    Raises:
+        ConfigurationError: If ``slots`` is below 1, or ``device`` is none of the three.
+        Unavailable: If ``cuda`` was asked for and no GPU is visible.
+    """
+    if slots is not None and slots < 1:
+        raise ConfigurationError(f"found --slots {slots}; expected at least 1")
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigurationError(f'found --device {device}; expected "auto", "cpu" or "cuda"')
+    found = [] if device == "cpu" else gpus()
+    if device == "cuda" and not found:
+        raise Unavailable(
+            "--device cuda was asked for but no GPU is visible "
+            f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}): use --device cpu"
+        )
+    if not found:
+        model = _processor()
+        return tuple(Slot(i, f"cpu {i}", "cpu", "cpu", "", 1, model) for i in range(slots or cores()))
+    count = slots or len(found)
+    threads = max(1, cores() // count)
+    chosen = [found[i % len(found)] for i in range(count)]
+    return tuple(
+        Slot(i, f"gpu {visible}", "cuda", "cuda:0", visible, threads, model)
+        for i, (visible, model) in enumerate(chosen)
+    )
+
+
+@functools.cache
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+@functools.cache
+def instruction_set() -> str:
+    """Return the CPU's capability as torch groups it; byte-identity is promised within one group only.
+
+    ``ATEN_CPU_CAPABILITY`` lowers what torch uses, so it is honoured.
+    """
+    forced = os.environ.get("ATEN_CPU_CAPABILITY", "").upper()
+    if forced:
+        return forced
+    flags: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                flags = set(line.split(":", 1)[1].split())
+                break
+    if {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= flags:
+        return "AVX512+AMX" if "amx_tile" in flags else "AVX512"
+    if {"avx2", "fma"} <= flags:
+        return "AVX2"
+    return platform.machine()
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Return the installed versions of the libraries that can move a number; absent ones are left out."""
+    versions: dict[str, str] = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def git_state(folder: Path | None = None) -> dict[str, str]:
+    """Return the commit and, if tracked files differ from it, a digest of the difference; empty without git.
+
+    Args:
+        folder: Inside the checkout; default the folder that holds this package.
+    """
+    where = folder or Path(__file__).resolve().parent
+
+    def ask(*words: str) -> bytes:
+        return subprocess.run(["git", "-C", str(where), *words], capture_output=True, timeout=30, check=True).stdout
+
+    state: dict[str, str] = {}
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if folder is None:  # installed into an environment that lies inside somebody else's checkout
+            ask("ls-files", "--error-unmatch", Path(__file__).name)
+        state["commit"] = ask("rev-parse", "HEAD").decode().strip()
+        difference = ask("diff", "--no-ext-diff", "--binary", "HEAD")
+        state["difference_sha256"] = hashlib.sha256(difference).hexdigest() if difference else ""
+    return state
+
+
+def provenance() -> dict[str, Any]:
+    """Return everything about this machine and this set-up that is recorded beside a number and is never identity."""
+    return {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "executable": Path(sys.executable).name,
+        "processor": _processor(),
+        "instruction_set": instruction_set(),
+        "libraries": library_versions(),
+        "git": git_state(),
+    }
