@@ -1,0 +1,92 @@
+"""Byte-stable CSV for the tables that statistics leave: fixed columns, fixed number formats, atomic writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import ConfigurationError
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
+    """Write rows of one model: its fields in their order, LF line ends, the file replaced in one step."""
+    names = list(model.model_fields)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_text(name, getattr(row, name)) for name in names])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(stream.getvalue().encode())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_rows(path: Path, model: type[Row]) -> list[Row]:
+    """Read what ``write_rows`` wrote.
+
+    Raises:
+        ConfigurationError: If the file is absent, has other columns, or holds a malformed row.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            raw = list(reader)
+            found = list(reader.fieldnames or [])
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error.strerror}); expected what statistics write; run `dvc repro statistics`."
+        ) from error
+    if found != list(model.model_fields):
+        odd = sorted(set(found) ^ set(model.model_fields)) or ["their order"]
+        raise ConfigurationError(
+            f"{path} has columns that this version does not write ({', '.join(odd)}); run `dvc repro statistics`."
+        )
+    optional = {name for name, field in model.model_fields.items() if _may_be_none(field.annotation)}
+    try:
+        return [
+            model.model_validate(
+                {name: None if text == "" and name in optional else text for name, text in row.items()}
+            )
+            for row in raw
+        ]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(
+            f"{path}, column {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}; "
+            "run `dvc repro statistics`."
+        ) from error
+
+
+def _may_be_none(annotation: Any) -> bool:
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return union and type(None) in typing.get_args(annotation)
+
+
+def _text(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}; a table holds finite numbers or nothing.")
+        if name == "p" or name.startswith("p_") or name.endswith(("_p", "_p_tost")):
+            return f"{value:.6g}"
+        trimmed = f"{value:.6f}".rstrip("0").rstrip(".")
+        return "0" if trimmed == "-0" else trimmed
+    return str(value)
