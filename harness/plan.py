@@ -183,7 +183,15 @@ def _why_unavailable(plan: Plan, method: MethodEntry, task: TaskEntry) -> str | 
     return next((reason for reason in reasons if reason), None)
 
 
-def _add(plan: Plan, kind: Literal["cohort", "phase", "trial"], title: str, run: str, spec: dict[str, Any], needs: tuple[str, ...], cost: float) -> Item:
+def _add(
+    plan: Plan,
+    kind: Literal["cohort", "phase", "trial"],
+    title: str,
+    run: str,
+    spec: dict[str, Any],
+    needs: tuple[str, ...],
+    cost: float,
+) -> Item:
     item = Item(kind=kind, id=item_id(kind, spec), title=title, run=run, spec=spec, needs=needs, cost=cost)
     return plan.items.setdefault(item.id, item)
 
@@ -233,17 +241,29 @@ def _plan_phase(plan: Plan, phase: PhasePlan, parent: Item | None, index: int) -
         "seed": seed(plan.parameters.base_seed, "phase", index, specification),
     }
     needs = tuple(need for need in (cohort, ancestry) if need)
-    budget = phase.configuration.get("steps") or 1
-    cost = 0.1 * float(budget) if isinstance(budget, int | float) else 30.0
-    return _add(plan, "phase", f"pretrain {phase.name} · {_share(phase)} · seed {index}", phase.run, spec, needs, cost)
+    amount, unit = _budget(phase)
+    cost = 0.1 * amount if unit == "steps" else 60.0 * amount
+    return _add(plan, "phase", f"pretrain {_words(phase)} · seed {index}", phase.run, spec, needs, cost)
 
 
-def _share(phase: PhasePlan) -> str:
-    terms = phase.configuration.get("terms")
-    name = terms[0].get("term", "") if isinstance(terms, list) and terms and isinstance(terms[0], dict) else ""
-    budget = phase.configuration.get("steps") or phase.configuration.get("epochs")
-    unit = "steps" if phase.configuration.get("steps") else "epochs"
-    return " ".join(str(part) for part in (name, budget, unit) if part)
+def _budget(phase: PhasePlan) -> tuple[float, str]:
+    """Return how much a phase trains, as its configuration says: a count and its unit; 1 if it does not say."""
+    budget = phase.configuration.get("budget")
+    if isinstance(budget, dict) and isinstance(budget.get("count"), int | float):
+        return float(budget["count"]), str(budget.get("unit", "steps"))
+    return 1.0, "unit"
+
+
+def _words(phase: PhasePlan) -> str:
+    """Describe a phase for people: its terms and its budget."""
+    terms = phase.configuration.get("terms", [])
+    types = [
+        str(term.get("configuration", {}).get("type", "")).rpartition(":")[2]
+        for term in terms
+        if isinstance(term, dict)
+    ]
+    amount, unit = _budget(phase)
+    return f"{phase.name} ({', '.join(types)}), {amount:g} {unit}"
 
 
 def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -> None:
@@ -267,7 +287,9 @@ def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -
                 "label_fraction": cell.key.label_fraction,
                 "subset": {
                     "rule": task.subset,
-                    "seed": subset_seed(parameters.base_seed, task.name, repeat if task.subset == "per_repeat" else None),
+                    "seed": subset_seed(
+                        parameters.base_seed, task.name, repeat if task.subset == "per_repeat" else None
+                    ),
                 },
                 "pretrain_seed": index,
                 "repeat": repeat,
@@ -295,4 +317,3 @@ def _trial_seed(parameters: Parameters, method: str, task: str, index: int, repe
 def plan_digest(plan: Plan) -> str:
     """Return a digest of everything planned; two plans with the same digest run the same work."""
     return digest(sorted(plan.items))
-

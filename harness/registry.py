@@ -61,7 +61,9 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     lines: dict[Any, int] = {}
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True) 
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
         if key in lines:
             raise ConfigurationError(
@@ -160,7 +162,9 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
     path = root / top / "registry.yaml"
     raw = load_yaml(path).get(top)
     if not isinstance(raw, dict) or not raw:
-        raise ConfigurationError(f'{path} has no entries under "{top}:"; expected at least one; see docs/architecture.md.')
+        raise ConfigurationError(
+            f'{path} has no entries under "{top}:"; expected at least one; see docs/architecture.md.'
+        )
     lines = _lines(path, top)
     problems: list[str] = []
     for name, body in raw.items():
@@ -309,7 +313,9 @@ def _check_references(registry: Registry) -> None:
     for method in registry.methods:
         for other in method.compare_with:
             if other not in registry.methods:
-                error = unknown("method", other, registry.methods.entries, f"compare_with of {method.name} ({method.origin})")
+                error = unknown(
+                    "method", other, registry.methods.entries, f"compare_with of {method.name} ({method.origin})"
+                )
                 problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.plan import Cell, Plan, TrialKey
 from harness.registry import load_yaml
-from harness.spec import Item, Record, Status
+from harness.spec import Item, Kind, Record, Status
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -137,6 +137,46 @@ def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return stream.getvalue()
 
 
+def speaks_for(store: Store, kind: Kind, identity: str) -> Record | None:
+    """Return the record that speaks for an item: the earliest ok one, else one that diverged with a score, else the last."""
+    found = store.ok(kind, identity)
+    if found is not None:
+        return found
+    attempts = store.attempts(kind, identity)
+    scored = [record for record in attempts if record.status is Status.DIVERGED and record.values]
+    return scored[0] if scored else (attempts[-1] if attempts else None)
+
+
+def from_scratch_marker(root: Path) -> Path:
+    """Return the file that exists while a run from scratch is under way: nothing is adopted meanwhile."""
+    return root / ".trials" / "from-scratch.json"
+
+
+def measured_seconds(plan: Plan, root: Path, store: Store, items: Iterable[Item]) -> dict[str, float]:
+    """Estimate seconds of one slot for items, by device class, from measured durations of their like.
+
+    Durations come from the committed provenance and from the store; an item whose like was never measured on a device
+    class counts with the mean of those that were. Empty if nothing was measured.
+    """
+    by_class: dict[str, dict[str, list[float]]] = {}
+    titles = {item.id: _like(item) for item in plan.items.values()}
+    for path in sorted((profile_folder(root, plan.profile) / "provenance").glob("*.csv")):
+        for row in read_rows(path):
+            if row["trial_id"] in titles and row["duration_seconds"]:
+                group = by_class.setdefault(row["device_class"], {}).setdefault(titles[row["trial_id"]], [])
+                group.append(float(row["duration_seconds"]))
+    estimate: dict[str, float] = {}
+    for device_class, groups in by_class.items():
+        means = {like: sum(seconds) / len(seconds) for like, seconds in groups.items()}
+        overall = sum(means.values()) / len(means)
+        estimate[device_class] = sum(means.get(_like(item), overall) for item in items if item.kind == "trial")
+    return estimate
+
+
+def _like(item: Item) -> str:
+    return f"{item.kind} {item.spec.get('task', '')} {item.spec.get('label_fraction', '')} {item.spec.get('phase', '') if item.kind == 'phase' else ''}"
+
+
 def trial_status(record: Record | None) -> str:
     """Return the word that ``trials.csv`` prints for the record that speaks for a trial."""
     if record is None:
@@ -158,7 +198,7 @@ def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterab
             "cohort": item.spec["cohort"][:12],
             "trial_id": item.id,
         }
-        record = store.speaks_for("trial", item.id)
+        record = speaks_for(store, "trial", item.id)
         status = trial_status(record)
         if status not in SCORED and item.id in adopted.rows:
             yield from adopted.rows[item.id]
@@ -204,7 +244,7 @@ def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
     rows = []
     for cell in cells:
         for item in cell.trials.values():
-            record = store.speaks_for("trial", item.id)
+            record = speaks_for(store, "trial", item.id)
             if record is None:
                 if item.id in known:
                     rows.append(known[item.id])
@@ -234,7 +274,9 @@ def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, ad
     if path.is_file() and adopted.rows:
         with np.load(path) as archive:
             committed = {name: archive[name] for name in archive.files if not name.startswith("count|")}
-            counts = {name.removeprefix("count|"): int(archive[name]) for name in archive.files if name.startswith("count|")}
+            counts = {
+                name.removeprefix("count|"): int(archive[name]) for name in archive.files if name.startswith("count|")
+            }
     vectors: dict[str, np.ndarray] = {}
     for cell in cells:
         metric = plan.registry.tasks[cell.key.task].metric
@@ -245,7 +287,7 @@ def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, ad
             fresh: list[np.ndarray] = []
             kept = 0
             for item in items:
-                record = store.speaks_for("trial", item.id)
+                record = speaks_for(store, "trial", item.id)
                 if trial_status(record) in SCORED and record is not None:
                     vector = store.arrays(record).get("resamples")
                     if vector is not None:
@@ -305,7 +347,7 @@ def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, me
     for index, chain in sorted(chains.items()):
         phases = []
         for item in chain:
-            record = store.speaks_for("phase", item.id)
+            record = speaks_for(store, "phase", item.id)
             status = "missing" if record is None else str(record.status)
             facts = dict(record.facts) if record and record.status in (Status.OK, Status.DIVERGED) else {}
             phases.append({

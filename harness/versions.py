@@ -53,7 +53,7 @@ def components(root: Path) -> dict[str, Component]:
     found: dict[str, Component] = {}
     for side in SIDES:
         path = root / side / "versions.yaml"
-        for name, body in load_yaml(path).items():
+        for name, body in (load_yaml(path).get("components") or {}).items():
             found[f"{side}.{name}"] = _component(root, side, str(name), body)
     return found
 
@@ -109,7 +109,8 @@ def write_digest(root: Path, component: Component) -> None:
     path = root / component.side / "versions.yaml"
     text = path.read_text()
     pattern = re.compile(
-        rf'(^{re.escape(component.name)}:[^\n]*?(?:\n[ \t]+[^\n]*?)*?\bcode:[ \t]*)("[^"\n]*"|[0-9a-f]*)', re.MULTILINE
+        rf'(^[ ]+{re.escape(component.name)}:[^\n]*?(?:\n[ ]{{4,}}[^\n]*?)*?\bcode:[ \t]*)("[^"\n]*"|[0-9a-f]*)',
+        re.MULTILINE,
     )
     updated, count = pattern.subn(lambda match: f'{match.group(1)}"{component.actual}"', text, count=1)
     if count != 1:

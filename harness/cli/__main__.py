@@ -1,0 +1,5 @@
+"""``python -m harness.cli`` is ``dira-bench``."""
+
+from harness.cli import main
+
+main()

@@ -1,0 +1,247 @@
+"""``list``, ``plan``, ``status`` and ``show``: what there is, what is to be done, what was done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from harness.cli.session import Session, console, open_session, print_json
+from harness.errors import UnknownName, unknown
+from harness.results import SCORED, measured_seconds, speaks_for, trial_status
+from harness.spec import percent
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
+Profile = Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")]
+
+
+def list_entries(
+    what: Annotated[str, typer.Argument(help="methods or tasks; both if left out.")] = "",
+    as_json: AsJson = False,
+    profile: Profile = None,
+) -> None:
+    """List methods and tasks: what they are, where they come from, whether they can run here."""
+    if what not in ("", "methods", "tasks"):
+        raise unknown("list", what, ("methods", "tasks"), "dira-bench list")
+    session = open_session(profile)
+    kinds = [what] if what else ["methods", "tasks"]
+    listing = {kind: _entries(session, kind) for kind in kinds}
+    if as_json:
+        print_json(listing[what] if what else listing)
+        return
+    for kind, entries in listing.items():
+        table = Table(title=f"{kind} (profile {session.plan.profile})", title_justify="left", box=None, pad_edge=False)
+        for column in ("name", "label", "D", "available", "source", "origin"):
+            table.add_column(column, overflow="fold")
+        for entry in entries:
+            state = "yes" if entry["available"] else f"no: {entry['reason']}"
+            dimensions = str(entry["dimensions"] or "?")
+            row = (entry["name"], entry["label"], dimensions, state, entry["source"], entry["origin"])
+            table.add_row(*(escape(str(part)) for part in row))
+        console.print(table)
+        console.print()
+
+
+def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
+    shelf = session.registry.methods if kind == "methods" else session.registry.tasks
+    resolved: dict[str, Any] = dict(session.plan.methods if kind == "methods" else session.plan.tasks)
+    entries = [
+        {
+            "name": entry.name,
+            "label": entry.label,
+            "dimensions": entry.dimensions,
+            "available": resolved[entry.name].unavailable is None,
+            "reason": resolved[entry.name].unavailable or "",
+            "origin": entry.origin,
+            "source": entry.source,
+            "version": entry.version,
+        }
+        for entry in shelf
+    ]
+    entries += [
+        {
+            "name": broken.name,
+            "label": broken.name,
+            "dimensions": None,
+            "available": False,
+            "reason": broken.reason,
+            "origin": broken.origin,
+            "source": "",
+            "version": None,
+        }
+        for broken in shelf.broken
+    ]
+    return entries
+
+
+def plan(
+    as_json: AsJson = False,
+    profile: Profile = None,
+    block: Annotated[str, typer.Option(help="published, added or all.")] = "all",
+) -> None:
+    """Show what the registries imply: counts, what is done, missing, failed, unavailable or skipped, hours, power."""
+    session = open_session(profile)
+    counts = describe(session, block)
+    if as_json:
+        print_json(counts)
+        return
+    print_plan(session, counts)
+
+
+def describe(session: Session, block: str = "all") -> dict[str, Any]:
+    """Count cells and trials by state, with a reason for every cell that has none."""
+    planned, store, adopted = session.plan, session.store, session.adopted
+    states: Counter[str] = Counter()
+    missing = []
+    for cell in planned.cells.values():
+        if block != "all" and cell.block != block:
+            continue
+        for item in cell.trials.values():
+            status = trial_status(speaks_for(store, "trial", item.id))
+            if status in SCORED or item.id in adopted.trial_ids:
+                states["done"] += 1
+            elif status in ("missing", "interrupted"):
+                states["missing"] += 1
+                missing.append(item)
+            else:
+                states["failed"] += 1
+    cells = [cell for cell in planned.cells.values() if block in ("all", cell.block)]
+    done = done_ids(session)
+    work = planned.needed(missing, done)
+    return {
+        "profile": planned.profile,
+        "repeats": planned.parameters.repeats,
+        "pretrain_seeds": planned.parameters.pretrain_seeds,
+        **planned.counts(),
+        "runnable": sum(len(cell.trials) for cell in cells),
+        "done": states["done"],
+        "adopted": sum(identity in adopted.trial_ids for cell in cells for identity in (i.id for i in cell.trials.values())),
+        "missing": states["missing"],
+        "failed": states["failed"],
+        "phases": {"planned": sum(item.kind == "phase" for item in planned.items.values()),
+                   "to_run": sum(item.kind == "phase" for item in work)},
+        "shared_phases": _shared(session),
+        "unavailable": _reasons(cells, "unavailable"),
+        "skipped": _reasons(cells, "skipped"),
+        "hours": {device: round(seconds / 3600, 4) for device, seconds in measured_seconds(planned, session.root, store, work).items()},
+    }  # fmt: skip
+
+
+def done_ids(session: Session) -> set[str]:
+    """Ids that need not be run: in the store, adopted, or terminally failed."""
+    done = set(session.adopted.trial_ids)
+    for kind in ("cohort", "phase", "trial"):
+        done |= session.store.done_ids(kind)
+    return done
+
+
+def _reasons(cells: list[Any], attribute: str) -> list[dict[str, Any]]:
+    return [
+        {"method": c.key.method, "task": c.key.task, "label_fraction": c.key.label_fraction, "block": c.block,
+         "reason": getattr(c, attribute)}
+        for c in cells
+        if getattr(c, attribute) and not (attribute == "unavailable" and c.skipped)
+    ]  # fmt: skip
+
+
+def _shared(session: Session) -> list[dict[str, Any]]:
+    """Phases that several methods use and that are trained once."""
+    users: dict[str, list[str]] = {}
+    for (method, index), chain in session.plan.phases.items():
+        for item in chain:
+            users.setdefault(item.id, []).append(method if index == 0 else f"{method} (seed {index})")
+    return [
+        {"phase": session.plan.items[identity].title, "id": identity, "methods": methods}
+        for identity, methods in users.items()
+        if len(methods) > 1
+    ]
+
+
+def print_plan(session: Session, counts: dict[str, Any]) -> None:
+    """Write the plan for people."""
+    from harness.statistics.estimate import smallest_detectable
+
+    parameters = session.plan.parameters
+    console.print(
+        f"[bold]profile {counts['profile']}[/]: {len(session.registry.methods)} methods × {len(session.registry.tasks)} tasks"
+    )
+    for name in ("published", "added"):
+        block = counts[name]
+        console.print(
+            f"  {name:9s}  {block['distinct_cells']} cells × {parameters.repeats} repeats = {block['distinct_trials']} trials"
+            + (f"  ({block['naive_cells']} cells printed, shared ones are run once)" if name == "published" else "")
+        )
+    console.print(
+        f"  runnable {counts['runnable']} trials: {counts['done']} done ({counts['adopted']} adopted from the committed results), "
+        f"{counts['missing']} missing, {counts['failed']} failed"
+    )
+    console.print(f"  phases of pretraining: {counts['phases']['planned']}, to run {counts['phases']['to_run']}")
+    for shared in counts["shared_phases"]:
+        console.print(f"    trained once for {', '.join(shared['methods'])}: {escape(shared['phase'])}")
+    for device, hours in counts["hours"].items():
+        console.print(f"  what is missing takes about {hours:.2f} h of one {device} slot (from measured times)")
+    detectable = smallest_detectable(parameters.repeats, parameters.repeats, alpha=parameters.alpha)
+    console.print(
+        f"  {parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
+        f"(two-sided, α = {parameters.alpha:g}, power .80)"
+    )
+    for what in ("unavailable", "skipped"):
+        grouped: dict[str, int] = Counter(f"{c['method']} × {c['task']}: {c['reason']}" for c in counts[what])
+        for reason, cells in grouped.items():
+            console.print(f"  {what} ({cells} cell{'s' * (cells > 1)}): {escape(reason)}")
+
+
+def show(
+    trial: Annotated[str, typer.Argument(help="Id of a trial, a phase or a cohort, or enough of its beginning.")],
+    as_json: AsJson = False,
+    profile: Profile = None,
+) -> None:
+    """Show one item: what it is, every attempt, values, provenance, and the command that reruns just it."""
+    session = open_session(profile)
+    matches = [item for item in session.plan.items.values() if item.id.startswith(trial)]
+    if len(matches) != 1:
+        found = "no planned item has" if not matches else f"{len(matches)} planned items have"
+        raise UnknownName(
+            f'{found} an id beginning with "{trial}" under profile {session.plan.profile}; give more of the id, or another --profile.'
+        )
+    item = matches[0]
+    records = session.store.attempts(item.kind, item.id)
+    if as_json:
+        adopted = session.adopted.rows.get(item.id, [])
+        print_json(
+            {"item": item.model_dump(), "attempts": [r.model_dump(mode="json") for r in records], "adopted": adopted}
+        )
+        return
+    console.print(f"[bold]{escape(item.title)}[/]\n{item.kind} {item.id}\nrun by {item.run}")
+    for row in session.adopted.rows.get(item.id, []):
+        console.print(f"  committed: {row['metric']} = {row['value']} ({row['status']})")
+    for record in records:
+        console.print(f"\nattempt {record.ordinal}: {record.status}")
+        for name, value in record.values.items():
+            console.print(f"  {name} = {value!r}")
+        if record.error:
+            console.print(f"  {escape(record.error.get('type', ''))}: {escape(record.error.get('message', ''))}")
+            console.print(escape(record.error.get("traceback", "")))
+        console.print("  facts: " + escape(json.dumps(record.facts, sort_keys=True)))
+        console.print("  provenance: " + escape(json.dumps(record.provenance, sort_keys=True)))
+    if not records and item.id not in session.adopted.rows:
+        console.print("no attempt yet")
+    console.print(f"\nrun just this: dira-bench run --profile {session.plan.profile} --trial {item.id[:16]} --again")
+    if "label_fraction" in item.spec:
+        console.print(f"label fraction {percent(item.spec['label_fraction'])}")
+
+
+def status(profile: Profile = None) -> None:
+    """Show what a running or finished run has done so far; safe beside a running driver."""
+    from harness.runner import status as live
+
+    session = open_session(profile)
+    live(session.store, list(session.plan.items.values()), console)
+    counts = describe(session)
+    console.print(
+        f"{counts['done']} of {counts['runnable']} trials done, {counts['missing']} missing, {counts['failed']} failed"
+    )

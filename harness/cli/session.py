@@ -1,0 +1,78 @@
+"""One command's view of the project: root, registries, parameters, families, plan and store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.plan import Plan, make_plan
+from harness.published import Families, load_families
+from harness.registry import Registry, load_parameters, load_registry, project_root
+from harness.results import Adopted, adopt, from_scratch_marker
+from harness.spec import Parameters
+from harness.store import Store
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything lazily: a command pays for what it uses."""
+
+    root: Path
+    parameters: Parameters
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Both registries."""
+        return load_registry(self.root)
+
+    @cached_property
+    def families(self) -> Families:
+        """The paper's tables and families of contrasts."""
+        return load_families(self.root / "reports" / "families.yaml")
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Everything the registries, the profile and the parameters imply."""
+        return make_plan(self.registry, self.parameters, self.families)
+
+    @cached_property
+    def store(self) -> Store:
+        """Attempts and their records."""
+        return Store(self.root / ".trials", self.root / ".cohorts")
+
+    @cached_property
+    def adopted(self) -> Adopted:
+        """Committed rows that still stand; none while a run from scratch is under way."""
+        if from_scratch_marker(self.root).exists():
+            return Adopted()
+        adopted = adopt(self.plan, self.root)
+        for sentence in adopted.refused:
+            console.print(f"[yellow]note:[/] {sentence}")
+        return adopted
+
+
+def open_session(profile: str | None = None, **overrides: Any) -> Session:
+    """Find the project and read its parameters; ``profile`` and other overrides win over ``params.yaml``."""
+    root = project_root()
+    return Session(root, load_parameters(root, {"profile": profile, **overrides}))
+
+
+def print_json(value: Any) -> None:
+    """Write JSON for a program to read: sorted keys, one document, nothing else on standard output."""
+    print(json.dumps(value, indent=1, sort_keys=True, default=_jsonable))  # noqa: T201
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset | tuple):
+        return sorted(value) if not isinstance(value, tuple) else list(value)
+    return str(value)

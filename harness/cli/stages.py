@@ -1,0 +1,195 @@
+"""``stage …``: what DVC calls, and ``report``, which does the last three without DVC.
+
+A stage exits 0 once everything it planned is done, unavailable or terminally failed, and writes that state; it exits
+non-zero only when interrupted or broken, so an unavailable method stops nobody else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.auditing import run_audit
+from harness.cli.execution import execute
+from harness.cli.session import Session, console, open_session
+from harness.errors import unknown
+from harness.results import profile_folder, write_cohort, write_pretraining, write_trials
+from harness.spec import extras
+
+stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
+ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
+
+
+@stages.command("cohort")
+def stage_cohort(profile: ProfileName, task: str) -> None:
+    """Build or index one task's images and write results/<profile>/cohorts/<task>.json."""
+    session = _session(profile)
+    _known(task, session.plan.tasks, "task")
+    item = session.plan.cohorts.get(task)
+    if item is not None:
+        execute(session, [item])
+    write_cohort(session.plan, session.root, session.store, task)
+
+
+@stages.command("pretrain")
+def stage_pretrain(profile: ProfileName, method: str) -> None:
+    """Train the phases of one method that are missing and write its pretraining file and curves."""
+    session = _session(profile)
+    _known(method, session.plan.methods, "method")
+    chains = [chain for (name, _), chain in session.plan.phases.items() if name == method]
+    wanted = [item for chain in chains for item in chain if item.id not in session.adopted.phases]
+    execute(session, wanted)
+    write_pretraining(session.plan, session.root, session.store, session.adopted, method)
+
+
+@stages.command("trials")
+def stage_trials(profile: ProfileName, method: str) -> None:
+    """Run the trials of one method that are missing and write trials, resamples and provenance."""
+    session = _session(profile)
+    _known(method, session.plan.methods, "method")
+    execute(session, list(session.plan.trials(lambda cell: cell.key.method == method).values()))
+    write_trials(session.plan, session.root, session.store, session.adopted, method)
+
+
+@stages.command("statistics")
+def stage_statistics(profile: ProfileName) -> None:
+    """Summarise every cell and test every contrast."""
+    write_statistics(_session(profile))
+
+
+@stages.command("audit")
+def stage_audit() -> None:
+    """Hold the paper's printed numbers against its claims and write results/published/audit.csv."""
+    run_audit(open_session())
+
+
+@stages.command("report")
+def stage_report(profile: ProfileName) -> None:
+    """Write tables, figures and pages from results/ alone."""
+    write_report(_session(profile))
+
+
+@stages.command("unlock")
+def stage_unlock() -> None:
+    """Remove DVC's read/write lock if the process that held it is gone."""
+    removed = clear_dead_lock(open_session().root)
+    if removed:
+        console.print(f"removed .dvc/tmp/rwlock: {removed}")
+
+
+def report(
+    profile: Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")] = None,
+) -> None:
+    """Assemble whatever the store holds into results/<profile> and reports/<profile>, without DVC; trains nothing."""
+    session = open_session(profile)
+    plan = session.plan
+    for task in plan.tasks:
+        write_cohort(plan, session.root, session.store, task)
+    for method in plan.methods:
+        write_pretraining(plan, session.root, session.store, session.adopted, method)
+        write_trials(plan, session.root, session.store, session.adopted, method)
+    write_statistics(session)
+    run_audit(session)
+    write_report(session)
+    console.print(f"the report: {session.root / 'reports' / plan.profile / 'report.html'}")
+
+
+def write_statistics(session: Session) -> None:
+    """Write ``cells.csv`` and ``comparisons.csv`` of the profile."""
+    summary = importlib.import_module("harness.statistics.summary")
+    methods = {
+        entry.name: summary.MethodFacts(label=entry.label, compare_with=entry.compare_with, dimensions=entry.dimensions)
+        for entry in session.registry.methods
+    }
+    tasks = {
+        entry.name: summary.TaskFacts(
+            label=entry.label, metric=entry.metric, metrics=session.plan.tasks[entry.name].metrics
+        )
+        for entry in session.registry.tasks
+    }
+    folder = profile_folder(session.root, session.plan.profile)
+    summary.summarise_files(
+        folder,
+        methods=methods,
+        tasks=tasks,
+        parameters=session.parameters,
+        families=session.families,
+        margins_path=session.root / "reports" / "margins.yaml",
+        published_path=session.root / "results" / "published" / "paper.csv",
+    )
+
+
+def write_report(session: Session) -> None:
+    """Render the profile's tables, figures and pages."""
+    render = importlib.import_module("reports.render")
+    render.build(
+        session.root / "results",
+        session.root / "reports",
+        session.plan.profile,
+        parameters=session.parameters,
+        families=session.families,
+        methods={
+            entry.name: {"label": entry.label, "source": entry.source, **extras(entry)}
+            for entry in session.registry.methods
+        },
+        tasks={
+            entry.name: {"label": entry.label, "source": entry.source, "metric": entry.metric}
+            for entry in session.registry.tasks
+        },
+    )
+
+
+def clear_dead_lock(root: Path) -> str:
+    """Remove ``.dvc/tmp/rwlock`` when every process in it is gone or a zombie; return a sentence if it was removed."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        held = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return ""
+    processes = {int(entry["pid"]) for entry in _holders(held)}
+    if not processes or any(_alive(process) for process in processes):
+        return ""
+    path.unlink(missing_ok=True)
+    return f"process {', '.join(map(str, sorted(processes)))} is gone"
+
+
+def _holders(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "pid" in value:
+            return [value]
+        return [holder for inner in value.values() for holder in _holders(inner)]
+    if isinstance(value, list):
+        return [holder for inner in value for holder in _holders(inner)]
+    return []
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state != "Z"
+
+
+def _session(profile: str) -> Session:
+    """DVC names the profile of a stage; it must be the one params.yaml holds, or seeds and repeats would be another's."""
+    session = open_session()
+    if session.parameters.profile != profile:
+        return open_session(profile)
+    return session
+
+
+def _known(name: str, names: Any, kind: str) -> None:
+    if name not in names:
+        raise unknown(kind, name, names, "the registries")

@@ -1,0 +1,160 @@
+"""How many committed numbers a run from scratch has reproduced.
+
+The comparison reads a snapshot of ``results/`` taken before the run, and what the run has just trained: while it is under
+way nothing is adopted, so it never compares a row with itself.
+
+A number is reproduced *bit for bit*; or *within noise*: inside the 95 % prediction interval of the committed repeats of its
+cell, mean ± t(n − 1, .975) · s · √(1 + 1/n); or not. Bit-equality is promised on the same instruction set with the locked set-up only.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigurationError
+from harness.results import SCORED, from_scratch_marker, profile_folder, read_rows
+
+SNAPSHOT = "committed"
+
+
+def begin_from_scratch(root: Path, profile: str, folders: Iterable[str] = (".trials", ".cohorts")) -> bool:
+    """Set the old store aside and keep a snapshot of the committed results, unless such a run was interrupted.
+
+    Returns:
+        True if a run begins, False if one that was interrupted is resumed.
+    """
+    marker = from_scratch_marker(root)
+    if marker.is_file():
+        if json.loads(marker.read_text()).get("profile") == profile:
+            return False
+        marker.unlink()
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    for name in folders:
+        old = root / name
+        if old.exists() and any(old.iterdir()):
+            aside = root / f"{name}.aside"
+            shutil.rmtree(aside, ignore_errors=True)
+            old.rename(aside)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    snapshot = marker.parent / SNAPSHOT
+    shutil.rmtree(snapshot, ignore_errors=True)
+    committed = profile_folder(root, profile) / "trials"
+    if committed.is_dir():
+        shutil.copytree(committed, snapshot / "trials")
+    partial = marker.with_suffix(".partial")
+    partial.write_text(json.dumps({"profile": profile, "begun": stamp}))
+    partial.replace(marker)
+    return True
+
+
+def end_from_scratch(root: Path) -> None:
+    """Turn adoption on again."""
+    from_scratch_marker(root).unlink(missing_ok=True)
+
+
+@dataclass
+class Reproduction:
+    """What became of the committed numbers.
+
+    Attributes:
+        bit_equal, within_noise, different: Numbers of planned trials that were trained again.
+        gone: Committed numbers whose trial is no longer planned. missing: ones that the new run has no value for.
+        new: Numbers that were not committed before.
+        examples: A sentence for each of the first numbers that were not reproduced.
+    """
+
+    bit_equal: int = 0
+    within_noise: int = 0
+    different: int = 0
+    gone: int = 0
+    missing: int = 0
+    new: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def compared(self) -> int:
+        """Numbers that were compared."""
+        return self.bit_equal + self.within_noise + self.different
+
+    def sentence(self) -> str:
+        """Say it in one sentence."""
+        if not self.compared and not self.gone and not self.missing:
+            return f"no committed numbers to compare with; {self.new} new numbers."
+        said = (
+            f"of {self.compared} committed numbers that were trained again, {self.bit_equal} are reproduced bit for bit, "
+            f"{self.within_noise} within noise (95 % prediction interval of the committed repeats), {self.different} are not"
+        )
+        rest = [
+            f"{self.missing} have no value in this run" if self.missing else "",
+            f"{self.gone} belong to trials no longer planned" if self.gone else "",
+            f"{self.new} are new" if self.new else "",
+        ]
+        return said + "".join(f"; {part}" for part in rest if part) + "."
+
+
+def compare(root: Path, profile: str, planned: set[str]) -> Reproduction:
+    """Compare the snapshot with what stands in ``results/`` now.
+
+    Args:
+        root: Project folder.
+        profile: Whose results.
+        planned: Ids of the trials that the plan holds now.
+
+    Raises:
+        ConfigurationError: If no run from scratch was begun, so there is no snapshot.
+    """
+    marker = from_scratch_marker(root)
+    if not marker.is_file():
+        raise ConfigurationError(
+            'no run from scratch has been made here, so there is nothing to compare; run "nox -s repro" or '
+            '"dira-bench run --from-scratch" first.'
+        )
+    before = _numbers(marker.parent / SNAPSHOT / "trials")
+    after = _numbers(profile_folder(root, profile) / "trials")
+    cells: dict[tuple[str, ...], list[float]] = {}
+    for row in before.values():
+        cells.setdefault(_cell(row), []).append(float(row["value"]))
+    result = Reproduction(new=sum(key not in before for key in after))
+    for key, row in before.items():
+        if key[0] not in planned:
+            result.gone += 1
+        elif key not in after:
+            result.missing += 1
+        elif after[key]["value"] == row["value"]:
+            result.bit_equal += 1
+        elif _within(float(after[key]["value"]), cells[_cell(row)]):
+            result.within_noise += 1
+        else:
+            result.different += 1
+            if len(result.examples) < 10:
+                where = " × ".join(_cell(row)) + f" · repeat {row['repeat']}"
+                result.examples.append(f"{where}: committed {row['value']}, now {after[key]['value']}")
+    return result
+
+
+def _numbers(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = (row for path in sorted(folder.glob("*.csv")) for row in read_rows(path))
+    return {(row["trial_id"], row["metric"]): row for row in rows if row["status"] in SCORED and row["value"]}
+
+
+def _cell(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["method"], row["task"], row["label_fraction"], row["pretrain_seed"], row["metric"])
+
+
+def _within(value: float, repeats: list[float]) -> bool:
+    """Say whether a new value lies inside the 95 % prediction interval of the committed repeats."""
+    n = len(repeats)
+    if n < 2:
+        return False
+    from scipy.stats import t
+
+    mean = sum(repeats) / n
+    sd = (sum((repeat - mean) ** 2 for repeat in repeats) / (n - 1)) ** 0.5
+    half: float = float(t.ppf(0.975, n - 1)) * sd * (1 + 1 / n) ** 0.5
+    return abs(value - mean) <= half
