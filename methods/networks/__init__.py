@@ -1,0 +1,40 @@
+"""Networks: backbones by name, each an implementation of ``harness.contracts.Backbone``.
+
+* ``unet_resnet50``: torchvision's ResNet-50 under a U-Net decoder with skips (DiRA §4.1), 224 px.
+* ``unet_resnet_w16``: the miniature's: one basic block a stage, channels 16, 16, 32, 64, 128, the same decoder rule.
+
+A network is drawn from a seed alone: encoder and decoder have seeds of their own, so a fresh decoder is the same
+under a trained encoder and a random one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import unknown
+from harness.seeding import seed
+from methods.networks.backbone import UnetBackbone, random_numbers_from
+from methods.networks.encoders import resnet50, resnet_w16
+
+NETWORKS = {"unet_resnet50": resnet50, "unet_resnet_w16": resnet_w16}
+
+
+def build(network: Mapping[str, Any], init_seed: int) -> UnetBackbone:
+    """Build a backbone on the CPU with its published initialisation.
+
+    Args:
+        network: ``name``, ``in_channels`` (3) and ``zero_init_residual`` (the last batch norm of every residual block
+            starts at γ = 0, as SimSiam and Barlow Twins have it).
+        init_seed: Draws encoder and decoder; nothing else does, and the global generator is left as it was.
+
+    Raises:
+        UnknownName: If there is no network of that name.
+    """
+    name = network["name"]
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS, "methods/networks")
+    with random_numbers_from(seed(init_seed, "encoder")):
+        encoder, channels = NETWORKS[name](network["in_channels"], network["zero_init_residual"])
+    with random_numbers_from(seed(init_seed, "decoder")):
+        return UnetBackbone(encoder, channels, network["in_channels"])

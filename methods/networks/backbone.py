@@ -1,0 +1,63 @@
+"""The one 2D backbone: an encoder and a U-Net decoder with skip connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from segmentation_models_pytorch.base.initialization import initialize_decoder
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from torch import Tensor, nn
+
+DECODER_CHANNELS = (256, 128, 64, 32, 16)
+
+
+@contextmanager
+def random_numbers_from(seed: int) -> Iterator[None]:
+    """Let layers that draw from torch's CPU generator draw from ``seed``, and put the generator back as it was.
+
+    Layers initialise themselves from the global generator and take no other. Only the CPU's is touched: networks are
+    built on the CPU.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield
+
+
+class UnetBackbone(nn.Module):
+    """An encoder of five feature maps under a U-Net decoder (Ronneberger 2015; DiRA §4.1).
+
+    Five decoder blocks, each: nearest ×2 upsampling → concatenated skip → (3×3 convolution without bias, batch norm,
+    ReLU) × 2; widths 256, 128, 64, 32, 16; no centre block, no attention. Convolutions start Kaiming-uniform
+    (fan-in). The head that makes an image or a mask of it belongs to whoever needs one.
+
+    Attributes:
+        dimensions, in_channels, channels, strides, decoder_channels: See ``harness.contracts.Backbone``.
+    """
+
+    dimensions = 2
+    strides = (2, 4, 8, 16, 32)
+    decoder_channels = DECODER_CHANNELS[-1]
+
+    def __init__(self, encoder: nn.Module, channels: tuple[int, ...], in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.channels = channels
+        self.encoder = encoder
+        self.decoder = UnetDecoder(encoder_channels=(in_channels, *channels), decoder_channels=DECODER_CHANNELS)
+        initialize_decoder(self.decoder)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map images ``(B, in_channels, H, W)`` to five feature maps, finest first."""
+        return tuple(self.encoder(images)[1:])
+
+    def decode(self, features: tuple[Tensor, ...]) -> Tensor:
+        """Map feature maps to ``(B, 16, H, W)`` at input resolution."""
+        height, width = (2 * side for side in features[0].shape[-2:])
+        size_only = features[0].new_empty(1).expand(1, 1, height, width)  # the decoder asks the input for its size
+        return self.decoder([size_only, *features])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode and decode."""
+        return self.decode(self.encode(images))

@@ -1,0 +1,122 @@
+"""One phase of a pretraining, from spec to files: ``run_phase``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.contracts import Context, Outcome
+from harness.errors import CheckpointError
+from harness.identity import file_sha256
+from harness.pixels import Pixels
+from harness.seeding import seed as seed_of
+from harness.spec import Status
+from methods.training.batches import first_batch_sha256
+from methods.training.checkpoints import ENCODER, LAST, load_encoder, load_state, save_encoder, write_atomically
+from methods.training.loop import Training
+from methods.training.objective import Objective
+
+
+def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
+    """Train one phase.
+
+    A phase with a parent carries on from the parent's whole last state (backbone, heads, momentum encoder, queue,
+    discriminator if it had one); optimiser and schedule are fresh, and so is every term the parent lacks. With
+    ``start: best`` the backbone is the parent's best, the rest its last.
+
+    Args:
+        spec: ``phase`` (its name), ``configuration`` (``methods.recipes.pretext``), ``cohort`` (id of the cohort item),
+            ``parent`` (id of the phase item before, or None), ``base_seed``, ``pretrain_seed`` and ``seed``.
+        context: See ``harness.contracts.Context``.
+
+    Returns:
+        Value ``validation_loss`` (lowest total), facts, and the curve. The folder holds ``encoder.safetensors`` (the
+        backbone of the lowest total validation loss, encoder and decoder) and ``last.pt`` (the whole last state).
+        ``diverged`` with the best so far if a loss was not finite.
+
+    Raises:
+        DataError: If the cohort has fewer training images than a batch.
+        CheckpointError: If the parent's files are missing, damaged or of another network.
+    """
+    configuration = spec["configuration"]
+    pixels = Pixels(Path(context.inputs[spec["cohort"]]))
+    objective = Objective(configuration, seed_of(spec["seed"], "init"))
+    if spec["parent"] is not None:
+        carry_on(objective, configuration, Path(context.inputs[spec["parent"]]))
+    training = Training(objective, spec, context, pixels.images, pixels.rows("train"), pixels.rows("validation"))
+    training.run()
+
+    facts: dict[str, Any] = {
+        "phase": spec["phase"],
+        "steps": training.step,
+        "images_seen": training.step * configuration["batch"],
+        "budget": dict(configuration["budget"]),
+        "parameters": sum(p.numel() for p in objective.backbone.parameters()),
+        "initial_state_sha256": training.initial_state_sha256,
+        "order_sha256": training.order.sha256(),
+        "first_batch_sha256": first_batch_sha256(training.order, training.augment_seed),
+    }
+    values: dict[str, float] = {}
+    if training.best is not None:
+        selected, backbone = training.best["step"], training.best["backbone"]
+        values["validation_loss"] = training.best["loss"]
+    else:
+        selected, backbone = training.step, objective.backbone.state_dict()
+    if training.best is not None or not training.diverged:
+        facts["selected_step"] = selected
+        about = {"format": 1, "network": configuration["network"], "phase": spec["phase"], "selected_step": selected}
+        save_encoder(context.folder / ENCODER, backbone, about)
+        facts["weights_sha256"] = file_sha256(context.folder / ENCODER)
+    if training.diverged:
+        return Outcome(
+            values=values,
+            facts=facts,
+            curve=training.curve,
+            status=Status.DIVERGED,
+            message=f"the loss of phase {spec['phase']} was not finite at step {training.step} of {training.steps}",
+        )
+    state = {name: value.detach().cpu() for name, value in objective.state_dict().items()}
+    write_atomically(
+        context.folder / LAST,
+        {"format": 1, "network": configuration["network"], "terms": configuration["terms"], "state": state},
+    )
+    return Outcome(values=values, facts=facts, curve=training.curve)
+
+
+def carry_on(objective: Objective, configuration: Mapping[str, Any], parent: Path) -> None:
+    """Load the parent's state into ``objective``: the backbone and every term that both have.
+
+    Raises:
+        CheckpointError: If the parent is of another network, or a shared term was configured differently.
+    """
+    saved = load_state(parent / LAST)
+    if saved.get("network") != configuration["network"]:
+        raise CheckpointError(
+            f"{parent / LAST} holds network {saved.get('network')}; expected {configuration['network']}; "
+            "rerun the phase before"
+        )
+    before = {term["role"]: term["configuration"] for term in saved["terms"]}
+    now = {term["role"]: term["configuration"] for term in configuration["terms"]}
+    for role in before.keys() & now.keys():
+        if before[role] != now[role]:
+            raise CheckpointError(
+                f"{parent / LAST} holds term {role} as {before[role]}; expected {now[role]}; rerun the phase before"
+            )
+    state = saved["state"]
+    if configuration["start"] == "best":
+        best, _ = load_encoder(parent / ENCODER)
+        state = {**state, **{f"backbone.{name}": value for name, value in best.items()}}
+    wanted = objective.state_dict()
+    shared = {name: value for name, value in state.items() if name in wanted}
+    missing = [
+        name
+        for name in wanted
+        if name not in shared and (name.startswith("backbone.") or name.split(".")[1] in before.keys() & now.keys())
+    ]
+    if missing or any(shared[name].shape != wanted[name].shape for name in shared):
+        raise CheckpointError(
+            f"{parent / LAST} lacks or reshapes {missing[:3] or 'tensors'}; expected the state of the same network; "
+            "rerun the phase before"
+        )
+    objective.load_state_dict(shared, strict=False)

@@ -1,0 +1,105 @@
+"""The adversary: a patch discriminator and both sides of its game (DiRA §3.3, Eq. 3–4, §4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import ConfigurationError
+from harness.seeding import seed as seed_of
+from methods.networks.backbone import random_numbers_from
+from methods.terms.adversary import Adversary
+from methods.terms.bound import BoundTerm, Forward, Views
+
+
+def discriminator(configuration: Adversary) -> nn.Sequential:
+    """Build the discriminator: 1-channel image to a map of logits, one per patch (no sigmoid).
+
+    Four blocks of 3×3 convolution (strides 2, 2, 2, 1), instance norm except in the first (no affine part, no running
+    statistics), LeakyReLU 0.2; then a fifth 3×3 convolution to one channel: 224 px give 28 × 28. ``layers: four``
+    leaves out the fourth block, so that there are four convolutions in all. Weights N(0, 0.02).
+    """
+    widths = configuration.widths if configuration.layers == "blocks_and_output" else configuration.widths[:3]
+    layers: list[nn.Module] = []
+    before = 1
+    for position, width in enumerate(widths):
+        layers.append(nn.Conv2d(before, width, 3, stride=2 if position < 3 else 1, padding=1))
+        if position > 0:
+            layers.append(nn.InstanceNorm2d(width))
+        layers.append(nn.LeakyReLU(0.2))
+        before = width
+    layers.append(nn.Conv2d(before, 1, 3, padding=1))
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+    return nn.Sequential(*layers)
+
+
+class BoundAdversary(BoundTerm):
+    """The generator's side as a term of the backbone, the discriminator's side as its opponent.
+
+    In the generator's step the discriminator is frozen: gradients pass through it and none is computed for it. Its
+    own step follows on the same restored images, one for one.
+    """
+
+    def __init__(self, configuration: Adversary, backbone: nn.Module, seed: int, image_px: int) -> None:
+        super().__init__()
+        if image_px < 32:
+            raise ConfigurationError(
+                f"found {image_px}-px images; expected at least 32 px, for instance norm to have pixels to average"
+            )
+        self.configuration = configuration
+        with random_numbers_from(seed_of(seed, "discriminator")):
+            self.discriminator = discriminator(configuration)
+
+    def forward(self, views: Views, forward: Forward, backbone: nn.Module) -> Tensor:
+        """Return what the backbone minimises: how well the discriminator sees through its restored images."""
+        self.discriminator.requires_grad_(False)
+        try:
+            logits = self.discriminator(forward.restored).float()
+        finally:
+            self.discriminator.requires_grad_(True)
+        return generator_loss(logits, self.configuration.loss)
+
+    def opponent_parameters(self) -> list[nn.Parameter]:
+        """Return the discriminator's parameters."""
+        return list(self.discriminator.parameters())
+
+    def opponent_optimiser(self) -> Mapping[str, Any]:
+        """Return the discriminator's Adam."""
+        return {
+            "name": "adam",
+            "learning_rate": self.configuration.learning_rate,
+            "betas": list(self.configuration.betas),
+            "weight_decay": 0.0,
+        }
+
+    def opponent_loss(self, views: Views, forward: Forward) -> Tensor:
+        """Return the discriminator's loss; clean crops and restored images pass in one batch (norms are per image)."""
+        both = torch.cat([views.target, forward.restored.detach()])
+        real, fake = self.discriminator(both).float().chunk(2)
+        return discriminator_loss(real, fake, self.configuration.loss)
+
+
+def generator_loss(fake: Tensor, form: str) -> Tensor:
+    """Return the generator's loss on the logits of restored images, mean over patches.
+
+    ``lsgan``: (D − 1)²; ``bce``: −log σ(D); ``log``: log(1 − σ(D)), the saturating form of Eq. 4.
+    """
+    if form == "lsgan":
+        return F.mse_loss(fake, torch.ones_like(fake))
+    return F.softplus(-fake).mean() if form == "bce" else -F.softplus(fake).mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, form: str) -> Tensor:
+    """Return the discriminator's loss on the logits of clean and restored images, half the sum of the two means.
+
+    ``lsgan``: (D(x) − 1)² and D(x̂)²; otherwise −log σ(D(x)) and −log(1 − σ(D(x̂))), Eq. 3 with the sign turned.
+    """
+    if form == "lsgan":
+        return 0.5 * (F.mse_loss(real, torch.ones_like(real)) + F.mse_loss(fake, torch.zeros_like(fake)))
+    return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())

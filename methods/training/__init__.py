@@ -1,0 +1,1 @@
+"""The pretraining loop: one for every objective. ``methods.pretext`` is its front door."""

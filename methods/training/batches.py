@@ -1,0 +1,119 @@
+"""Which images a step sees, and how their views get to the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from harness.errors import DataError
+from harness.seeding import seed
+from methods.terms.bound import Views
+from methods.training.objective import Objective
+from methods.view_parameters import uniforms
+from methods.views import make_views
+from methods.views_on_device import make_views_on_device
+
+
+class Order:
+    """The order in which a phase sees the training images: a permutation per epoch, incomplete batches dropped.
+
+    Attributes:
+        steps_per_epoch: Whole batches in one pass.
+    """
+
+    def __init__(self, rows: np.ndarray, batch: int, order_seed: int) -> None:
+        if len(rows) < batch:
+            raise DataError(
+                f"found {len(rows)} training images in the cohort; expected at least one batch of {batch}; "
+                "enlarge the cohort or reduce the profile's batch"
+            )
+        self._rows, self._batch, self._seed = rows, batch, order_seed
+        self.steps_per_epoch = len(rows) // batch
+        self._epoch: tuple[int, np.ndarray] = (-1, rows)
+
+    def batch(self, step: int) -> tuple[int, np.ndarray]:
+        """Return the epoch and the rows ``(B,)`` of a step."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self._epoch[0] != epoch:
+            shuffle = np.random.Generator(np.random.PCG64(seed(self._seed, epoch)))
+            self._epoch = (epoch, shuffle.permutation(self._rows))
+        start = position * self._batch
+        return epoch, self._epoch[1][start : start + self._batch]
+
+    def sha256(self) -> str:
+        """Return the hash of the first epoch's order."""
+        return hashlib.sha256(np.concatenate([self.batch(s)[1] for s in range(self.steps_per_epoch)])).hexdigest()
+
+
+def first_batch_sha256(order: Order, augment_seed: int) -> str:
+    """Return the hash of what determines the first batch: its rows and every number its views are made from."""
+    epoch, rows = order.batch(0)
+    return hashlib.sha256(rows.tobytes() + uniforms(augment_seed, epoch, rows).tobytes()).hexdigest()
+
+
+class _Steps(Dataset):
+    """Item i = the views of step ``first + i``, uint8; made in a worker process or in this one alike."""
+
+    def __init__(
+        self, images: np.ndarray, order: Order, first: int, last: int, augment_seed: int, views: Mapping[str, Any]
+    ) -> None:
+        self._images, self._order, self._first, self._last = images, order, first, last
+        self._seed, self._views = augment_seed, dict(views)
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, item: int) -> tuple[Tensor, ...]:
+        epoch, rows = self._order.batch(self._first + item)
+        made = make_views(self._images, rows, self._seed, epoch, self._views)
+        return tuple(torch.from_numpy(view) for view in made)
+
+
+def batches(
+    images: np.ndarray,
+    order: Order,
+    first: int,
+    last: int,
+    augment_seed: int,
+    views: Mapping[str, Any],
+    device: torch.device,
+    workers: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device, of steps first … last − 1.
+
+    On a CPU the views are made by OpenCV, in this process or in ``workers`` others; on a GPU rows are gathered and
+    the views made there in one batch. Either way the same numbers choose the augmentation.
+    """
+    if device.type == "cuda":
+        for step in range(first, last):
+            epoch, rows = order.batch(step)
+            gathered = torch.from_numpy(images[rows]).pin_memory().to(device, non_blocking=True)
+            yield make_views_on_device(gathered, rows, augment_seed, epoch, dict(views))
+        return
+    steps = _Steps(images, order, first, last, augment_seed, views)
+    loader = DataLoader(steps, batch_size=None, num_workers=workers, shuffle=False)
+    for made in loader:
+        yield tuple(as_float(view) for view in made)
+
+
+def as_float(view: Tensor) -> Tensor:
+    """Turn uint8 ``(B, P, P)`` into float32 ``(B, 1, P, P)`` in [0, 1]."""
+    return view.unsqueeze(1).float().div_(255)
+
+
+def as_views(objective: Objective, made: tuple[Tensor, Tensor, Tensor], step_seed: int, channels_last: bool) -> Views:
+    """Make the network's input of one batch."""
+    query, key, target = made
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return Views(
+        objective.as_input(query).contiguous(memory_format=layout),
+        objective.as_input(key).contiguous(memory_format=layout),
+        target,
+        step_seed,
+    )

@@ -1,0 +1,95 @@
+"""What a phase writes: the encoder for trials, the whole state for the next phase, and where to resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from harness.errors import CheckpointError
+
+ENCODER = "encoder.safetensors"
+LAST = "last.pt"
+CHECKPOINT = "checkpoint.pt"
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return the hash of a state: names, types, shapes and bytes, in the order of the names."""
+    whole = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        whole.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
+        whole.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
+
+
+def write_atomically(path: Path, data: Any) -> None:
+    """Save with ``torch.save`` beside ``path``, flush to disk, and rename."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as stream:
+        torch.save(data, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def save_encoder(path: Path, backbone: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a backbone's weights with what they are; the same weights give the same bytes."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in backbone.items()}
+    metadata = {"dira_bench": json.dumps(about, sort_keys=True)}  # one key: the order of several is not fixed
+    partial = path.with_name(path.name + ".partial")
+    safetensors.torch.save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def load_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read weights and what they are.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or was not written by ``save_encoder``.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            about = json.loads((opened.metadata() or {})["dira_bench"])
+            return {name: opened.get_tensor(name) for name in opened.keys()}, about  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"no {path.name} in {path.parent}; expected the folder of a finished phase; rerun the pretraining"
+        ) from error
+    except KeyError as error:
+        raise CheckpointError(
+            f"{path} holds no description of its network; expected a file this harness wrote; rerun the pretraining"
+        ) from error
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}); expected whole safetensors; delete it and rerun the pretraining"
+        ) from error
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what ``write_atomically`` wrote, tensors and plain values only (``weights_only``).
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"no {path.name} in {path.parent}; expected the folder of a finished phase; rerun the pretraining"
+        )
+    try:
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise CheckpointError(
+            f"{path} is damaged ({type(error).__name__}); expected a state this harness wrote; delete it and rerun"
+        ) from error
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}; expected a state this harness wrote; rerun")
+    return loaded

@@ -1,0 +1,79 @@
+"""Validation during pretraining: the phase's own losses on held-out images, always with the same views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from methods.training.batches import as_float, as_views
+from methods.training.objective import Objective
+from methods.views import make_views
+from methods.views_on_device import make_views_on_device
+
+
+class Validation:
+    """The views of the validation images, drawn once from a seed of their own.
+
+    The authors draw new random views at every validation; here a falling loss is the network's doing. An incomplete
+    last batch is dropped, unless it is the only one. Views of up to ``KEEP`` images are kept in memory.
+    """
+
+    KEEP = 1024
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        rows: np.ndarray,
+        batch: int,
+        stream_seed: int,
+        views: Mapping[str, Any],
+        device: torch.device,
+    ) -> None:
+        self._images, self._seed, self._views, self._device = images, stream_seed, dict(views), device
+        whole = max(batch, len(rows) // batch * batch)
+        self._parts = [rows[start : start + batch] for start in range(0, min(whole, len(rows)), batch)]
+        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._keeps = len(rows) <= self.KEEP
+
+    def _batches(self) -> Any:
+        if self._kept:
+            yield from self._kept
+            return
+        for part in self._parts:
+            if self._device.type == "cuda":
+                gathered = torch.from_numpy(self._images[part]).to(self._device)
+                made = make_views_on_device(gathered, part, self._seed, 0, self._views)
+            else:
+                raw = make_views(self._images, part, self._seed, 0, self._views)
+                made = tuple(as_float(torch.from_numpy(view)) for view in raw)
+            if self._keeps:
+                self._kept.append(made)
+            yield made
+
+    @torch.no_grad()
+    def losses(self, objective: Objective, precision: torch.dtype | None, channels_last: bool) -> dict[str, float]:
+        """Return each term's loss by role and their weighted sum as ``total``, means over images.
+
+        The objective is in ``eval`` meanwhile: running statistics, queue and momentum encoder stay as they are.
+        """
+        if not self._parts:
+            return {}
+        sums: dict[str, Tensor] = {}
+        images = 0
+        objective.eval()
+        try:
+            for made in self._batches():
+                views = as_views(objective, made, 0, channels_last)
+                with torch.autocast(self._device.type, precision or torch.bfloat16, enabled=precision is not None):
+                    total, losses, _ = objective(views)
+                size = len(views.query)
+                images += size
+                for name, value in {**losses, "total": total}.items():
+                    sums[name] = sums.get(name, torch.zeros((), device=self._device)) + value.float() * size
+        finally:
+            objective.train()
+        return {name: float(value) / images for name, value in sums.items()}
