@@ -1,0 +1,21 @@
+"""Imported once by the fork server: brings the heavy libraries into memory that every child then shares.
+
+The names come through the environment because the fork server takes nothing else. Nothing here may touch
+``torch.cuda``: a CUDA context does not survive a fork. A library that is missing or broken is skipped; the work that
+needs it will say so itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+
+import harness.executors.child  # noqa: F401  what every child runs
+from harness.executors.interface import PRELOAD_VARIABLE
+
+for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
+    with contextlib.suppress(Exception):
+        importlib.import_module(_name)
+gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
