@@ -1,0 +1,166 @@
+"""Builds every output of a profile from ``results/``: the two functions that the command line calls."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.published import Families, load_families
+from harness.spec import Parameters
+from reports.render import figures, frames, pages, style, wording
+from reports.render.formats import latex, markdown
+from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_results
+from reports.render.pages import Picture
+from reports.render.tables import Table, added_table, paper_table
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file whole or not at all: into a neighbour, then renamed over it; an unchanged file is left alone."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    if not path.is_file() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(data)
+        partial.replace(path)
+    return path
+
+
+def metrics(results: Results) -> dict[str, object]:
+    """Return what ``metrics.json`` holds: each cell's mean in points, by task, method and label fraction."""
+    means: dict[str, dict[str, dict[str, float]]] = {}
+    for cell in results.cells:
+        if cell.mean is None:
+            continue
+        column = cell.metric if cell.label_fraction == 1.0 else f"{cell.metric} at {cell.label_fraction * 100:g} %"
+        means.setdefault(cell.task, {}).setdefault(cell.method, {})[column] = round(cell.mean, 4)
+    stamp = wording.stamp_of(results.cells)
+    return {**({"stamp": stamp} if stamp else {}), "cells": means}
+
+
+def _pictures(results: Results, layouts: Layouts, methods: Mapping[str, str]) -> list[tuple[Picture, bytes]]:
+    """Draw every figure that has something to show; with its PNG."""
+    drawn = []
+
+    def add(name: str, title: str, caption: str, figure: figures.Figure, stamp: str) -> None:
+        files = style.figure_bytes(figure, " ".join(part for part in (f"{title}: {caption}", stamp) if part))
+        drawn.append((Picture(name, title, caption, files["svg"]), files["png"]))
+
+    stamp = wording.stamp_of([*results.cells, *results.contrasts])
+    for name, layout in layouts.figures.items():
+        frame = frames.bars_frame(results, layout.family)
+        if not frame.empty:
+            own = wording.stamp_of([c for c in results.contrasts if c.family == layout.family])
+            add(name, layout.title, layout.caption, figures.bars(frame, own), own)
+    frame = frames.effects_frame(results)
+    if not frame.empty:
+        caption = (
+            "Every contrast with its 95 % interval, coloured by its Finding; the paper's effect below each of ours."
+        )
+        add("effects", "Effects", caption, figures.effects(frame, stamp), stamp)
+    frame = frames.fractions_frame(results)
+    if not frame.empty:
+        caption = "Means with 95 % intervals at each label fraction, both blocks."
+        add("label_fractions", "Label fractions", caption, figures.fractions(frame, stamp), stamp)
+    frame = frames.curves_frame(results, dict(methods))
+    if not frame.empty:
+        caption = "What pretraining logged; a ring marks the start of a phase, where optimiser and schedule are fresh."
+        add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp)
+    return drawn
+
+
+def build(
+    results: Path,
+    reports: Path,
+    profile: str,
+    *,
+    parameters: Parameters,
+    methods: Mapping[str, str],
+    tasks: Mapping[str, str],
+    families: Families | None = None,
+) -> list[Path]:
+    """Write tables, figures, pages and metrics of one profile into ``reports/<profile>/``.
+
+    The same inputs give the same bytes. Files of an earlier build that this one does not write are removed from
+    ``tables/`` and ``figures/``, so that nothing stale stands beside what is new.
+
+    Args:
+        results: The folder ``results/``; ``<profile>/`` and ``published/audit.csv`` in it are read.
+        reports: The folder ``reports/``, with ``tables.yaml`` and ``families.yaml``.
+        profile: Which profile.
+        parameters: The run's parameters: α for the legend, the rest to be shown.
+        methods, tasks: Registry name → label, in the order of the registries.
+        families: The paper's tables; read from ``reports/families.yaml`` if not given.
+
+    Returns:
+        Every file written.
+
+    Raises:
+        DataError: A table in ``results/`` is absent or malformed.
+        ConfigurationError: ``tables.yaml`` or ``families.yaml`` is malformed.
+    """
+    layouts = read_layouts(reports / "tables.yaml")
+    families = families or load_families(reports / "families.yaml")
+    data = read_results(results, profile, methods, tasks)
+    folder = reports / profile
+    written: list[Path] = []
+
+    tables: list[Table] = []
+    unshown: list[str] = []
+    for name, layout in layouts.tables.items():
+        table = paper_table(name, layouts, families, data, methods, tasks) if name in families.tables else None
+        if table is None:
+            unshown.append(layout.title)
+        else:
+            tables.append(table)
+    if added := added_table(data, methods, tasks):
+        tables.append(added)
+    for table in tables:
+        stem = folder / "tables" / table.name
+        written += [
+            write(stem.with_suffix(".md"), markdown(table, parameters.alpha)),
+            write(stem.with_suffix(".tex"), latex(table, parameters.alpha)),
+            write(stem.with_suffix(".html"), pages.table_page(table, parameters.alpha, "../report.html")),
+        ]
+
+    pictures = _pictures(data, layouts, methods)
+    for picture, png in pictures:
+        stem = folder / "figures" / picture.name
+        written += [write(stem.with_suffix(".svg"), picture.svg), write(stem.with_suffix(".png"), png)]
+
+    written += audit_pages(results, folder)
+    provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
+    page = pages.report_page(
+        data, parameters, methods, tasks, tables, unshown, [picture for picture, _ in pictures], provenance
+    )
+    written.append(write(folder / "report.html", page))
+    text = json.dumps(metrics(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    written.append(write(folder / "metrics.json", text + "\n"))
+
+    for part in ("tables", "figures"):
+        for path in sorted((folder / part).glob("*")):
+            if path.is_file() and path not in written and path.suffix in (".md", ".tex", ".html", ".svg", ".png"):
+                path.unlink()
+    return written
+
+
+def audit_pages(results: Path, folder: Path) -> list[Path]:
+    """Write ``audit.md`` and ``audit.html`` about the paper's own printed numbers into a folder.
+
+    They concern what the paper printed about real images, whatever the profile, and so carry no stamp.
+
+    Args:
+        results: The folder ``results/``; only ``published/audit.csv`` is read.
+        folder: Where the two files go.
+
+    Returns:
+        Both files, or nothing if the audit was not made yet.
+    """
+    claims = read_claims(results)
+    if not claims:
+        return []
+    return [
+        write(folder / "audit.md", pages.audit_markdown(claims)),
+        write(folder / "audit.html", pages.audit_page(claims)),
+    ]

@@ -1,0 +1,286 @@
+"""Figures: each is a function from a data frame to a matplotlib figure, with no file and no global state.
+
+Every function takes the stamp of made-up images and prints it across the picture; an empty stamp prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from reports.render import style, wording
+
+
+def _limits(values: Sequence[float], headroom: float) -> tuple[float, float]:
+    """Return axis limits around values, with room above for marks, inside [0, 100] below."""
+    low, high = min(values), max(values)
+    span = max(high - low, 0.5)
+    return max(low - 0.25 * span, min(0.0, low)), high + headroom * span
+
+
+def bars(frame: pd.DataFrame, stamp: str) -> Figure:
+    """Draw Fig. 4: for each task the base beside the method, with spread, single trials and the Finding.
+
+    Args:
+        frame: One row a trial: ``task`` (with its metric), ``pair`` (which contrast), ``role`` (``reference`` or
+            ``method``), ``label``, ``value`` (points), ``mark``, ``p`` (text), ``effect`` (text), ``published``
+            (the paper's mean, NaN where it is not to be drawn).
+        stamp: Printed across the figure; empty for real images.
+    """
+    with style.context():
+        tasks = list(dict.fromkeys(frame["task"]))
+        columns = min(2, len(tasks))
+        lines = -(-len(tasks) // columns)
+        pairs_most = max(frame[frame["task"] == task]["pair"].nunique() for task in tasks)
+        figure = Figure(figsize=(max(7.6, columns * (1.9 * pairs_most + 1.2)), 3.7 * lines + 0.75), layout="none")
+        axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
+        for position, axis in enumerate(axes):
+            if position >= len(tasks):
+                axis.set_axis_off()
+                continue
+            _bar_panel(axis, frame[frame["task"] == tasks[position]], tasks[position])
+        handles = [
+            Patch(facecolor=style.BASE_FILL, label="discriminative base"),
+            Patch(facecolor=style.METHOD_FILL, label="DiRA"),
+            Line2D(
+                [],
+                [],
+                marker="o",
+                linestyle="",
+                markersize=4,
+                color=style.INK,
+                markerfacecolor="white",
+                label="one trial",
+            ),
+        ]
+        if frame["published"].notna().any():
+            handles.append(
+                Line2D([], [], marker="D", linestyle="", markersize=5, color=style.STAMP, label="paper's mean")
+            )
+        height = figure.get_size_inches()[1]
+        figure.subplots_adjust(
+            left=0.09, right=0.985, top=1 - 0.72 / height, bottom=0.62 / height, wspace=0.24, hspace=0.42
+        )
+        figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(0.04, 1.0))
+        style.stamp_figure(figure, stamp)
+    return figure
+
+
+def _bar_panel(axis: Axes, frame: pd.DataFrame, title: str) -> None:
+    """Draw one task: pairs of bars. The axis does not start at zero, and says so."""
+    reached = [frame["value"].min(), frame["value"].max(), *frame["published"].dropna()]
+    groups = frame.groupby(["pair", "role"], sort=False)["value"]
+    means, sds = groups.mean(), groups.std(ddof=1).fillna(0.0)
+    reached += [*(means - sds), *(means + sds)]
+    bottom, top = _limits(reached, headroom=0.42)
+    axis.set_ylim(bottom, top)
+    ticks, names = [], []
+    for place, pair in enumerate(dict.fromkeys(frame["pair"])):
+        inside = frame[frame["pair"] == pair]
+        for role, offset, fill in (("reference", -0.2, style.BASE_FILL), ("method", 0.2, style.METHOD_FILL)):
+            rows = inside[inside["role"] == role]
+            if rows.empty:
+                continue
+            x, values = place + offset, rows["value"].to_numpy(dtype=float)
+            mean, sd = means[(pair, role)], sds[(pair, role)]
+            axis.bar(x, mean - bottom, width=0.36, bottom=bottom, color=fill)
+            axis.errorbar(x, mean, yerr=sd, color=style.INK, capsize=3, linewidth=1.1, capthick=1.1)
+            spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
+            axis.plot(
+                x + spread, values, "o", markersize=3.4, color=style.INK, markerfacecolor="white", markeredgewidth=0.8
+            )
+            published = rows["published"].iloc[0]
+            if pd.notna(published):
+                axis.plot(x, published, "D", markersize=5, color=style.STAMP)
+            ticks.append(x)
+            names.append(str(rows["label"].iloc[0]).replace(" (", "\n("))
+        first = inside.iloc[0]
+        span = top - bottom
+        height = max(inside["value"].max(), *((means + sds)[pair])) + 0.07 * span
+        if pd.notna(first["mark"]) and first["mark"]:
+            left, right, foot = place - 0.2, place + 0.2, height - 0.025 * span
+            axis.plot([left, left, right, right], [foot, height, height, foot], color=style.MUTED, linewidth=0.9)
+            text = f"{first['mark']}  {first['effect']}\np = {first['p']}"
+            axis.text(place, height + 0.015 * span, text, ha="center", va="bottom", fontsize=8)
+    axis.set_xticks(ticks, names, fontsize=8)
+    axis.set_xlim(-0.6, frame["pair"].nunique() - 0.4)
+    axis.set_title(title)
+    axis.set_ylabel(f"points (axis starts at {wording.number(bottom, 1)})" if bottom > 0 else "points")
+
+
+def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
+    """Draw label-fraction curves: one panel a task, one line a method, whiskers for the 95 % interval of the mean.
+
+    Args:
+        frame: ``task``, ``method`` (label), ``label_fraction``, ``mean``, ``low``, ``high`` (points; NaN without spread).
+        stamp: Printed across the figure; empty for real images.
+    """
+    with style.context():
+        tasks, methods = list(dict.fromkeys(frame["task"])), list(dict.fromkeys(frame["method"]))
+        columns = min(2, len(tasks))
+        lines = -(-len(tasks) // columns)
+        keys = -(-len(methods) // 4)
+        figure = Figure(figsize=(max(4.6 * columns, 6.4), 3.3 * lines + 0.3 + 0.22 * keys), layout="none")
+        axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
+        for axis in axes[len(tasks) :]:
+            axis.set_axis_off()
+        for axis, task in zip(axes, tasks, strict=False):
+            panel = frame[frame["task"] == task]
+            grid = sorted(panel["label_fraction"].unique())
+            for index, method in enumerate(methods):
+                line = panel[panel["method"] == method].sort_values("label_fraction")
+                if line.empty:
+                    continue
+                # Even steps read better than a logarithm over 1, 25, 50 and 100 %; each method a little aside.
+                x = np.array([grid.index(f) for f in line["label_fraction"]], dtype=float)
+                x += 0.05 * (index - (len(methods) - 1) / 2)
+                mean = line["mean"].to_numpy(dtype=float)
+                errors = np.vstack(
+                    [mean - line["low"].to_numpy(dtype=float), line["high"].to_numpy(dtype=float) - mean]
+                )
+                colour = style.SERIES[index % len(style.SERIES)]
+                axis.errorbar(
+                    x, mean, yerr=np.nan_to_num(errors), color=colour, capsize=2, linewidth=1.0, elinewidth=0.8
+                )
+                axis.plot(x, mean, style.MARKERS[index % len(style.MARKERS)], color=colour, markersize=5)
+            axis.set_xticks(range(len(grid)), [f"{fraction * 100:g} %" for fraction in grid])
+            axis.set_xlabel("labelled training units used")
+            axis.set_ylabel("points")
+            axis.set_title(task)
+        handles = [
+            Line2D(
+                [],
+                [],
+                color=style.SERIES[i % 8],
+                marker=style.MARKERS[i % 8],
+                markersize=5,
+                linewidth=1.0,
+                label=method,
+            )
+            for i, method in enumerate(methods)
+        ]
+        height = figure.get_size_inches()[1]
+        figure.subplots_adjust(
+            left=0.085, right=0.985, top=1 - (0.4 + 0.22 * keys) / height, bottom=0.62 / height, wspace=0.2, hspace=0.5
+        )
+        figure.legend(handles=handles, loc="upper left", ncols=min(4, len(methods)), bbox_to_anchor=(0.03, 1.0))
+        style.stamp_figure(figure, stamp)
+    return figure
+
+
+def curves(frame: pd.DataFrame, stamp: str) -> Figure:
+    """Draw learning curves of pretraining: one panel a quantity, one line a method (and pretraining seed).
+
+    Args:
+        frame: ``method`` (label), ``pretrain_seed``, ``name`` (what was logged), ``step`` (counted on through the
+            phases), ``value``, ``phase_start`` (step at which the point's phase began).
+        stamp: Printed across the figure; empty for real images.
+    """
+    with style.context():
+        names, methods = list(dict.fromkeys(frame["name"])), list(dict.fromkeys(frame["method"]))
+        columns = min(3, len(names))
+        lines, keys = -(-len(names) // columns), -(-len(methods) // 4)
+        figure = Figure(figsize=(max(3.4 * columns, 6.4), 2.6 * lines + 0.3 + 0.22 * keys), layout="none")
+        axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
+        for axis in axes[len(names) :]:
+            axis.set_axis_off()
+        for position, (axis, name) in enumerate(zip(axes, names, strict=False)):
+            panel = frame[frame["name"] == name]
+            for index, method in enumerate(methods):
+                colour = style.SERIES[index % len(style.SERIES)]
+                own = panel[panel["method"] == method]
+                for (_, start), line in own.groupby(["pretrain_seed", "phase_start"], sort=True):
+                    axis.plot(line["step"], line["value"], color=colour, linewidth=1.2, alpha=0.9)
+                    if start > 0:  # a hollow ring where a phase begins: optimiser and schedule are fresh there
+                        first = line.iloc[0]
+                        axis.plot(
+                            first["step"], first["value"], "o", color=colour, markerfacecolor="white", markersize=4
+                        )
+            axis.set_title(name)
+            if position >= len(names) - columns:
+                axis.set_xlabel("optimiser steps, all phases")
+        handles = [
+            Line2D([], [], color=style.SERIES[i % len(style.SERIES)], linewidth=1.6, label=method)
+            for i, method in enumerate(methods)
+        ]
+        height = figure.get_size_inches()[1]
+        figure.subplots_adjust(
+            left=0.075,
+            right=0.985,
+            top=1 - (0.4 + 0.22 * keys) / height,
+            bottom=0.62 / height,
+            wspace=0.28,
+            hspace=0.55,
+        )
+        figure.legend(handles=handles, loc="upper left", ncols=min(4, len(methods)), bbox_to_anchor=(0.03, 1.0))
+        style.stamp_figure(figure, stamp)
+    return figure
+
+
+def effects(frame: pd.DataFrame, stamp: str) -> Figure:
+    """Draw every contrast as an effect with its 95 % interval, ours above the paper's, the margin shaded.
+
+    Args:
+        frame: ``family``, ``title``, ``finding``, ``effect``, ``low``, ``high``, ``published``, ``published_low``,
+            ``published_high``, ``margin`` (points; NaN where unknown).
+        stamp: Printed across the figure; empty for real images.
+    """
+    with style.context():
+        families = list(dict.fromkeys(frame["family"]))
+        counts = [int((frame["family"] == family).sum()) for family in families]
+        figure = Figure(figsize=(8.6, sum(0.36 * c + 0.62 for c in counts) + 0.85), layout="none")
+        axes = np.atleast_1d(
+            np.asarray(figure.subplots(len(families), 1, squeeze=False, gridspec_kw={"height_ratios": counts}))
+        ).ravel()
+        for axis, family in zip(axes, families, strict=True):
+            panel = frame[frame["family"] == family].reset_index(drop=True)
+            axis.axvline(0, color=style.INK, linewidth=0.9)
+            for place, row in panel.iterrows():
+                y = float(len(panel) - 1 - int(str(place)))
+                axis.fill_betweenx([y - 0.42, y + 0.42], -row["margin"], row["margin"], color="#e9eef4", linewidth=0)
+                colour = style.FINDING_COLOURS[row["finding"]]
+                if pd.notna(row["effect"]):
+                    if pd.notna(row["low"]):
+                        axis.plot([row["low"], row["high"]], [y + 0.13] * 2, color=colour, linewidth=1.6)
+                    axis.plot(row["effect"], y + 0.13, "o", color=colour, markersize=5.5)
+                if pd.notna(row["published"]):
+                    if pd.notna(row["published_low"]):
+                        ends = [row["published_low"], row["published_high"]]
+                        axis.plot(ends, [y - 0.2] * 2, color=style.MUTED, linewidth=0.9)
+                    axis.plot(row["published"], y - 0.2, "D", color=style.MUTED, markerfacecolor="white", markersize=4)
+            axis.set_yticks(range(len(panel) - 1, -1, -1), list(panel["title"]), fontsize=8)
+            axis.set_ylim(-0.6, len(panel) - 0.4)
+            axis.grid(visible=False, axis="y")
+            axis.grid(visible=True, axis="x")
+            axis.set_title(family)
+        axes[-1].set_xlabel("method − reference, points (95 % interval)")
+        handles = [
+            *(
+                Line2D([], [], color=style.FINDING_COLOURS[f], marker="o", markersize=5, linewidth=1.6, label=f)
+                for f in wording.FINDINGS
+                if f in set(frame["finding"])
+            ),
+            Line2D(
+                [],
+                [],
+                color=style.MUTED,
+                marker="D",
+                markerfacecolor="white",
+                markersize=4,
+                linewidth=0.9,
+                label="paper",
+            ),
+            Patch(facecolor="#e9eef4", label="margin of equivalence"),
+        ]
+        height = figure.get_size_inches()[1]
+        figure.subplots_adjust(left=0.42, right=0.985, top=1 - 0.75 / height, bottom=0.62 / height, hspace=0.62)
+        # The titles share a fixed height whatever the number of rows, so panels of one row do not collide.
+        figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(0.01, 1.0), fontsize=8)
+        style.stamp_figure(figure, stamp)
+    return figure

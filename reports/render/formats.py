@@ -1,0 +1,271 @@
+"""Writes a table as Markdown and as LaTeX; HTML is written by the templates.
+
+Both begin with the published block. Its lines depend on published rows alone, so that adding a method leaves them as
+they were, byte for byte; the added block follows below a rule with its own marks and notes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from harness.statistics.schema import Comparison
+from reports.render import wording
+from reports.render.tables import Entry, Row, Table
+
+_MARKDOWN = {character: "\\" + character for character in "\\`*_{}[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "≡": r"$\equiv$",
+    "†": r"$\dagger$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "✓": r"$\surd$",
+    "δ": r"$\delta$",
+    "α": r"$\alpha$",
+    "σ": r"$\sigma$",
+    "·": r"$\cdot$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "’": "'",
+}
+CONTRAST_HEADINGS = (
+    "Contrast", "Effect [95 % CI]", "p", "Finding", "Paper's effect [95 % CI]", "Ours − paper [95 % CI]", "Agreement",
+    "Reason",
+)  # fmt: skip
+
+
+def markdown_text(text: str) -> str:
+    """Escape text for a Markdown table cell: no markup, no raw HTML, one line."""
+    return "".join(_MARKDOWN.get(character, character) for character in " ".join(text.split()))
+
+
+def latex_text(text: str) -> str:
+    """Escape text for LaTeX; signs the field uses become math, control characters vanish."""
+    clean = re.sub(r"[\x00-\x1f\x7f]", " ", text)
+    return "".join(_LATEX.get(character, character) for character in clean)
+
+
+def effect(value: float | None, low: float | None, high: float | None) -> str:
+    """Write an effect with its interval; a dash alone where there is none."""
+    return wording.NONE if value is None else f"{wording.signed(value)} {wording.interval(low, high)}".strip(" –")
+
+
+def contrast_words(contrast: Comparison) -> tuple[str, ...]:
+    """Say all of a contrast in eight texts, under ``CONTRAST_HEADINGS``."""
+    finding = contrast.finding + (wording.DAGGER if contrast.dagger else "")
+    if why := contrast.missing or contrast.finding_note:
+        finding += f" ({why})"
+    paper = effect(contrast.published_effect, contrast.published_low, contrast.published_high)
+    if contrast.published_sd_assumed and contrast.published_effect is not None:
+        paper += ", σ assumed"
+    return (
+        wording.contrast_title(contrast),
+        effect(contrast.effect, contrast.ci_low, contrast.ci_high),
+        wording.probability(contrast.p),
+        finding,
+        paper,
+        effect(contrast.difference, contrast.difference_low, contrast.difference_high),
+        contrast.agreement,
+        contrast.agreement_reason,
+    )
+
+
+def _markdown_entry(entry: Entry) -> str:
+    cell = entry.cell
+    if cell is None:
+        return wording.NONE
+    if cell.mean is None:
+        text = "not run" if cell.done == 0 else wording.NONE
+    else:
+        mean = wording.number(cell.mean)
+        mean = f"**{mean}**" if entry.best else f"<u>{mean}</u>" if entry.second else mean
+        text = mean if cell.sd is None else f"{mean} ± {wording.number(cell.sd)}"
+        if short := wording.count(cell):
+            text += f" ({short})"
+        if entry.marks:
+            text += " " + markdown_text(entry.marks)
+            text += "<br>" + ", ".join(c.finding for c in entry.contrasts)
+    if paper := wording.published(cell):
+        text += f"<br>paper: {paper}"
+    return text
+
+
+def _markdown_rows(rows: Iterable[Row], facts: int) -> list[list[str]]:
+    written = []
+    for row in rows:
+        label = markdown_text(row.label)
+        if row.against:
+            label += "<br>marks vs " + markdown_text(", ".join(row.against))
+        written.append([label, *map(markdown_text, row.facts[:facts]), *map(_markdown_entry, row.entries)])
+    return written
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return tabulate(rows, headers=list(headings), tablefmt="pipe", disable_numparse=True)
+
+
+def _markdown_contrasts(contrasts: Sequence[Comparison]) -> list[str]:
+    if not contrasts:
+        return []
+    rows = [[markdown_text(word) for word in contrast_words(c)] for c in contrasts]
+    return ["", "Contrasts (method − reference, in points):", "", markdown_table(CONTRAST_HEADINGS, rows)]
+
+
+def markdown(table: Table, alpha: float) -> str:
+    """Write a table as Markdown.
+
+    Args:
+        table: What stands in it.
+        alpha: Level of the tests, for the legend.
+    """
+
+    def heading(stamp: str, text: str) -> str:
+        return markdown_text(text) + ("<br>**SYNTHETIC**" if stamp else "")
+
+    columns = [heading(column.stamp, column.heading) for column in table.columns]
+    lines = [f"# {markdown_text(table.title)}", "", markdown_text(table.caption)]
+    if table.stamp:
+        lines += ["", f"**{markdown_text(table.stamp)}**"]
+    if table.published:
+        headings = ["Method", *map(markdown_text, table.fact_headings), *columns]
+        lines += ["", markdown_table(headings, _markdown_rows(table.published, len(table.fact_headings)))]
+        lines += _markdown_contrasts(table.contrasts)
+        for note in (*table.notes, *table.absent):
+            lines += ["", markdown_text(note)]
+    if table.added:
+        if table.published:
+            lines += ["", "---"]
+        lines += ["", "## Not in the paper's table", "", "Ranked and marked among themselves."]
+        lines += ["", markdown_table(["Method", *columns], _markdown_rows(table.added, 0))]
+        lines += _markdown_contrasts(table.added_contrasts)
+        for note in table.added_notes:
+            lines += ["", markdown_text(note)]
+    lines += [
+        "",
+        "---",
+        "",
+        "Mean ± standard deviation over trials, in points; best bold, second underlined. Marks:",
+        "",
+    ]
+    lines += [f"- {markdown_text(sign)} {markdown_text(meaning)}" for sign, meaning in wording.legend(alpha)]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_entry(entry: Entry) -> tuple[str, str]:
+    """Return the number, and the smaller line below it."""
+    cell = entry.cell
+    if cell is None:
+        return "--", ""
+    paper = wording.published(cell)
+    below = [latex_text(f"paper {paper}")] if paper else []
+    if cell.mean is None:
+        return (r"\emph{not run}" if cell.done == 0 else "--"), ", ".join(below)
+    mean = latex_text(wording.number(cell.mean))
+    mean = rf"\textbf{{{mean}}}" if entry.best else rf"\underline{{{mean}}}" if entry.second else mean
+    text = mean if cell.sd is None else rf"{mean} $\pm$ {latex_text(wording.number(cell.sd))}"
+    if entry.marks:
+        text += " " + latex_text(entry.marks)
+        below = [*(c.finding for c in entry.contrasts), *below]
+    if short := wording.count(cell):
+        below = [short, *below]
+    return text, "; ".join(below)
+
+
+def _latex_rows(rows: Iterable[Row], facts: int, padding: int) -> list[str]:
+    lines = []
+    for row in rows:
+        pairs = [_latex_entry(entry) for entry in row.entries]
+        beside = [*map(latex_text, row.facts[:facts]), *[""] * (padding - facts)]
+        against = latex_text("marks vs " + ", ".join(row.against)) if row.against else ""
+        small = [
+            rf"{{\scriptsize {text}}}" if text else ""
+            for text in (against, *("" for _ in beside), *(b for _, b in pairs))
+        ]
+        lines.append(" & ".join([latex_text(row.label), *beside, *(text for text, _ in pairs)]) + r" \\")
+        if any(small):
+            lines.append(" & ".join(small) + r" \\[2pt]")
+    return lines
+
+
+def _latex_contrasts(contrasts: Sequence[Comparison], caption: str, label: str) -> list[str]:
+    if not contrasts:
+        return []
+    return [
+        r"\begin{table*}",
+        r"\centering\scriptsize",
+        rf"\caption{{{caption}}}",
+        rf"\label{{{label}}}",
+        r"\begin{tabular}{p{0.17\textwidth}p{0.12\textwidth}lp{0.14\textwidth}p{0.12\textwidth}p{0.12\textwidth}lp{0.12\textwidth}}",
+        r"\toprule",
+        " & ".join(map(latex_text, CONTRAST_HEADINGS)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(latex_text, contrast_words(contrast))) + r" \\" for contrast in contrasts),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table*}",
+    ]
+
+
+def latex(table: Table, alpha: float) -> str:
+    """Write a table as LaTeX: ``table*`` floats that need the ``booktabs`` package and nothing else.
+
+    Args:
+        table: What stands in it.
+        alpha: Level of the tests, for the legend.
+    """
+    facts = len(table.fact_headings)
+    width = 1 + facts + len(table.columns)
+    stamp = rf" \textbf{{{latex_text(table.stamp)}.}}" if table.stamp else ""
+    legend = "; ".join(f"{latex_text(sign)} {latex_text(meaning)}" for sign, meaning in wording.legend(alpha))
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table*}",
+        r"\centering\small",
+        rf"\caption{{{latex_text(table.caption)}{stamp} Mean $\pm$ standard deviation over trials, in points; best bold, "
+        rf"second underlined. {legend}.}}",
+        rf"\label{{tab:dira-bench-{table.name}}}",
+        rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
+        r"\toprule",
+        " & ".join(map(latex_text, ("Method", *table.fact_headings, *(c.heading for c in table.columns)))) + r" \\",
+    ]
+    if any(column.stamp for column in table.columns):
+        stamps = [r"{\scriptsize\textbf{SYNTHETIC}}" if column.stamp else "" for column in table.columns]
+        lines.append(" & ".join(["", *("" for _ in table.fact_headings), *stamps]) + r" \\")
+    lines += [r"\midrule", *_latex_rows(table.published, facts, facts)]
+    if table.added:
+        if table.published:
+            lines.append(r"\midrule")
+        lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{Not in the paper's table}}}} \\")
+        lines += _latex_rows(table.added, 0, facts)
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if notes := (*table.notes, *table.absent, *table.added_notes):
+        lines.append(rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(map(latex_text, notes))}}}")
+    lines.append(r"\end{table*}")
+    title = latex_text(table.title)
+    lines += _latex_contrasts(
+        table.contrasts, f"{title}: its contrasts, in points.{stamp}", f"tab:dira-bench-{table.name}-contrasts"
+    )
+    lines += _latex_contrasts(
+        table.added_contrasts, f"{title}: contrasts of the added block.{stamp}", f"tab:dira-bench-{table.name}-added"
+    )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,296 @@
+"""Reads what a run and its statistics left in ``results/``; nothing else is ever read but ``reports/*.yaml``.
+
+An absent file is an absent part of the report (a profile may have no pretraining at all); a malformed one is an error
+with its place.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from harness.errors import ConfigurationError, DataError
+from harness.spec import Frozen
+from harness.statistics.schema import CellSummary, Comparison
+
+CellKey = tuple[str, str, float]  # method, task, label fraction
+Row = TypeVar("Row", bound=Frozen)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of ``trials/<method>.csv``: one metric of one trial.
+
+    Attributes:
+        method, task, label_fraction, pretrain_seed, repeat, metric: Which trial and what was measured.
+        value: As recorded (a fraction for scores, a number for counts); None if the trial has none.
+        status: ``ok``, ``diverged_scored``, ``failed``, … ``unavailable``, ``missing``.
+        cohort: First digits of the cohort's id.
+        trial_id: 64 hexadecimal digits; empty for a trial that cannot be run here.
+    """
+
+    method: str
+    task: str
+    label_fraction: float
+    pretrain_seed: int
+    repeat: int
+    metric: str
+    value: float | None
+    status: str
+    cohort: str
+    trial_id: str
+
+    @property
+    def cell(self) -> CellKey:
+        """The cell the trial belongs to."""
+        return (self.method, self.task, self.label_fraction)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One value of a pretraining curve."""
+
+    method: str
+    pretrain_seed: int
+    phase: str
+    step: int
+    name: str
+    value: float
+
+
+class AuditedClaim(Frozen):
+    """One row of ``results/published/audit.csv``: a claim of the paper and what its printed numbers say.
+
+    Attributes:
+        id: Unique name. source: Where the paper makes it (``fig4``, ``tab1`` … ``tab5``, ``text``).
+        type: ``significance``, ``direction``, ``equivalence`` or ``arithmetic``.
+        method, task: What it is about, as labelled; may be empty. claim: What is claimed, and its place.
+        p_value: Of the primary test, if there is one.
+        outcome: ``supported``, ``contradicted``, ``not shown`` or ``not testable``.
+        robust: False if another reasonable reading changes the outcome. note: Which, and details.
+    """
+
+    id: str
+    source: str
+    type: str
+    method: str
+    task: str
+    claim: str
+    p_value: float | None
+    outcome: str
+    robust: bool | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything one profile's report is made from.
+
+    Attributes:
+        profile: Its name.
+        cells, contrasts: What statistics left, in its order.
+        trials, curves: Every row of the registered methods.
+        cohorts, pretraining: Task or method → the JSON object.
+        claims: The audit of the paper's own numbers; empty where it was not made.
+    """
+
+    profile: str
+    cells: tuple[CellSummary, ...]
+    contrasts: tuple[Comparison, ...]
+    trials: tuple[Trial, ...]
+    curves: tuple[CurvePoint, ...]
+    cohorts: Mapping[str, Mapping[str, Any]]
+    pretraining: Mapping[str, Mapping[str, Any]]
+    claims: tuple[AuditedClaim, ...]
+
+
+class Facts(Frozen):
+    """Columns that a table prints beside its rows, as the paper does."""
+
+    headings: tuple[str, ...]
+    rows: dict[str, tuple[str, ...]]
+
+
+class TableLayout(Frozen):
+    """One entry of ``reports/tables.yaml``: how a table of ``families.yaml`` is shown.
+
+    Attributes:
+        title, caption: As printed. marks: Families whose Findings are printed as marks, in this order.
+        metrics: Metrics that form its columns; empty means each task's primary metric.
+        facts: What stands beside the rows. beside: Rows of other tables repeated below for orientation.
+    """
+
+    title: str
+    caption: str
+    marks: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    facts: Facts = Facts(headings=(), rows={})
+    beside: tuple[str, ...] = ()
+
+
+class FigureLayout(Frozen):
+    """One bar figure of ``reports/tables.yaml``: the contrasts of one family."""
+
+    title: str
+    caption: str
+    family: str
+
+
+class Layouts(Frozen):
+    """``reports/tables.yaml``."""
+
+    labels: dict[str, str]
+    tables: dict[str, TableLayout]
+    figures: dict[str, FigureLayout] = Field(default_factory=dict)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}); rerun the stage that writes it.") from error
+
+
+def read_table(path: Path, model: type[Row]) -> tuple[Row, ...]:
+    """Read a CSV whose columns are a model's fields; an empty field means None where the field allows it.
+
+    Raises:
+        DataError: The file is absent or a row does not fit, with its line.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing; it is written by the stage before the report: run `dira-bench statistics`."
+        )
+    nullable = {name for name, field in model.model_fields.items() if "None" in str(field.annotation)}
+    found = []
+    for line, row in enumerate(_rows(path), start=2):
+        try:
+            found.append(model.model_validate({k: None if v == "" and k in nullable else v for k, v in row.items()}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DataError(
+                f'{path}, line {line}: found {first.get("input")!r} in column "{where}"; {first["msg"]}; '
+                "write the file again with the stage before the report."
+            ) from error
+    return tuple(found)
+
+
+def _trials(path: Path) -> list[Trial]:
+    found = []
+    for line, row in enumerate(_rows(path), start=2):
+        try:
+            found.append(
+                Trial(
+                    method=row["method"],
+                    task=row["task"],
+                    label_fraction=float(row["label_fraction"]),
+                    pretrain_seed=int(row["pretrain_seed"]),
+                    repeat=int(row["repeat"]),
+                    metric=row["metric"],
+                    value=float(row["value"]) if row["value"] else None,
+                    status=row["status"],
+                    cohort=row["cohort"],
+                    trial_id=row["trial_id"],
+                )
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"{path}, line {line}: {error}; write the file again with `dira-bench run`.") from error
+    return found
+
+
+def _curve(path: Path) -> list[CurvePoint]:
+    try:
+        return [
+            CurvePoint(
+                method=path.stem,
+                pretrain_seed=int(row.get("pretrain_seed") or 0),
+                phase=row["phase"],
+                step=int(float(row["step"])),
+                name=row["name"],
+                value=float(row["value"]),
+            )
+            for row in _rows(path)
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: {error}; write the file again with `dira-bench run`.") from error
+
+
+def _object(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); write it again with `dira-bench run`.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: found {type(content).__name__}, expected a JSON object; write it again.")
+    return content
+
+
+def read_claims(results: Path) -> tuple[AuditedClaim, ...]:
+    """Read the audit of the paper's own numbers; empty if it was not made yet."""
+    path = results / "published" / "audit.csv"
+    return read_table(path, AuditedClaim) if path.is_file() else ()
+
+
+def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks: Mapping[str, str]) -> Results:
+    """Read one profile's results; files of methods and tasks that are no longer registered are passed over.
+
+    Args:
+        results: The folder ``results/``.
+        profile: Which profile's folder in it.
+        methods, tasks: Registry name → label; their order is the order of the report.
+
+    Raises:
+        DataError: A table is absent or malformed.
+    """
+    folder = results / profile
+
+    def present(kind: str, names: Mapping[str, str], suffix: str) -> list[Path]:
+        return [path for name in names if (path := folder / kind / f"{name}{suffix}").is_file()]
+
+    cells = read_table(folder / "cells.csv", CellSummary)
+    contrasts = read_table(folder / "comparisons.csv", Comparison)
+    return Results(
+        profile=profile,
+        cells=tuple(c for c in cells if c.method in methods and c.task in tasks),
+        contrasts=tuple(c for c in contrasts if c.method in methods and c.reference in methods and c.task in tasks),
+        trials=tuple(t for path in present("trials", methods, ".csv") for t in _trials(path) if t.task in tasks),
+        curves=tuple(point for path in present("curves", methods, ".csv") for point in _curve(path)),
+        cohorts={path.stem: _object(path) for path in present("cohorts", tasks, ".json")},
+        pretraining={path.stem: _object(path) for path in present("pretraining", methods, ".json")},
+        claims=read_claims(results),
+    )
+
+
+def read_layouts(path: Path) -> Layouts:
+    """Read ``reports/tables.yaml``.
+
+    Raises:
+        ConfigurationError: It is absent or malformed; every error is listed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as YAML ({error}); restore it.") from error
+    try:
+        layouts = Layouts.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"{path}: {problems}.") from error
+    crooked = [
+        f"tables.{name}.facts.rows.{method}: found {len(row)} facts, expected {len(table.facts.headings)}"
+        for name, table in layouts.tables.items()
+        for method, row in table.facts.rows.items()
+        if len(row) != len(table.facts.headings)
+    ]
+    if crooked:
+        raise ConfigurationError(f"{path}: {'; '.join(crooked)}.")
+    return layouts

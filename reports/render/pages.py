@@ -1,0 +1,350 @@
+"""Builds the pages: one table, the audit, and the whole report, each a single file that opens from disk.
+
+Jinja2 escapes everything; only our own SVG and style sheet enter unescaped. A content security policy with the digest
+of the one inline script forbids the page to load anything, so "self-contained" is enforced by the reader's browser.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from harness.spec import Parameters, percent
+from harness.statistics.schema import CellSummary, Comparison
+from reports.render import style, wording
+from reports.render.formats import CONTRAST_HEADINGS, contrast_words, effect, markdown_table, markdown_text
+from reports.render.frames import points
+from reports.render.inputs import AuditedClaim, Results, Trial
+from reports.render.tables import Table
+
+# Opens the drawer a link points into; without it every drawer still opens by hand.
+SCRIPT = (
+    "function reveal(){var e=location.hash&&document.getElementById(decodeURIComponent(location.hash.slice(1)));"
+    "for(var d=e;d;d=d.parentElement){if(d.tagName==='DETAILS'){d.open=true}}if(e){e.scrollIntoView()}}"
+    "addEventListener('hashchange',reveal);reveal();"
+)
+OUTCOMES = ("supported", "contradicted", "not shown", "not testable")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report: file name, words, and its SVG."""
+
+    name: str
+    title: str
+    caption: str
+    svg: bytes
+
+    @property
+    def inline(self) -> Markup:
+        """The picture as markup that may stand in a page beside others."""
+        return Markup(style.inline_svg(self.svg, self.name, str(escape(f"{self.title}: {self.caption}"))))  # noqa: S704
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Everything behind one number: a cell's metrics and its trials.
+
+    Attributes:
+        cells: Summaries, one a metric, the primary first.
+        trials: One row a trial: seed, repeat, values by metric, status, id.
+    """
+
+    anchor: str
+    title: str
+    stamp: str
+    cells: tuple[CellSummary, ...]
+    metrics: tuple[str, ...]
+    trials: tuple[Mapping[str, Any], ...]
+    provenance: str
+
+
+def cell_anchor(method: str, task: str, label_fraction: float) -> str:
+    """Return the id of a cell's drawer in ``report.html``."""
+    return f"cell-{method}-{task}-{label_fraction:g}"
+
+
+def contrast_anchor(contrast: Comparison) -> str:
+    """Return the id of a contrast's row in ``report.html``."""
+    c = contrast
+    return f"contrast-{c.family}-{c.method}-{c.reference}-{c.task}-{c.label_fraction:g}-{c.metric}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports.render", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    environment.globals.update(
+        w=wording,
+        colours=style.PAGE_COLOURS,
+        script=Markup(SCRIPT),
+        script_digest=digest,
+        cell_anchor=cell_anchor,
+        contrast_anchor=contrast_anchor,
+        contrast_headings=CONTRAST_HEADINGS,
+        contrast_words=contrast_words,
+        effect=effect,
+        percent=percent,
+    )
+    environment.filters["plain"] = plain
+    return environment
+
+
+def plain(value: Any) -> str:
+    """Write any JSON value for a reader: numbers as they are, nested values as compact JSON."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == "":
+        return wording.NONE
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list) and all(isinstance(v, str | int | float) for v in value):
+        return ", ".join(str(v) for v in value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return str(value)
+
+
+def table_page(table: Table, alpha: float, report: str) -> str:
+    """Write one table as a page of its own, its numbers linked into the report.
+
+    Args:
+        table: What stands in it. alpha: Level of the tests. report: Relative address of ``report.html``.
+    """
+    template = _environment().get_template("table.html.j2")
+    return template.render(table=table, legend=wording.legend(alpha), report=report, stamp=table.stamp)
+
+
+def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str], provenance: str) -> list[Drawer]:
+    """Gather what stands behind every number, in the order of the cells.
+
+    Args:
+        results: What was measured. methods, tasks: Registry name → label.
+        provenance: Relative address of ``results/<profile>/provenance``.
+    """
+    by_cell: dict[tuple[str, str, float], list[CellSummary]] = {}
+    for cell in results.cells:
+        by_cell.setdefault((cell.method, cell.task, cell.label_fraction), []).append(cell)
+    trials: dict[tuple[str, str, float], list[Trial]] = {}
+    for trial in results.trials:
+        trials.setdefault(trial.cell, []).append(trial)
+    found = []
+    for key, cells in by_cell.items():
+        method, task, fraction = key
+        own = trials.get(key, [])
+        rows: dict[tuple[int, int], dict[str, Any]] = {}
+        for trial in own:
+            row = rows.setdefault(
+                (trial.pretrain_seed, trial.repeat),
+                {
+                    "pretrain_seed": trial.pretrain_seed,
+                    "repeat": trial.repeat,
+                    "status": trial.status,
+                    "id": trial.trial_id,
+                    "values": {},
+                },
+            )
+            value = points(trial)
+            if trial.metric in wording.COUNTS:
+                row["values"][trial.metric] = wording.NONE if value is None else f"{value:g}"
+            else:
+                row["values"][trial.metric] = wording.number(value)
+        found.append(
+            Drawer(
+                anchor=cell_anchor(*key),
+                title=f"{methods[method]} on {wording.column(tasks[task], fraction)}",
+                stamp=wording.stamp_of(cells),
+                cells=tuple(cells),
+                metrics=tuple(dict.fromkeys(trial.metric for trial in own)),
+                trials=tuple(rows[k] for k in sorted(rows)),
+                provenance=f"{provenance}/{method}.csv",
+            )
+        )
+    return found
+
+
+def by_family(contrasts: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Group contrasts by family, both in the order in which statistics left them."""
+    families: dict[str, list[Comparison]] = {}
+    for contrast in contrasts:
+        families.setdefault(contrast.family, []).append(contrast)
+    return list(families.values())
+
+
+def tally(contrasts: Iterable[Comparison]) -> list[dict[str, Any]]:
+    """Count Findings and Agreements by family.
+
+    Returns:
+        One mapping a family: ``label``, ``size`` (of the closed list), ``tested``, ``block``, and the two counts,
+        which are about different questions and are never added up.
+    """
+    return [
+        {
+            "label": rows[0].family_label,
+            "block": rows[0].block,
+            "size": rows[0].family_size,
+            "tested": sum(row.effect is not None for row in rows),
+            # A contrast with a cell that was never run is absent, not undecided.
+            "findings": Counter(row.finding for row in rows if row.effect is not None),
+            "agreements": Counter(row.agreement for row in rows if row.effect is not None),
+        }
+        for rows in by_family(contrasts)
+    ]
+
+
+def _total(rows: Sequence[Mapping[str, Any]], which: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for row in rows:
+        if row["block"] == "published":
+            total += row[which]
+    return total
+
+
+def audit_tally(claims: Sequence[AuditedClaim]) -> list[dict[str, Any]]:
+    """Count the outcomes of the audited claims by place and kind of claim."""
+    groups: dict[tuple[str, str], list[AuditedClaim]] = {}
+    for claim in claims:
+        groups.setdefault((claim.source, claim.type), []).append(claim)
+    return [
+        {
+            "source": source_label(source),
+            "type": kind,
+            "count": len(rows),
+            "outcomes": Counter(row.outcome for row in rows),
+            "fragile": sum(row.robust is False for row in rows),
+        }
+        for (source, kind), rows in groups.items()
+    ]
+
+
+def source_label(source: str) -> str:
+    """Write a place of the paper as the paper does: ``tab2`` → ``Tab. 2``."""
+    if source[:3] in ("tab", "fig") and source[3:].isdigit():
+        return f"{source[:3].capitalize()}. {source[3:]}"
+    return source
+
+
+def audit_page(claims: Sequence[AuditedClaim]) -> str:
+    """Write the audit of the paper's own printed numbers as a page."""
+    return (
+        _environment()
+        .get_template("audit.html.j2")
+        .render(
+            claims=claims,
+            tally=audit_tally(claims),
+            outcomes=OUTCOMES,
+            total=Counter(c.outcome for c in claims),
+            source_label=source_label,
+            stamp="",
+        )
+    )
+
+
+def audit_markdown(claims: Sequence[AuditedClaim]) -> str:
+    """Write the audit as Markdown."""
+    total = Counter(claim.outcome for claim in claims)
+    lines = [
+        "# Audit of the paper's printed numbers",
+        "",
+        "Only numbers that the paper prints enter here. No image was read and nothing was trained for this page.",
+        "",
+        f"{len(claims)} claims: " + ", ".join(f"{total[o]} {o}" for o in OUTCOMES if total[o]) + ".",
+        "",
+        markdown_table(
+            ("Where", "Kind", "Claims", *(o.capitalize() for o in OUTCOMES), "Depends on the reading"),
+            [
+                [r["source"], r["type"], str(r["count"]), *(str(r["outcomes"][o]) for o in OUTCOMES), str(r["fragile"])]
+                for r in audit_tally(claims)
+            ],
+        ),
+        "",
+        markdown_table(
+            ("Where", "Kind", "About", "Claim", "p", "Outcome", "Robust", "Note"),
+            [
+                [
+                    source_label(c.source),
+                    c.type,
+                    markdown_text(" · ".join(part for part in (c.method, c.task) if part)),
+                    markdown_text(c.claim),
+                    wording.probability(c.p_value),
+                    c.outcome,
+                    wording.NONE if c.robust is None else "yes" if c.robust else "no",
+                    markdown_text(c.note),
+                ]
+                for c in claims
+            ],
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def report_page(
+    results: Results,
+    parameters: Parameters,
+    methods: Mapping[str, str],
+    tasks: Mapping[str, str],
+    tables: Sequence[Table],
+    unshown: Sequence[str],
+    pictures: Sequence[Picture],
+    provenance: str,
+) -> str:
+    """Write the whole report.
+
+    Args:
+        results: What was measured.
+        parameters: The run's parameters, shown at the end.
+        methods, tasks: Registry name → label.
+        tables, pictures: As built. unshown: Titles of the paper's tables of which no cell was planned here.
+        provenance: Relative address of ``results/<profile>/provenance``.
+    """
+    rows = tally(results.contrasts)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            results=results,
+            parameters=parameters,
+            methods=methods,
+            tasks=tasks,
+            tables=tables,
+            unshown=unshown,
+            pictures=pictures,
+            legend=wording.legend(parameters.alpha),
+            stamp=wording.stamp_of([*results.cells, *results.contrasts]),
+            tally=rows,
+            families=by_family(results.contrasts),
+            findings=_total(rows, "findings"),
+            agreements=_total(rows, "agreements"),
+            reasons=Counter(
+                c.agreement_reason for c in results.contrasts if c.agreement_reason and c.effect is not None
+            ),
+            drawers=drawers(results, methods, tasks, provenance),
+            audit=audit_tally(results.claims),
+            audit_total=Counter(c.outcome for c in results.claims),
+            outcomes=OUTCOMES,
+            planned=sum(c.planned for c in _primary(results)),
+            done=sum(c.done for c in _primary(results)),
+        )
+    )
+
+
+def _primary(results: Results) -> list[CellSummary]:
+    """Return one summary a cell, so that trials are counted once."""
+    seen: dict[tuple[str, str, float], CellSummary] = {}
+    for cell in results.cells:
+        seen.setdefault((cell.method, cell.task, cell.label_fraction), cell)
+    return list(seen.values())

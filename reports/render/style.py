@@ -1,0 +1,146 @@
+"""The look of everything people read: colours, type, and how a figure becomes bytes.
+
+One file, so that a journal's style is changed in one place. Figures never read the machine's fonts, clock or
+configuration: DejaVu Sans travels with matplotlib, text becomes outlines in SVG, and no date or program name is
+written, so the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+INK = "#1b1f24"
+MUTED = "#5b6470"
+RULE = "#d5dae1"
+PAPER = "#ffffff"
+ACCENT = "#0b4f8a"
+STAMP = "#b3261e"
+
+# Okabe and Ito's colours (distinguishable with any common colour blindness), darkest first on white.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#4d4d4d")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+BASE_FILL, METHOD_FILL = "#b8c4d2", "#2f6f9f"
+
+FINDING_COLOURS: Mapping[str, str] = {
+    "better": "#0b6b47",
+    "worse": "#a3262f",
+    "equivalent": "#1d5c9c",
+    "identical": "#1d5c9c",
+    "unresolved": "#5b6470",
+}
+
+_RC: Mapping[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 3.0,
+    "text.color": INK,
+    "text.parse_math": False,  # a "$" in somebody's label is a dollar, not a formula
+    "legend.frameon": False,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "path.simplify": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dira-bench",
+    "svg.id": None,
+}
+
+
+def context() -> Any:
+    """Return the matplotlib settings as a context manager; figures are drawn and saved inside it."""
+    return mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **_RC})
+
+
+def stamp_figure(figure: Figure, stamp: str) -> None:
+    """Write the stamp of made-up images across and below a figure; nothing where the stamp is empty.
+
+    Args:
+        figure: Drawn to its final size.
+        stamp: What every page prints beside such numbers, or an empty string for real images.
+    """
+    if not stamp:
+        return
+    figure.text(
+        0.5,
+        0.52,
+        "SYNTHETIC",
+        ha="center",
+        va="center",
+        rotation=20,
+        fontsize=44,
+        weight="bold",
+        color=STAMP,
+        alpha=0.09,
+    )
+    figure.text(0.995, 0.004, stamp, ha="right", va="bottom", fontsize=7.5, weight="bold", color=STAMP)
+
+
+def figure_bytes(figure: Figure, description: str) -> dict[str, bytes]:
+    """Save a figure as ``{"svg": …, "png": …}`` without a date or a program's name.
+
+    Args:
+        figure: The figure; its own size in inches is kept, PNG at 160 dots an inch.
+        description: One line kept in the files' metadata: what it shows, and the stamp if any.
+    """
+    svg, png = io.BytesIO(), io.BytesIO()
+    with context():
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(svg, format="svg", metadata={**nothing, "Description": description})
+        figure.savefig(png, format="png", dpi=160, metadata={"Software": None, "Description": description})
+    return {"svg": svg.getvalue().replace(b"\r\n", b"\n"), "png": png.getvalue()}
+
+
+def inline_svg(svg: bytes, prefix: str, label: str) -> str:
+    """Make an SVG file fit to stand inside a page, beside others.
+
+    Ids get a prefix (two figures otherwise share ``axes_1`` and clip paths), the prolog, metadata and name spaces
+    go, and the picture gets a text for those who do not see it.
+
+    Args:
+        svg: A file written by ``figure_bytes``.
+        prefix: Distinct for each figure of a page; letters, digits, ``_`` and ``-``.
+        label: The alternative text, already escaped for an attribute.
+    """
+    text = svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = text.replace("xlink:href=", "href=")
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'href="#', f'href="#{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip()
+
+
+PAGE_COLOURS: Mapping[str, str] = {
+    "ink": INK,
+    "muted": MUTED,
+    "rule": RULE,
+    "paper": PAPER,
+    "accent": ACCENT,
+    "stamp": STAMP,
+    **FINDING_COLOURS,
+}

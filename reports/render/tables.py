@@ -1,0 +1,293 @@
+"""What stands in a table: which rows and columns, whose marks, which number is best; no format yet.
+
+A table has the paper's shape and two blocks. The *published* block holds the paper's cells and nothing that a new
+method could touch: its columns, its ranking and its notes come from published rows alone. The *added* block, below a
+rule, holds rows of one's own and rows repeated for orientation, ranked and marked among themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.published import Families
+from harness.statistics.schema import CellSummary, Comparison
+from reports.render import wording
+from reports.render.inputs import Layouts, Results, TableLayout
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: a task at a label fraction under a metric.
+
+    Attributes:
+        stamp: What to print above its numbers; empty unless one comes from made-up images.
+    """
+
+    task: str
+    label_fraction: float
+    metric: str
+    heading: str
+    stamp: str
+
+    def holds(self, row: CellSummary | Comparison) -> bool:
+        """Say whether a cell or a contrast belongs to this column."""
+        return (row.task, row.label_fraction, row.metric) == (self.task, self.label_fraction, self.metric)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a table.
+
+    Attributes:
+        cell: Its summary, or None where the table has no such cell.
+        contrasts: Contrasts of this table in which it is the method (not the reference), in the order of the marks.
+        best, second: Ranked within its column and block.
+    """
+
+    cell: CellSummary | None
+    contrasts: tuple[Comparison, ...] = ()
+    best: bool = False
+    second: bool = False
+
+    @property
+    def marks(self) -> str:
+        """The marks behind the number, one a contrast."""
+        return " ".join(wording.mark(contrast) for contrast in self.contrasts)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's numbers.
+
+    Attributes:
+        facts: What the paper writes beside the method; empty strings in the added block.
+        against: Labels of the references its marks refer to.
+    """
+
+    method: str
+    label: str
+    facts: tuple[str, ...]
+    against: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, ready to be written in any format.
+
+    Attributes:
+        name: File name without suffix. title, caption: Ours, after the paper's.
+        published, added: Its two blocks. contrasts: Every contrast its published marks stand for;
+            added_contrasts: those of the added block.
+        absent: Sentences naming rows and columns of the paper that are not registered here.
+        notes: Why a number is missing or short, one sentence each, published block only; added_notes likewise.
+        stamp: What to print in its caption; empty for real images.
+    """
+
+    name: str
+    title: str
+    caption: str
+    fact_headings: tuple[str, ...]
+    columns: tuple[Column, ...]
+    published: tuple[Row, ...]
+    added: tuple[Row, ...]
+    contrasts: tuple[Comparison, ...]
+    added_contrasts: tuple[Comparison, ...]
+    absent: tuple[str, ...]
+    notes: tuple[str, ...]
+    added_notes: tuple[str, ...]
+    stamp: str
+
+
+def primary_metrics(results: Results) -> dict[str, str]:
+    """Return task → the metric that its contrasts are about, else the first that its cells list."""
+    found: dict[str, str] = {}
+    for cell in results.cells:
+        found.setdefault(cell.task, cell.metric)
+    for contrast in reversed(results.contrasts):
+        if "localization" not in contrast.metric:
+            found[contrast.task] = contrast.metric
+    return found
+
+
+def _ranked(entries: Sequence[Entry]) -> list[Entry]:
+    """Mark best and second of a column of one block; no rank where fewer than two can be compared.
+
+    Means over different numbers of scored classes are not the same quantity, so such a column has no ranks.
+    """
+    cells = [entry.cell for entry in entries if entry.cell is not None and entry.cell.mean is not None]
+    means = sorted({round(cell.mean, 10) for cell in cells if cell.mean is not None}, reverse=True)
+    if len(means) < 2 or len({cell.scored_classes for cell in cells}) > 1:
+        return list(entries)
+    ranked = []
+    for entry in entries:
+        mean = None if entry.cell is None or entry.cell.mean is None else round(entry.cell.mean, 10)
+        ranked.append(Entry(entry.cell, entry.contrasts, mean == means[0], mean == means[1]))
+    return ranked
+
+
+def _rows(
+    methods: Iterable[str],
+    labels: Mapping[str, str],
+    columns: Sequence[Column],
+    cells: Sequence[CellSummary],
+    contrasts: Sequence[Comparison],
+    layout: TableLayout,
+    *,
+    facts: bool,
+) -> tuple[Row, ...]:
+    """Build one block."""
+    names = list(methods)
+    grid: list[list[Entry]] = []
+    for column in columns:
+        entries = []
+        for name in names:
+            cell = next((c for c in cells if c.method == name and column.holds(c)), None)
+            own = tuple(c for c in contrasts if c.method == name and column.holds(c)) if cell else ()
+            entries.append(Entry(cell, own))
+        grid.append(_ranked(entries))
+    rows = []
+    for index, name in enumerate(names):
+        entries = [column[index] for column in grid]
+        against = tuple(dict.fromkeys(c.reference_label for entry in entries for c in entry.contrasts))
+        blank = ("",) * len(layout.facts.headings)
+        rows.append(
+            Row(
+                method=name,
+                label=labels[name],
+                facts=layout.facts.rows.get(name, blank) if facts else blank,
+                against=against,
+                entries=tuple(entries),
+            )
+        )
+    return tuple(rows)
+
+
+def _notes(rows: Iterable[Row], columns: Sequence[Column]) -> tuple[str, ...]:
+    """Say why numbers are missing, once for all columns that share a reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for entry, column in zip(row.entries, columns, strict=True):
+            if entry.cell is not None and entry.cell.missing:
+                reasons.setdefault((row.label, entry.cell.missing), []).append(column.heading)
+    every = {column.heading for column in columns}
+    return tuple(
+        f"{label}{'' if set(where) == every else ' on ' + '; '.join(dict.fromkeys(where))}: {reason}."
+        for (label, reason), where in reasons.items()
+    )
+
+
+def _named(names: Iterable[str], labels: Mapping[str, str]) -> str:
+    return ", ".join(labels.get(name, name) for name in names)
+
+
+def paper_table(
+    name: str,
+    layouts: Layouts,
+    families: Families,
+    results: Results,
+    methods: Mapping[str, str],
+    tasks: Mapping[str, str],
+) -> Table | None:
+    """Build one of the paper's tables from the rows that exist.
+
+    Args:
+        name: Its key in ``families.yaml`` and ``tables.yaml``.
+        layouts: How it is shown. families: Which cells it has.
+        results: What was measured. methods, tasks: Registry name → label.
+
+    Returns:
+        The table, or None if none of its cells was planned here.
+    """
+    layout, shape = layouts.tables[name], families.tables[name]
+    primary = primary_metrics(results)
+    printed = [method for method in shape.methods if method in methods]
+    own_cells = [c for c in results.cells if name in c.tables.split(";") and c.method in printed]
+    columns = []
+    for task in shape.tasks:
+        for fraction in shape.label_fractions:
+            for metric in layout.metrics or (primary.get(task, ""),):
+                inside = [c for c in own_cells if (c.task, c.label_fraction, c.metric) == (task, fraction, metric)]
+                if inside:
+                    heading = wording.column(tasks[task], fraction)
+                    columns.append(
+                        Column(
+                            task, fraction, metric, f"{heading} ({wording.metric(metric)})", wording.stamp_of(inside)
+                        )
+                    )
+    if not columns:
+        return None
+    contrasts = [c for family in layout.marks for c in results.contrasts if c.family == family]
+    contrasts = [c for c in contrasts if any(column.holds(c) for column in columns)]
+    published = _rows(printed, methods, columns, own_cells, contrasts, layout, facts=True)
+
+    beside = [method for method in layout.beside if method in methods and method not in printed]
+    in_columns = [c for c in results.cells if any(column.holds(c) for column in columns)]
+    added_cells = [c for c in in_columns if c.block == "added" or c.method in beside]
+    added_contrasts = [
+        c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)
+    ]
+    added_names = dict.fromkeys([*beside, *(c.method for c in added_cells if c.block == "added")])
+    added_names = {n: None for n in added_names if n not in printed and any(c.method == n for c in added_cells)}
+    added = _rows(added_names, methods, columns, added_cells, added_contrasts, layout, facts=False)
+
+    labels = {**layouts.labels, **tasks, **methods}
+    absent = []
+    if missing := [m for m in shape.methods if m not in methods]:
+        absent.append(f"Rows of the paper whose method is not registered in this suite: {_named(missing, labels)}.")
+    if missing := [t for t in shape.tasks if t not in tasks]:
+        absent.append(f"Columns of the paper whose task is not registered in this suite: {_named(missing, labels)}.")
+    return Table(
+        name=name,
+        title=layout.title,
+        caption=layout.caption,
+        fact_headings=layout.facts.headings,
+        columns=tuple(columns),
+        published=published,
+        added=added,
+        contrasts=tuple(contrasts),
+        added_contrasts=tuple(c for c in added_contrasts if c.method in added_names),
+        absent=tuple(absent),
+        notes=_notes(published, columns),
+        added_notes=_notes(added, columns),
+        stamp=wording.stamp_of([c for c in in_columns if c.block == "published" or c.method in added_names]),
+    )
+
+
+def added_table(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str]) -> Table | None:
+    """Build the complete table of the added block: every cell that the paper does not print, in one place.
+
+    Returns:
+        The table, with an empty published block, or None if there is no added cell.
+    """
+    primary = primary_metrics(results)
+    cells = [c for c in results.cells if c.block == "added" and c.metric == primary[c.task]]
+    if not cells:
+        return None
+    where = sorted({(list(tasks).index(c.task), c.label_fraction) for c in cells})
+    names = list(tasks)
+    columns = []
+    for index, fraction in where:
+        task = names[index]
+        inside = [c for c in cells if (c.task, c.label_fraction) == (task, fraction)]
+        heading = f"{wording.column(tasks[task], fraction)} ({wording.metric(primary[task])})"
+        columns.append(Column(task, fraction, primary[task], heading, wording.stamp_of(inside)))
+    contrasts = [c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)]
+    layout = TableLayout(title="Added", caption="")
+    rows = _rows(dict.fromkeys(c.method for c in cells), methods, columns, cells, contrasts, layout, facts=False)
+    return Table(
+        name="added",
+        title="Added block",
+        caption="Every cell that the paper does not print: controls, Random at label fractions, methods of one's own.",
+        fact_headings=(),
+        columns=tuple(columns),
+        published=(),
+        added=rows,
+        contrasts=(),
+        added_contrasts=tuple(contrasts),
+        absent=(),
+        notes=(),
+        added_notes=_notes(rows, columns),
+        stamp=wording.stamp_of(cells),
+    )

@@ -1,0 +1,144 @@
+"""How a number, a mark and a verdict are written, the same in every format.
+
+Values arrive in points (percent, as the paper prints them); a missing one is an en dash, never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.spec import percent
+from harness.statistics.schema import CellSummary, Comparison
+
+NONE = "–"
+MINUS = "−"
+
+MARKS = {"better": "↑", "worse": "↓", "equivalent": "=", "identical": "≡", "unresolved": "*"}
+DAGGER = "†"
+
+FINDINGS = ("better", "worse", "equivalent", "identical", "unresolved")
+AGREEMENTS = ("reproduced", "different (higher)", "different (lower)", "inconclusive", "not comparable")
+
+METRIC_LABELS = {
+    "auc": "AUC",
+    "dice": "Dice",
+    "iou": "IoU",
+    "localization": "localization accuracy",
+    "dice_positive": "Dice, positive images only",
+    "dice_pooled": "Dice, pooled over pixels",
+    "dice_best_threshold": "Dice at the best threshold",
+    "pixel_ap": "pixel average precision",
+}
+# Counted, not measured in points: shown as facts of a cell, never multiplied by 100.
+COUNTS = frozenset({"scored_classes"})
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a value with a true minus sign; a dash where there is none."""
+    if value is None:
+        return NONE
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Write a difference with its sign."""
+    text = number(value, digits)
+    return text if value is None or text.startswith(MINUS) else f"+{text}"
+
+
+def spread(mean: float | None, sd: float | None) -> str:
+    """Write ``mean ± sd``; the mean alone where the spread is unknown (a table that prints none, or n = 1)."""
+    return number(mean) if sd is None or mean is None else f"{number(mean)} ± {number(sd)}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write an interval in points with signs, as belongs to differences."""
+    return NONE if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
+
+
+def plain_interval(low: float | None, high: float | None) -> str:
+    """Write an interval of absolute values."""
+    return NONE if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def probability(p: float | None) -> str:
+    """Write a p-value with two significant digits, as the field does: ``.0024``, ``3.9e-07``, ``1.0``."""
+    if p is None:
+        return NONE
+    if p == 0:
+        return "< 1e-300"
+    text = f"{p:.2g}"
+    if "e" in text:
+        return text.replace("-", MINUS)
+    if text == "1":
+        return "1.0"
+    return text.removeprefix("0")
+
+
+def mark(contrast: Comparison) -> str:
+    """Return the mark of a contrast's Finding, with a dagger where patients take the gain back."""
+    return MARKS[contrast.finding] + (DAGGER if contrast.dagger else "")
+
+
+def count(cell: CellSummary) -> str:
+    """Return ``9/10`` when trials are missing, else an empty string."""
+    return "" if cell.done == cell.planned else f"{cell.done}/{cell.planned}"
+
+
+def metric(name: str) -> str:
+    """Return the label of a metric; ``localization_0.3`` reads as its threshold."""
+    base, _, threshold = name.rpartition("_")
+    if base == "localization":
+        return f"localization at δ = {threshold}"
+    return METRIC_LABELS.get(name, name.replace("_", " "))
+
+
+def column(task_label: str, label_fraction: float) -> str:
+    """Return the heading of a table's column; the whole label set goes without saying."""
+    return task_label if label_fraction == 1.0 else f"{task_label}, {percent(label_fraction)}"
+
+
+def contrast_title(contrast: Comparison) -> str:
+    """Name a contrast in words: ``DiRA (MoCo-v2) − MoCo-v2, ChestX-ray14``."""
+    where = column(contrast.task_label, contrast.label_fraction)
+    return f"{contrast.method_label} {MINUS} {contrast.reference_label}, {where}"
+
+
+def published(cell: CellSummary) -> str:
+    """Write the paper's number, or an empty string where it prints none."""
+    return "" if cell.published_mean is None else spread(cell.published_mean, cell.published_sd)
+
+
+def legend(alpha: float) -> list[tuple[str, str]]:
+    """Explain the marks.
+
+    Args:
+        alpha: The level of the tests.
+
+    Returns:
+        Pairs (mark, meaning).
+    """
+    level = probability(alpha)
+    return [
+        (MARKS["better"], f"significantly better than its reference (two-sided t-test over runs, p < {level})"),
+        (MARKS["worse"], f"significantly worse than its reference (same test, p < {level})"),
+        (MARKS["equivalent"], "equivalent: the difference was shown to lie inside the margin (two one-sided tests)"),
+        (MARKS["unresolved"], "not significantly different, and not shown to be equivalent either: unresolved"),
+        (MARKS["identical"], "identical in every run"),
+        (DAGGER, "significant over runs, but not when the test patients are resampled"),
+    ]
+
+
+def stamp_of(rows: Iterable[CellSummary | Comparison]) -> str:
+    """Return what to print beside a group of numbers: empty unless one of them comes from made-up images.
+
+    Every stamp begins with SYNTHETIC, whatever the cohort calls itself, so that one word can be looked for.
+    """
+    stamps = sorted({row.stamp.strip() for row in rows if row.synthetic})
+    if not stamps:
+        return ""
+    text = " · ".join(s.removeprefix("SYNTHETIC").lstrip(": ") for s in stamps)
+    return f"SYNTHETIC: {text}" if text else "SYNTHETIC"
