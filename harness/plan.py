@@ -1,6 +1,7 @@
 """The plan: every cohort, phase and trial that the registries, the profile and the parameters imply.
 
-Nothing is executed here and nothing is looked up in the store: a plan is a function of files in the repository (and, for
+Nothing is executed here and nothing is looked up in the store: a plan is a function of files in the repository (and,
+for
 real data, of the data roots), so ``dira-bench verify`` can recompute every id. What is *done* is asked of the store
 afterwards (``Plan.needed``).
 

@@ -1,10 +1,13 @@
 """Two registries, one door: YAML files that DVC expands, and entry points for packages from outside.
 
-``methods/registry.yaml`` and ``tasks/registry.yaml`` hold one mapping each, ``methods:`` and ``tasks:``. Entry-point groups
-``dira_bench.methods`` and ``dira_bench.tasks`` are a second door: each point loads a mapping with the same keys. A plug-in
+``methods/registry.yaml`` and ``tasks/registry.yaml`` hold one mapping each, ``methods:`` and ``tasks:``. Entry-point
+groups
+``dira_bench.methods`` and ``dira_bench.tasks`` are a second door: each point loads a mapping with the same keys. A
+plug-in
 that breaks is listed as unavailable with its reason and never breaks anybody else.
 
-What an entry *means* is not known here: ``methods.configuration.resolve`` and ``tasks.configuration.resolve`` turn an entry
+What an entry *means* is not known here: ``methods.configuration.resolve`` and ``tasks.configuration.resolve`` turn an
+entry
 and a profile into a plan. Both are found by name at run time, so the machine imports neither.
 """
 
@@ -83,7 +86,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"no file {path}; expected a YAML mapping; restore it from version control.")
     try:
         with path.open() as stream:
-            loaded = yaml.load(stream, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            loaded = yaml.load(stream, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"

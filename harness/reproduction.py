@@ -1,10 +1,13 @@
 """How many committed numbers a run from scratch has reproduced.
 
-The comparison reads a snapshot of ``results/`` taken before the run, and what the run has just trained: while it is under
+The comparison reads a snapshot of ``results/`` taken before the run, and what the run has just trained: while it is
+under
 way nothing is adopted, so it never compares a row with itself.
 
-A number is reproduced *bit for bit*; or *within noise*: inside the 95 % prediction interval of the committed repeats of its
-cell, mean ± t(n − 1, .975) · s · √(1 + 1/n); or not. Bit-equality is promised on the same instruction set with the locked set-up only.
+A number is reproduced *bit for bit*; or *within noise*: inside the 95 % prediction interval of the committed repeats
+of its
+cell, mean ± t(n − 1, .975) · s · √(1 + 1/n); or not. Bit-equality is promised on the same instruction set with the
+locked set-up only.
 """
 
 from __future__ import annotations
@@ -87,8 +90,10 @@ class Reproduction:
         if not self.compared and not self.gone and not self.missing:
             return f"no committed numbers to compare with; {self.new} new numbers."
         said = (
-            f"of {self.compared} committed numbers that were trained again, {self.bit_equal} are reproduced bit for bit, "
-            f"{self.within_noise} within noise (95 % prediction interval of the committed repeats), {self.different} are not"
+            f"of {self.compared} committed numbers that were trained again, {self.bit_equal} are reproduced bit for "
+            "bit, "
+            f"{self.within_noise} within noise (95 % prediction interval of the committed repeats), {self.different} "
+            "are not"
         )
         rest = [
             f"{self.missing} have no value in this run" if self.missing else "",

@@ -1,11 +1,13 @@
 """What a run leaves in ``results/``: small byte-stable text files, made from records and nothing else.
 
-For each profile: ``cohorts/<task>.json``, ``pretraining/<method>.json``, ``trials/<method>.csv``, ``resamples/<method>.npz``,
-``curves/<method>.csv`` and, alone outside every claim of byte-identity, ``provenance/<method>.csv``. The first five hold no
+For each profile: ``cohorts/<task>.json``, ``pretraining/<method>.json``, ``trials/<method>.csv``,
+``resamples/<method>.npz``,
+``curves/<method>.csv`` and, alone outside every claim of byte-identity, ``provenance/<method>.csv``. The first five
+hold no
 time, no host and no attempt.
 
-**Adoption.** In a fresh clone the committed rows are as good as a record: a row whose trial id is still planned is kept, if
-its file is exactly what ``dvc.lock`` says. An ``ok`` attempt in the store always wins over a committed row.
+**Adoption.** In a fresh clone the committed rows are as good as a record: a row whose trial id is still planned is
+kept, if its file is exactly what ``dvc.lock`` says. An ``ok`` attempt in the store always wins over a committed row.
 """
 
 from __future__ import annotations
@@ -138,7 +140,10 @@ def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def speaks_for(store: Store, kind: Kind, identity: str) -> Record | None:
-    """Return the record that speaks for an item: the earliest ok one, else one that diverged with a score, else the last."""
+    """Return the record that speaks for an item.
+
+    It is the earliest ok one, else one that diverged with a score, else the last.
+    """
     found = store.ok(kind, identity)
     if found is not None:
         return found
@@ -174,7 +179,10 @@ def measured_seconds(plan: Plan, root: Path, store: Store, items: Iterable[Item]
 
 
 def _like(item: Item) -> str:
-    return f"{item.kind} {item.spec.get('task', '')} {item.spec.get('label_fraction', '')} {item.spec.get('phase', '') if item.kind == 'phase' else ''}"
+    """Name the group of items whose durations resemble each other."""
+    if item.kind == "trial":
+        return f"trial {item.spec['task']} {item.spec['label_fraction']}"
+    return f"{item.kind} {item.spec.get('phase', item.spec.get('task', ''))}"
 
 
 def trial_status(record: Record | None) -> str:
@@ -241,7 +249,7 @@ def write_trials(plan: Plan, root: Path, store: Store, adopted: Adopted, method:
 
 def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
     known = {row["trial_id"]: row for row in read_rows(path)} if path.is_file() else {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cell in cells:
         for item in cell.trials.values():
             record = speaks_for(store, "trial", item.id)
@@ -335,7 +343,10 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
 
 
 def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, method: str) -> Path:
-    """Write ``pretraining/<method>.json`` and ``curves/<method>.csv``: phases, budgets, selected steps, weights. No time."""
+    """Write ``pretraining/<method>.json`` and ``curves/<method>.csv``.
+
+    They hold phases, budgets, selected steps and digests of weights; no time, no host.
+    """
     folder = profile_folder(root, plan.profile)
     path = folder / "pretraining" / f"{method}.json"
     resolved = plan.methods[method]

@@ -1,8 +1,11 @@
 """Versions stand for code: a component's integer version is identity, its digest proves that the version is current.
 
-``methods/versions.yaml`` and ``tasks/versions.yaml`` map each shared component to ``{version, code, modules}``. ``code`` is the digest of
-its modules' syntax trees without comments and docstrings (``harness.identity.code_digest``). A comment changes nothing; a
-real edit makes ``dira-bench verify`` fail until the version is bumped (numbers move) or ``dira-bench pin NAME`` has shown on
+``methods/versions.yaml`` and ``tasks/versions.yaml`` map each shared component to ``{version, code, modules}``.
+``code`` is the digest of
+its modules' syntax trees without comments and docstrings (``harness.identity.code_digest``). A comment changes
+nothing; a
+real edit makes ``dira-bench verify`` fail until the version is bumped (numbers move) or ``dira-bench pin NAME`` has
+shown on
 this machine, against the last committed code, that they do not.
 """
 
@@ -80,9 +83,12 @@ def stale(root: Path) -> list[Component]:
 def sentence(component: Component) -> str:
     """Say in one sentence that a component was edited, and what to do."""
     return (
-        f"the code of {component.side}.{component.name} ({', '.join(component.modules)}) has digest {component.actual}, but "
-        f"version {component.version} in {component.side}/versions.yaml stands for {component.code or 'nothing yet'}; if numbers may "
-        f'change, set version: {component.version + 1} and run "dira-bench pin {component.side}.{component.name} --bumped"; if not, '
+        f"the code of {component.side}.{component.name} ({', '.join(component.modules)}) has digest "
+        f"{component.actual}, but "
+        f"version {component.version} in {component.side}/versions.yaml stands for {component.code or 'nothing yet'}; "
+        "if numbers may "
+        f'change, set version: {component.version + 1} and run "dira-bench pin {component.side}.{component.name} '
+        '--bumped"; if not, '
         f'let "dira-bench pin {component.side}.{component.name}" prove it.'
     )
 

@@ -112,6 +112,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
     cells = [cell for cell in planned.cells.values() if block in ("all", cell.block)]
     done = done_ids(session)
     work = planned.needed(missing, done)
+    seconds = measured_seconds(planned, session.root, store, work)
     return {
         "profile": planned.profile,
         "repeats": planned.parameters.repeats,
@@ -119,7 +120,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
         **planned.counts(),
         "runnable": sum(len(cell.trials) for cell in cells),
         "done": states["done"],
-        "adopted": sum(identity in adopted.trial_ids for cell in cells for identity in (i.id for i in cell.trials.values())),
+        "adopted": sum(item.id in adopted.trial_ids for cell in cells for item in cell.trials.values()),
         "missing": states["missing"],
         "failed": states["failed"],
         "phases": {"planned": sum(item.kind == "phase" for item in planned.items.values()),
@@ -127,7 +128,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
         "shared_phases": _shared(session),
         "unavailable": _reasons(cells, "unavailable"),
         "skipped": _reasons(cells, "skipped"),
-        "hours": {device: round(seconds / 3600, 4) for device, seconds in measured_seconds(planned, session.root, store, work).items()},
+        "hours": {device: round(value / 3600, 4) for device, value in seconds.items()},
     }  # fmt: skip
 
 
@@ -167,16 +168,19 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
 
     parameters = session.plan.parameters
     console.print(
-        f"[bold]profile {counts['profile']}[/]: {len(session.registry.methods)} methods × {len(session.registry.tasks)} tasks"
+        f"[bold]profile {counts['profile']}[/]: {len(session.registry.methods)} methods × "
+        f"{len(session.registry.tasks)} tasks"
     )
     for name in ("published", "added"):
         block = counts[name]
         console.print(
-            f"  {name:9s}  {block['distinct_cells']} cells × {parameters.repeats} repeats = {block['distinct_trials']} trials"
+            f"  {name:9s}  {block['distinct_cells']} cells × {parameters.repeats} repeats = "
+            f"{block['distinct_trials']} trials"
             + (f"  ({block['naive_cells']} cells printed, shared ones are run once)" if name == "published" else "")
         )
     console.print(
-        f"  runnable {counts['runnable']} trials: {counts['done']} done ({counts['adopted']} adopted from the committed results), "
+        f"  runnable {counts['runnable']} trials: {counts['done']} done ({counts['adopted']} adopted from the "
+        "committed results), "
         f"{counts['missing']} missing, {counts['failed']} failed"
     )
     console.print(f"  phases of pretraining: {counts['phases']['planned']}, to run {counts['phases']['to_run']}")
@@ -206,7 +210,8 @@ def show(
     if len(matches) != 1:
         found = "no planned item has" if not matches else f"{len(matches)} planned items have"
         raise UnknownName(
-            f'{found} an id beginning with "{trial}" under profile {session.plan.profile}; give more of the id, or another --profile.'
+            f'{found} an id beginning with "{trial}" under profile {session.plan.profile}; give more of the id, or '
+            "another --profile."
         )
     item = matches[0]
     records = session.store.attempts(item.kind, item.id)
@@ -236,12 +241,22 @@ def show(
 
 
 def status(profile: Profile = None) -> None:
-    """Show what a running or finished run has done so far; safe beside a running driver."""
-    from harness.runner import status as live
+    """Show how a run stands, from another shell; safe beside any number of drivers."""
+    from harness.runner import status as look
 
     session = open_session(profile)
-    live(session.store, list(session.plan.items.values()), console)
+    overview = look(session.store, list(session.plan.items.values()))
+    for running in overview.running:
+        share = f"{running.done}/{running.total}" if running.total else ""
+        console.print(
+            f"{running.slot:8s} {escape(running.item.title)}  {share} {escape(running.what)}  {running.seconds:.0f} s"
+        )
+    for item in overview.failed:
+        console.print(f"failed   {escape(item.title)}  (dira-bench show {item.id[:12]})")
     counts = describe(session)
     console.print(
-        f"{counts['done']} of {counts['runnable']} trials done, {counts['missing']} missing, {counts['failed']} failed"
+        f"{counts['done']} of {counts['runnable']} trials done ({counts['adopted']} adopted), {counts['missing']} "
+        "missing, "
+        f"{counts['failed']} failed; "
+        + ", ".join(f"{count} items {state}" for state, count in sorted(overview.counts.items()))
     )

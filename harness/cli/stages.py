@@ -183,7 +183,7 @@ def _alive(process: int) -> bool:
 
 
 def _session(profile: str) -> Session:
-    """DVC names the profile of a stage; it must be the one params.yaml holds, or seeds and repeats would be another's."""
+    """Open the stage's profile, which is the one in params.yaml unless a person calls the stage by hand."""
     session = open_session()
     if session.parameters.profile != profile:
         return open_session(profile)

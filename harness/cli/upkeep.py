@@ -31,7 +31,8 @@ def verify(profile: Profile = None) -> None:
         raise VersionError("\n".join(problems))
     items = len(session.plan.items)
     console.print(
-        f"verified: {len(versions.components(session.root))} components stand for their code; {items} planned ids recomputed; "
+        f"verified: {len(versions.components(session.root))} components stand for their code; {items} planned ids "
+        "recomputed; "
         f"{unplanned} committed rows are no longer planned (the report drops them)."
     )
 
@@ -44,7 +45,8 @@ def _records(session: Session) -> list[str]:
             record = session.store.ok(kind, identity)
             if record is not None and item_id(record.kind, record.spec) != identity:
                 problems.append(
-                    f"record {kind} {identity[:16]} holds a spec with another id; it was edited; delete its folder and run again."
+                    f"record {kind} {identity[:16]} holds a spec with another id; it was edited; delete its folder "
+                    "and run again."
                 )
     return problems
 
@@ -107,7 +109,8 @@ def _prove(root: Path, component: versions.Component) -> None:
         )
         if cloned.returncode != 0:
             raise VersionError(
-                f"the committed code cannot be checked out ({cloned.stderr.strip()}); expected a git repository with a commit; "
+                f"the committed code cannot be checked out ({cloned.stderr.strip()}); expected a git repository with "
+                "a commit; "
                 f'raise the version of {component.name} instead and use "--bumped".'
             )
         before, after = _numbers(clone), _numbers(root)
@@ -115,7 +118,8 @@ def _prove(root: Path, component: versions.Component) -> None:
     if moved:
         raise VersionError(
             f"numbers of {', '.join(moved)} differ between the committed code and the code as it is; set version: "
-            f'{component.version + 1} for {component.side}.{component.name} and run "dira-bench pin {component.name} --bumped".'
+            f'{component.version + 1} for {component.side}.{component.name} and run "dira-bench pin {component.name} '
+            '--bumped".'
         )
     console.print(f"two steps of {', '.join(sorted(set(before) & set(after)))} are bit-equal before and after the edit")
 
@@ -147,7 +151,7 @@ def check(
     """
     session = open_session(profile)
     names = _checked_names(session, name, everything)
-    reports = []
+    reports: list[dict[str, Any]] = []
     for kind, entry in names:
         resolved = session.plan.methods[entry] if kind == "method" else session.plan.tasks[entry]
         if resolved.unavailable:

@@ -1,0 +1,91 @@
+"""``data phantom|verify|prepare``: images, before any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from harness.cli.execution import execute
+from harness.cli.listing import AsJson, Profile
+from harness.cli.session import console, open_session, print_json
+from harness.errors import DataError, Unavailable, unknown
+from harness.registry import import_dotted
+
+data = typer.Typer(help="Write phantoms, verify a data root, decode it once.", no_args_is_help=True)
+TaskName = Annotated[str, typer.Argument(help="A task of tasks/registry.yaml.")]
+
+
+@data.command("phantom")
+def phantom(
+    task: TaskName,
+    folder: Annotated[Path, typer.Argument(help="Where to write it; must be empty or new.")],
+    profile: Profile = None,
+) -> None:
+    """Write a task's phantom cohort in the data set's true on-disk layout. Everything in it is SYNTHETIC."""
+    session = open_session(profile)
+    if task not in session.plan.tasks:
+        raise unknown("task", task, session.plan.tasks, "tasks/registry.yaml")
+    resolved = session.plan.tasks[task]
+    if not resolved.synthetic:
+        raise Unavailable(
+            f'profile {session.plan.profile} reads real data and has no phantom of {task}; use "--profile miniature".'
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder} is not empty; expected a new or empty folder; name another.")
+    write = import_dotted("tasks.cohorts:write_phantom")
+    write(resolved.cohort, folder)
+    console.print(f"{resolved.stamp}: {task} in {folder}")
+
+
+@data.command("verify")
+def verify(
+    task: TaskName,
+    root: Annotated[
+        Path | None, typer.Argument(help="Root of the data set; the configured data root if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a data set on disk: leaks and corruption fail (exit code 1), odd counts warn."""
+    session = open_session()
+    if task not in session.registry.tasks:
+        raise unknown("task", task, session.registry.tasks.entries, "tasks/registry.yaml")
+    place = root or session.registry.data_roots.get(task)
+    if place is None:
+        raise Unavailable(
+            f"no data root for {task}; give it as an argument, set DIRA_BENCH_DATA_{task.upper()}, or write "
+            f"data_roots: {{{task}: FOLDER}} "
+            "into params.local.yaml."
+        )
+    found: list[Any] = import_dotted("tasks.datasets:verify")(session.registry.tasks[task], Path(place))
+    if as_json:
+        print_json([{"level": finding.level, "message": finding.message} for finding in found])
+    else:
+        for finding in found:
+            colour = {"fail": "red", "warn": "yellow"}.get(finding.level, "dim")
+            console.print(f"[{colour}]{finding.level}[/]  {escape(finding.message)}")
+        failures = sum(finding.level == "fail" for finding in found)
+        console.print(f"{task} at {place}: {failures} failures, {sum(f.level == 'warn' for f in found)} warnings")
+    if any(finding.level == "fail" for finding in found):
+        raise typer.Exit(1)
+
+
+@data.command("prepare")
+def prepare(task: TaskName, profile: Profile = None) -> None:
+    """Verify a task's images and decode them once into the memory map that pretraining and trials read."""
+    session = open_session(profile)
+    if task not in session.plan.tasks:
+        raise unknown("task", task, session.plan.tasks, "tasks/registry.yaml")
+    item = session.plan.cohorts.get(task)
+    if item is None:
+        raise Unavailable(session.plan.tasks[task].unavailable or f"{task} is unavailable.")
+    execute(session, [item])
+    record = session.store.ok("cohort", item.id)
+    if record is None:
+        last = session.store.attempts("cohort", item.id)
+        raise DataError(
+            (last[-1].error or {}).get("message", "") if last else f"the cohort of {task} could not be prepared."
+        )
+    console.print(f"{task}: {session.store.folder(record)}")

@@ -1,0 +1,274 @@
+"""``run`` and ``compare``: execute what the plan holds and the store does not."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from harness.cli.listing import Profile, describe, done_ids, print_plan
+from harness.cli.session import Session, console, open_session
+from harness.errors import ConfigurationError, StoreError, unknown
+from harness.reproduction import begin_from_scratch, compare, end_from_scratch
+from harness.results import profile_folder, speaks_for, write_cohort, write_pretraining, write_trials
+from harness.spec import Item, Status
+from harness.store import State, Store
+
+if TYPE_CHECKING:
+    from harness.runner import Summary
+
+EXIT_INTERRUPTED = 130
+
+
+def run(
+    profile: Profile = None,
+    block: Annotated[str, typer.Option(help="published leaves the added block out; added or all.")] = "all",
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method's trials; may be given several times.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task's trials; may be given several times.")] = None,
+    trial: Annotated[str | None, typer.Option(help="Only the trial (or phase) whose id begins so.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --trial: execute it once more beside the store and compare.")
+    ] = False,
+    slots: Annotated[int | None, typer.Option(help="Slots; default one per GPU, else one per core.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Loader processes of each trial; changes no number.")] = 0,
+    timeout: Annotated[float | None, typer.Option(help="Seconds an attempt may take.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run terminally failed items again.")] = False,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="Let a cell mix CPU and GPU trials; it is marked.")
+    ] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Set the store aside, adopt nothing, train it all.")
+    ] = False,
+    repeats: Annotated[int | None, typer.Option(help="Repeats instead of params.yaml's.")] = None,
+) -> None:
+    """Run whatever is planned and not done. Running again is resuming."""
+    session = open_session(profile, repeats=repeats)
+    planned = session.plan
+    for name in method or []:
+        if name not in planned.methods:
+            raise unknown("method", name, planned.methods, "--method")
+    for name in task or []:
+        if name not in planned.tasks:
+            raise unknown("task", name, planned.tasks, "--task")
+    if block not in ("all", "published", "added"):
+        raise unknown("block", block, ("all", "published", "added"), "--block")
+    if from_scratch:
+        begun = begin_from_scratch(session.root, planned.profile)
+        console.print(
+            "a run from scratch begins: nothing committed is adopted"
+            if begun
+            else "the interrupted run from scratch goes on"
+        )
+    if trial:
+        targets = [_find(session, trial)]
+        if again:
+            _again(session, targets[0], slots, device, workers)
+            return
+    else:
+        targets = list(
+            planned.trials(
+                lambda cell: (
+                    (block == "all" or cell.block == block)
+                    and (not method or cell.key.method in method)
+                    and (not task or cell.key.task in task)
+                )
+            ).values()
+        )
+    if from_scratch:
+        print_plan(session, describe(session, block))
+    summary = execute(
+        session,
+        targets,
+        slots=slots,
+        device=device,
+        workers=workers,
+        timeout=timeout,
+        retry_failed=retry_failed,
+        allow_mixed=allow_mixed,
+    )
+    _say(session, targets, summary)
+    if not from_scratch:
+        _refresh(session, summary)
+
+
+def _find(session: Session, prefix: str) -> Item:
+    matches = [item for item in session.plan.items.values() if item.id.startswith(prefix)]
+    if len(matches) != 1:
+        found = "no planned item has" if not matches else f"{len(matches)} planned items have"
+        raise ConfigurationError(
+            f'{found} an id beginning with "{prefix}" under profile {session.plan.profile}; see "dira-bench show".'
+        )
+    return matches[0]
+
+
+def execute(
+    session: Session,
+    targets: Sequence[Item],
+    *,
+    slots: int | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    timeout: float | None = None,
+    retry_failed: bool = False,
+    allow_mixed: bool = False,
+    store: Store | None = None,
+) -> Summary | None:
+    """Run the targets that are not done, and what they need; None if there was nothing to do.
+
+    Raises:
+        typer.Exit: With code 130 if the run was interrupted.
+    """
+    done = done_ids(session) if store is None else set()
+    store = store or session.store
+    open_targets = [item for item in targets if item.id not in done]
+    if not retry_failed:
+        open_targets = [item for item in open_targets if store.state(item.kind, item.id) is not State.FAILED]
+    items = session.plan.needed(open_targets, done)
+    if store is not session.store:
+        items = open_targets
+    if not items:
+        return None
+    # Only now: listing the machine's devices and git state costs more than finding out that nothing is to be done.
+    from harness.environment import device_slots
+    from harness.executors.local import LocalExecutor
+    from harness.runner import RetryPolicy, choose_progress
+    from harness.runner import run as drain
+
+    places = device_slots(slots, device)  # type: ignore[arg-type]
+    if not allow_mixed:
+        _refuse_mixing(session, items, {place.device_class for place in places})
+    executor = LocalExecutor(places, preload=_preload(items))
+    try:
+        summary = drain(
+            items,
+            store,
+            executor,
+            retry=RetryPolicy(retry_failed=retry_failed),
+            progress=choose_progress(),
+            timeout=timeout,
+            workers=workers,
+            data_roots=session.registry.data_roots,
+        )
+    finally:
+        executor.close()
+    if summary.interrupted:
+        console.print("interrupted; everything finished is kept, and the same command goes on from here.")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    return summary
+
+
+def _preload(items: Iterable[Item]) -> list[str]:
+    """Name the modules that the items run, so that the fork server imports them (and torch) once."""
+    paths = {item.run for item in items} | {
+        str(item.spec["encoder"]["obtain"]) for item in items if item.kind == "trial"
+    }
+    return ["torch", "torchvision", *sorted({path.partition(":")[0] for path in paths})]
+
+
+def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -> None:
+    """One cell uses one device class, unless asked otherwise."""
+    wanted = {item.id for item in items}
+    for cell in session.plan.cells.values():
+        if not any(item.id in wanted for item in cell.trials.values()):
+            continue
+        for item in cell.trials.values():
+            record = None if item.id in wanted else session.store.ok("trial", item.id)
+            before = record.provenance.get("device_class") if record else None
+            if before and before not in classes:
+                raise ConfigurationError(
+                    f"{item.title} ran on {before} and the rest of its cell would run on "
+                    f"{', '.join(sorted(classes))}; expected one device "
+                    f'class in a cell; use "--device {"cpu" if before == "cpu" else "cuda"}", or "--allow-mixed" to '
+                    "mix and mark it."
+                )
+
+
+def _say(session: Session, targets: Sequence[Item], summary: Summary | None) -> None:
+    if summary is None:
+        failed = [item for item in targets if session.store.state(item.kind, item.id) is State.FAILED]
+        console.print(
+            f"0 of {len(targets)} trials to run: all are done" + (f", {len(failed)} failed" if failed else "") + "."
+        )
+        if failed:
+            console.print('see "dira-bench show ID"; "dira-bench run --retry-failed" runs them again.')
+        return
+    console.print(
+        f"{summary.attempts} attempts: {len(summary.done)} items done, {len(summary.failed)} failed, "
+        f"{len(summary.blocked)} blocked, "
+        f"in {summary.seconds:.0f} s."
+    )
+    for identity, record in list(summary.failed.items())[:5]:
+        message = (record.error or {}).get("message", "").splitlines()
+        console.print(
+            f"  {record.status}: {escape(record.title)}: {escape(message[0] if message else '')} (dira-bench show "
+            f"{identity[:12]})"
+        )
+    for identity, reason in list(summary.blocked.items())[:5]:
+        console.print(f"  blocked: {escape(session.plan.items[identity].title)}: {escape(reason)}")
+
+
+def _refresh(session: Session, summary: Summary | None) -> None:
+    """Bring results files that already exist up to date with what was just run, so that DVC sees the change."""
+    if summary is None or not summary.attempts:
+        return
+    touched = {session.plan.items[identity] for identity in summary.done if identity in session.plan.items}
+    folder = profile_folder(session.root, session.plan.profile)
+    methods = {str(item.spec["method"]) for item in touched if item.kind == "trial"}
+    for name in sorted(methods):
+        if (folder / "trials" / f"{name}.csv").is_file():
+            write_trials(session.plan, session.root, session.store, session.adopted, name)
+        if (folder / "pretraining" / f"{name}.json").is_file():
+            write_pretraining(session.plan, session.root, session.store, session.adopted, name)
+    for item in touched:
+        if item.kind == "cohort" and (folder / "cohorts" / f"{item.spec['task']}.json").is_file():
+            write_cohort(session.plan, session.root, session.store, item.spec["task"])
+
+
+def _again(session: Session, item: Item, slots: int | None, device: str, workers: int) -> None:
+    """Execute a done item once more in a store of its own, and compare: what a second run of it would give."""
+    first = speaks_for(session.store, item.kind, item.id)
+    if first is None or first.status is not Status.OK:
+        raise ConfigurationError(
+            f'{item.title} has no ok attempt to compare with; run it first: "dira-bench run --trial {item.id[:16]}".'
+        )
+    beside = session.root / ".trials" / "again"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for kind in {"phase", "trial"} - {item.kind}:
+        (session.root / ".trials" / kind).mkdir(exist_ok=True)
+        (beside / kind).symlink_to(session.root / ".trials" / kind)
+    store = Store(beside, session.store.cohorts)
+    execute(session, [item], slots=1, device=device, workers=workers, store=store)
+    second = store.ok(item.kind, item.id)
+    if second is None:
+        raise StoreError(f"the second execution of {item.title} did not end ok; see {beside}.")
+    for name, value in first.values.items():
+        other = second.values.get(name)
+        same = "bit-equal" if other == value else f"differs by {abs((other or 0.0) - value):.3g}"
+        console.print(f"  {name}: {value!r} and {other!r}: {same}")
+    equal = {name: second.files.get(name) == digest for name, digest in first.files.items()}
+    for name, same_bytes in equal.items():
+        console.print(f"  {name}: {'the same bytes' if same_bytes else 'other bytes'}")
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def compare_command(profile: Profile = None) -> None:
+    """Say how many committed numbers the run from scratch has reproduced, and turn adoption on again."""
+    session = open_session(profile)
+    planned = {item.id for item in session.plan.trials().values()}
+    result = compare(session.root, session.plan.profile, planned)
+    console.print(result.sentence())
+    for example in result.examples:
+        console.print(f"  not reproduced: {example}")
+    end_from_scratch(session.root)
+    report = session.root / "reports" / session.plan.profile / "report.html"
+    if report.is_file():
+        console.print(f"the report: {report}")
+    sys.stdout.flush()
