@@ -1,0 +1,389 @@
+"""From trials to ``cells.csv`` and ``comparisons.csv``: every cell summarised, every contrast tested and answered.
+
+Published rows come first, in the order of ``reports/families.yaml``, and depend on nothing that a further method
+could change. Only a task's primary metric, and the localization thresholds of Tab. 5, are contrasted; other metrics
+are summarised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.published import CellKey, ContrastKey, Families
+from harness.spec import Frozen, Parameters
+from harness.statistics.contrast import Side, compare
+from harness.statistics.estimate import Estimate, Group, holm, mean_interval, welch
+from harness.statistics.margins import margin_of
+from harness.statistics.paper import PUBLISHED_RUNS, Paper
+from harness.statistics.runs import percentile_interval, worst_case
+from harness.statistics.schema import Block, CellSummary, Comparison
+from harness.statistics.tables import read_rows, write_rows
+from harness.statistics.trials import Runs, Trials
+from harness.statistics.verdicts import AgreementAnswer, agreement
+
+ADDED = "added"
+ADDED_RANDOM = "added_random"
+RANDOM = ("random", "random_3d")  # what every added method is compared with, where it shares a cell
+FAITHFUL = "paper"  # the one profile whose numbers are claimed to be the paper's experiment
+
+
+class MethodFacts(Frozen):
+    """What statistics needs of a method entry.
+
+    Attributes:
+        label: As printed in tables.
+        compare_with: Methods that an added method asks to be compared with.
+        reinitialised: The encoder is drawn anew for each repeat (Random), so it has one pretraining seed only.
+        unavailable: Why it cannot run here, or empty.
+    """
+
+    label: str
+    compare_with: tuple[str, ...] = ()
+    reinitialised: bool = False
+    unavailable: str = ""
+
+
+class TaskFacts(Frozen):
+    """What statistics needs of a task entry and its plan.
+
+    Attributes:
+        label: As printed in tables.
+        metric: The primary metric.
+        metrics: Every value a trial returns, the primary one first.
+        label_fractions: What the task is judged at, each in (0, 1].
+        unavailable: Why it cannot run here, or empty.
+    """
+
+    label: str
+    metric: str
+    metrics: tuple[str, ...]
+    label_fractions: tuple[float, ...] = (1.0,)
+    unavailable: str = ""
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """Everything the rows are made from."""
+
+    trials: Trials
+    methods: Mapping[str, MethodFacts]
+    tasks: Mapping[str, TaskFacts]
+    parameters: Parameters
+    families: Families
+    margins: Mapping[str, float]
+    paper: Paper
+    devices: Mapping[CellKey, str]
+
+    def runs(self, cell: CellKey, metric: str) -> Runs:
+        seeds = 1 if self.methods[cell.method].reinitialised else self.parameters.pretrain_seeds
+        reason = self.methods[cell.method].unavailable or self.tasks[cell.task].unavailable
+        return self.trials.runs(cell, metric, self.parameters.repeats * seeds, reason)
+
+    def not_the_papers(self, task: str) -> str:
+        """Say why no number on this task may be set against the paper's; empty if it may."""
+        if self.trials.cohort(task).synthetic:
+            return "synthetic"
+        if self.parameters.profile != FAITHFUL:
+            return f"the profile {self.parameters.profile} is not the paper's protocol"
+        return ""
+
+
+def summarise(
+    results: Path,
+    methods: Mapping[str, MethodFacts],
+    tasks: Mapping[str, TaskFacts],
+    parameters: Parameters,
+    families: Families,
+    margins: Mapping[str, float],
+    paper: Paper,
+    devices: Mapping[CellKey, str] | None = None,
+) -> tuple[list[CellSummary], list[Comparison]]:
+    """Summarise every cell and answer every contrast of a profile.
+
+    Args:
+        results: ``results/<profile>``.
+        methods: The registry of methods, in its order; rows of other methods are dropped.
+        tasks: The registry of tasks, in its order.
+        parameters: ``params.yaml``.
+        families: ``reports/families.yaml``.
+        margins: ``reports/margins.yaml``.
+        paper: ``results/published/paper.csv``.
+        devices: Which device classes ran a cell: ``cpu``, ``cuda`` or ``cpu+cuda``; left empty where unknown.
+
+    Returns:
+        Rows of ``cells.csv`` and ``comparisons.csv``, published block first.
+
+    Raises:
+        DataError: If a file of results is malformed.
+    """
+    desk = _Desk(
+        Trials(results, methods, tasks), methods, tasks, parameters, families, margins, paper, dict(devices or {})
+    )
+    return _cells(desk), _comparisons(desk)
+
+
+def write(results: Path, cells: Sequence[CellSummary], comparisons: Sequence[Comparison]) -> tuple[Path, Path]:
+    """Write ``cells.csv`` and ``comparisons.csv`` under ``results/<profile>``: the same bytes for the same rows."""
+    paths = results / "cells.csv", results / "comparisons.csv"
+    write_rows(paths[0], CellSummary, cells)
+    write_rows(paths[1], Comparison, comparisons)
+    return paths
+
+
+def read_cells(path: Path) -> list[CellSummary]:
+    """Read ``cells.csv``; raises ``ConfigurationError`` if it is absent or malformed."""
+    return read_rows(path, CellSummary)
+
+
+def read_comparisons(path: Path) -> list[Comparison]:
+    """Read ``comparisons.csv``; raises ``ConfigurationError`` if it is absent or malformed."""
+    return read_rows(path, Comparison)
+
+
+def _cells(desk: _Desk) -> list[CellSummary]:
+    published = [
+        cell
+        for cell in desk.families.cell_order()
+        if cell.method in desk.methods
+        and cell.task in desk.tasks
+        and cell.label_fraction in desk.tasks[cell.task].label_fractions
+    ]
+    known = desk.families.published_cells()
+    methods, tasks = list(desk.methods), list(desk.tasks)
+    added = sorted(
+        (cell for cell in desk.trials.cells() if cell not in known),
+        key=lambda cell: (methods.index(cell.method), tasks.index(cell.task), cell.label_fraction),
+    )
+    rows: list[CellSummary] = []
+    blocks: tuple[tuple[Block, list[CellKey]], ...] = (("published", published), ("added", added))
+    for block, cells in blocks:
+        rows += [_cell(desk, block, cell, metric) for cell in cells for metric in _metrics(desk, cell)]
+    return _ranked(desk, rows)
+
+
+def _metrics(desk: _Desk, cell: CellKey) -> tuple[str, ...]:
+    task = desk.tasks[cell.task]
+    if not desk.trials.has(cell):
+        return (task.metric,)
+    return tuple(dict.fromkeys((task.metric, *(name for name in task.metrics if name != "scored_classes"))))
+
+
+def localization_metric(delta: float) -> str:
+    """Name the metric of a localization threshold: 0.1 → ``localization_10``."""
+    return f"localization_{round(100 * delta)}"
+
+
+def _delta(metric: str) -> float | None:
+    prefix, _, percent = metric.rpartition("_")
+    return int(percent) / 100 if prefix == "localization" and percent.isdigit() else None
+
+
+def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
+    runs = desk.runs(cell, metric)
+    values = runs.array()
+    group = Group.of(values) if len(values) > 1 else None
+    interval = mean_interval(group) if group else None
+    resamples = desk.trials.resamples(cell, metric) if values else None
+    patient = percentile_interval(resamples) if resamples is not None else None
+    bounds = worst_case(values, runs.planned - len(values)) if runs.diverged else None
+    cohort, task = desk.trials.cohort(cell.task), desk.tasks[cell.task]
+    delta = _delta(metric)
+    printed = desk.paper.score(*cell, delta) if metric == task.metric or delta is not None else None
+    answer = _absolute_agreement(desk, cell, metric, runs, group)
+    classes = next(iter(runs.scored_classes)) if len(runs.scored_classes) == 1 else None
+    return CellSummary(
+        block=block,
+        tables=desk.paper.places(*cell, delta) if printed else "",
+        method=cell.method,
+        method_label=desk.methods[cell.method].label,
+        task=cell.task,
+        task_label=task.label,
+        label_fraction=cell.label_fraction,
+        metric=metric,
+        scored_classes=classes,
+        planned=runs.planned,
+        done=len(values),
+        n=len(values),
+        missing=runs.missing,
+        mean=float(np.mean(values)) if values else None,
+        sd=group.sd if group else None,
+        sd_ddof0=float(np.std(values)) if group else None,
+        ci_low=interval[0] if interval else None,
+        ci_high=interval[1] if interval else None,
+        patient_low=patient[0] if patient else None,
+        patient_high=patient[1] if patient else None,
+        worst_low=bounds[0] if bounds else None,
+        worst_high=bounds[1] if bounds else None,
+        published_mean=float(printed.mean) if printed and printed.mean is not None else None,
+        published_sd=float(printed.sd) if printed and printed.sd is not None else None,
+        published_place=desk.paper.places(*cell, delta) if printed else "",
+        agreement=answer.agreement,
+        agreement_reason=answer.reason,
+        best=False,
+        second=False,
+        synthetic=cohort.synthetic,
+        stamp=cohort.stamp,
+        device_classes=desk.devices.get(cell, ""),
+        flags=runs.flags,
+    )
+
+
+def _absolute_agreement(desk: _Desk, cell: CellKey, metric: str, runs: Runs, group: Group | None) -> AgreementAnswer:
+    """Compare a mean with the printed one; only where the test set is the published one."""
+    margin_metric = metric == desk.tasks[cell.task].metric or _delta(metric) is not None
+    margin = margin_of(metric, desk.margins) if margin_metric else 0.0
+    printed = desk.paper.score(*cell, _delta(metric)) if margin_metric else None
+    obstacle = desk.not_the_papers(cell.task)
+    if not obstacle and printed is None:
+        obstacle = "the paper prints no number for it"
+    if not obstacle and not desk.trials.cohort(cell.task).split_published:
+        obstacle = "split unpublished"
+    if not obstacle and (runs.diverged or group is None):
+        obstacle = runs.missing or "fewer than two runs"
+    if obstacle or printed is None or printed.mean is None or group is None:
+        return agreement(None, margin, desk.parameters.alpha, obstacle=obstacle)
+    if printed.group is not None:
+        return agreement(welch(group, printed.group), margin, desk.parameters.alpha)
+    error = group.sd * (1 / group.n + 1 / PUBLISHED_RUNS) ** 0.5
+    estimate = Estimate(group.mean - float(printed.mean), error, group.n - 1)
+    return agreement(estimate, margin, desk.parameters.alpha, remark="σ assumed")
+
+
+def _ranked(desk: _Desk, rows: list[CellSummary]) -> list[CellSummary]:
+    """Mark the best and second mean of every table column; higher is better for every metric here.
+
+    A cell with diverged trials is not ranked: its mean is over the runs that survived.
+    """
+    columns: dict[tuple[object, ...], list[float]] = {}
+
+    def places(row: CellSummary) -> tuple[str, ...]:
+        if row.mean is None or row.worst_low is not None:
+            return ()
+        if row.block == "added":
+            return (ADDED,) if row.metric == desk.tasks[row.task].metric else ()
+        return tuple(row.tables.split(";")) if row.tables else ()
+
+    for row in rows:
+        for place in places(row):
+            column = (place, row.task, row.label_fraction, row.metric)
+            columns.setdefault(column, []).append(row.mean or 0.0)
+    ranked = []
+    for row in rows:
+        best, second = [], []
+        for place in places(row):
+            distinct = sorted(set(columns[place, row.task, row.label_fraction, row.metric]), reverse=True)
+            if row.mean == distinct[0]:
+                best.append(place)
+            elif row.mean == distinct[1]:
+                second.append(place)
+        ranked.append(
+            row.model_copy(
+                update={
+                    "best": bool(best),
+                    "second": bool(second),
+                    "best_in": ";".join(best),
+                    "second_in": ";".join(second),
+                }
+            )
+        )
+    return ranked
+
+
+def _comparisons(desk: _Desk) -> list[Comparison]:
+    rows: list[Comparison] = []
+    for name, family in desk.families.families.items():
+        keys = [key for key in family.contrasts(name) if _stands(desk, key)]
+        rows += _family(desk, "published", keys, family.label, desk.families.size(name))
+    random = _random_contrasts(desk)
+    rows += _family(desk, "added", random, "Published methods against Random at label fractions", len(random))
+    added = _added_contrasts(desk)
+    rows += _family(desk, "added", added, "Added methods", len(added))
+    return rows
+
+
+def _stands(desk: _Desk, key: ContrastKey) -> bool:
+    """Tell whether the registries hold a published contrast: its methods, task, label fraction and metric."""
+    if not {key.method, key.reference} <= set(desk.methods) or key.task not in desk.tasks:
+        return False
+    task = desk.tasks[key.task]
+    measured = key.delta is None or localization_metric(key.delta) in task.metrics
+    return key.label_fraction in task.label_fractions and measured
+
+
+def _random_contrasts(desk: _Desk) -> list[ContrastKey]:
+    """List the published cells that have Random beside them only in the added block: Random at label fractions."""
+    known = desk.families.published_cells()
+    keys = []
+    for cell in desk.families.cell_order():
+        for reference in RANDOM:
+            beside = cell._replace(method=reference)
+            if cell.method != reference and beside not in known and desk.trials.has(cell) and desk.trials.has(beside):
+                keys.append(ContrastKey(ADDED_RANDOM, cell.method, reference, cell.task, cell.label_fraction))
+    return keys
+
+
+def _added_contrasts(desk: _Desk) -> list[ContrastKey]:
+    """List the contrasts of every method that no table prints: against Random and what its entry names."""
+    published = desk.families.published_methods()
+    keys: list[ContrastKey] = []
+    for method, facts in desk.methods.items():
+        if method in published or method in RANDOM:
+            continue
+        for reference in dict.fromkeys((*RANDOM, *facts.compare_with)):
+            if reference not in desk.methods or reference == method:
+                continue
+            for task, task_facts in desk.tasks.items():
+                for fraction in sorted(task_facts.label_fractions):
+                    both = CellKey(method, task, fraction), CellKey(reference, task, fraction)
+                    if all(desk.trials.has(cell) for cell in both):
+                        keys.append(ContrastKey(ADDED, method, reference, task, fraction))
+    return keys
+
+
+def _family(desk: _Desk, block: Block, keys: Sequence[ContrastKey], label: str, size: int) -> list[Comparison]:
+    rows = [_comparison(desk, block, key, label, size) for key in keys]
+    adjusted = holm([row.p for row in rows], size)
+    return [row.model_copy(update={"p_holm": p}) for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _comparison(desk: _Desk, block: Block, key: ContrastKey, label: str, size: int) -> Comparison:
+    task = desk.tasks[key.task]
+    metric = task.metric if key.delta is None else localization_metric(key.delta)
+
+    def side(name: str) -> Side:
+        cell = CellKey(name, key.task, key.label_fraction)
+        return Side(
+            runs=desk.runs(cell, metric),
+            resamples=desk.trials.resamples(cell, metric),
+            reinitialised=desk.methods[name].reinitialised,
+            printed=desk.paper.score(*cell, key.delta),
+        )
+
+    cohort = desk.trials.cohort(key.task)
+    return compare(
+        side(key.method),
+        side(key.reference),
+        margin=margin_of(metric, desk.margins),
+        parameters=desk.parameters,
+        not_the_papers=desk.not_the_papers(key.task),
+        names={
+            "family": key.family,
+            "family_label": label,
+            "family_size": size,
+            "block": block,
+            "method": key.method,
+            "method_label": desk.methods[key.method].label,
+            "reference": key.reference,
+            "reference_label": desk.methods[key.reference].label,
+            "task": key.task,
+            "task_label": task.label,
+            "label_fraction": key.label_fraction,
+            "metric": metric,
+            "synthetic": cohort.synthetic,
+            "stamp": cohort.stamp,
+        },
+    )

@@ -1,0 +1,251 @@
+"""What a profile's runs left, as statistics reads it: trials, patient resamples and cohorts. Values become points."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.errors import DataError
+from harness.published import CellKey
+from harness.spec import Frozen
+
+SCORED = ("ok", "diverged_scored")  # statuses whose value counts
+_WORDS = {  # why a planned trial has no value, in the order it is told
+    "diverged": "diverged",
+    "failed": "failed",
+    "oom": "out of memory",
+    "timeout": "timed out",
+    "interrupted": "interrupted",
+    "undefined": "undefined",
+    "missing": "not run",
+    "unavailable": "unavailable",
+}
+_COLUMNS = ("method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status")
+
+
+class TrialIndex(NamedTuple):
+    """Which run of a cell: the encoder and the repeat."""
+
+    pretrain_seed: int
+    repeat: int
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One cell under one metric.
+
+    Attributes:
+        values: Value in points of every trial that counts.
+        planned: How many trials the plan holds.
+        lacking: Status → how many trials have no value because of it.
+        rescued: Trials that diverged and count with their best-validation checkpoint.
+        scored_classes: Each count of classes that a trial's AUC averages; empty for other metrics.
+        unavailable: Why trials are unavailable, where that is known.
+    """
+
+    values: Mapping[TrialIndex, float]
+    planned: int
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    rescued: int = 0
+    scored_classes: frozenset[int] = frozenset()
+    unavailable: str = ""
+
+    @property
+    def diverged(self) -> int:
+        """Trials that diverged without a score: their absence tells something about the method."""
+        return self.lacking.get("diverged", 0)
+
+    @property
+    def missing(self) -> str:
+        """Say why there are fewer values than planned; empty when complete."""
+        return ", ".join(
+            f"{self.lacking[status]} {word}" for status, word in _WORDS.items() if self.lacking.get(status)
+        )
+
+    @property
+    def flags(self) -> str:
+        """Say what a reader must know about values that do count."""
+        flags = [f"{self.rescued} diverged, scored at its best validation checkpoint"] if self.rescued else []
+        if len(self.scored_classes) > 1:
+            flags.append(f"trials score {_either(self.scored_classes)} classes")
+        return "; ".join(flags)
+
+    def array(self) -> list[float]:
+        """Return the values in the order of their trials."""
+        return [self.values[index] for index in sorted(self.values)]
+
+    def by_seed(self) -> dict[int, list[float]]:
+        """Return the values of each pretraining seed, in the order of their repeats."""
+        seeds: dict[int, list[float]] = {}
+        for index in sorted(self.values):
+            seeds.setdefault(index.pretrain_seed, []).append(self.values[index])
+        return seeds
+
+    def matrix(self) -> np.ndarray | None:
+        """Return values of shape ``(pretraining seeds, repeats)``; None unless every pair was run."""
+        seeds = self.by_seed()
+        repeats = {index.repeat for index in self.values}
+        if not seeds or any(len(row) != len(repeats) for row in seeds.values()):
+            return None
+        return np.array(list(seeds.values()))
+
+
+def _either(counts: Iterable[int]) -> str:
+    return " or ".join(str(count) for count in sorted(counts))
+
+
+class Cohort(Frozen):
+    """What statistics needs of ``cohorts/<task>.json``."""
+
+    synthetic: bool
+    stamp: str = ""
+    split_published: bool = False
+
+
+@dataclass
+class _Trial:
+    status: str = "missing"
+    values: dict[str, float] = field(default_factory=dict)
+    metrics: set[str] = field(default_factory=set)
+
+
+class Trials:
+    """Every trial, patient resample and cohort under ``results/<profile>``.
+
+    Args:
+        results: The profile's folder.
+        methods: Names in the registry; files of other methods are not opened.
+        tasks: Names in the registry; rows of other tasks are dropped.
+    """
+
+    def __init__(self, results: Path, methods: Iterable[str], tasks: Iterable[str]) -> None:
+        self._tasks = set(tasks)
+        self._cells: dict[CellKey, dict[TrialIndex, _Trial]] = {}
+        self._resamples: dict[str, dict[str, np.ndarray]] = {}
+        for method in methods:
+            path = results / "trials" / f"{method}.csv"
+            if path.is_file():
+                self._read_trials(path, method)
+            path = results / "resamples" / f"{method}.npz"
+            if path.is_file():
+                self._resamples[method] = _read_arrays(path)
+        self._cohorts = {task: _read_cohort(results / "cohorts" / f"{task}.json") for task in sorted(self._tasks)}
+        for key, trials in self._cells.items():
+            if self._cohorts[key.task] is None and any(trial.values for trial in trials.values()):
+                raise DataError(
+                    f"{results / 'cohorts' / f'{key.task}.json'} is absent while trials on {key.task} have values; "
+                    "expected the manifest that says whether its images are synthetic; run `dvc repro`."
+                )
+
+    def has(self, cell: CellKey) -> bool:
+        """Tell whether the plan holds the cell: it has rows, run or not."""
+        return cell in self._cells
+
+    def cells(self) -> tuple[CellKey, ...]:
+        """List the cells that have rows, in the order of their files."""
+        return tuple(self._cells)
+
+    def cohort(self, task: str) -> Cohort:
+        """Return what is known of a task's images; an absent manifest has no values beside it."""
+        return self._cohorts[task] or Cohort(synthetic=False)
+
+    def runs(self, cell: CellKey, metric: str, planned: int, unavailable: str = "") -> Runs:
+        """Return a cell under one metric.
+
+        Args:
+            cell: Which cell; one without rows counts as not run.
+            metric: Which of the task's metrics.
+            planned: Trials that the parameters imply.
+            unavailable: Why trials are unavailable, where that is known.
+        """
+        trials = self._cells.get(cell, {})
+        values: dict[TrialIndex, float] = {}
+        lacking: Counter[str] = Counter()
+        rescued = 0
+        classes: set[int] = set()
+        for index, trial in trials.items():
+            if trial.status not in SCORED:
+                lacking[trial.status if trial.status in _WORDS else "failed"] += 1
+            elif metric not in trial.values:
+                lacking["undefined"] += 1
+            else:
+                values[index] = 100 * trial.values[metric]
+                rescued += trial.status == "diverged_scored"
+                if metric == "auc" and "scored_classes" in trial.values:
+                    classes.add(round(trial.values["scored_classes"]))
+        planned = max(planned, len(trials))
+        if planned > len(trials):
+            lacking["missing"] += planned - len(trials)
+        return Runs(values, planned, dict(lacking), rescued, frozenset(classes), unavailable)
+
+    def resamples(self, cell: CellKey, metric: str) -> np.ndarray | None:
+        """Return the cell's mean over runs on each patient resample, in points, shape ``(resamples,)``, or None."""
+        arrays = self._resamples.get(cell.method, {})
+        prefix, suffix = f"{cell.task}|{cell.label_fraction!r}|", f"|{metric}"
+        found = [arrays[name] for name in sorted(arrays) if name.startswith(prefix) and name.endswith(suffix)]
+        if not found:
+            return None
+        if len({vector.shape for vector in found}) > 1:
+            raise DataError(
+                f"resamples/{cell.method}.npz holds vectors of {_either({v.size for v in found})} resamples for "
+                f"{cell.task}; expected one length; run `dvc repro`."
+            )
+        mean: np.ndarray = 100 * np.mean(found, axis=0)
+        return mean if np.isfinite(mean).all() else None
+
+    def _read_trials(self, path: Path, method: str) -> None:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            lacking = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+            if lacking:
+                raise DataError(f"{path} has no column {', '.join(lacking)}; run `dvc repro` to write it anew.")
+            for line, row in enumerate(reader, start=2):
+                if row["method"] != method:
+                    raise DataError(f'{path}, line {line}: found method "{row["method"]}"; expected "{method}" alone.')
+                if row["task"] in self._tasks:
+                    self._add(path, line, row)
+
+    def _add(self, path: Path, line: int, row: Mapping[str, str]) -> None:
+        try:
+            key = CellKey(row["method"], row["task"], float(row["label_fraction"]))
+            index = TrialIndex(int(row["pretrain_seed"]), int(row["repeat"]))
+            value = float(row["value"]) if row["value"] else None
+        except ValueError as error:
+            raise DataError(f"{path}, line {line}: {error}; run `dvc repro` to write it anew.") from error
+        trial = self._cells.setdefault(key, {}).setdefault(index, _Trial())
+        metric = row["metric"]
+        if metric in trial.metrics:
+            raise DataError(
+                f"{path}, line {line}: {metric} of this trial stands twice; run `dvc repro` to write it anew."
+            )
+        trial.metrics.add(metric)
+        trial.status = row["status"]
+        if value is not None and math.isfinite(value) and row["status"] in SCORED:
+            trial.values[metric] = value
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name], dtype=float) for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read ({error}); run `dvc repro` to write it anew.") from error
+
+
+def _read_cohort(path: Path) -> Cohort | None:
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Cohort.model_validate({key: document[key] for key in Cohort.model_fields if key in document})
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a cohort's manifest ({error}); run `dvc repro` to write it anew.") from error
