@@ -1,7 +1,8 @@
 """Networks: backbones by name, each an implementation of ``harness.contracts.Backbone``.
 
-* ``unet_resnet50``: torchvision's ResNet-50 under a U-Net decoder with skips (DiRA §4.1), 224 px.
-* ``unet_resnet_w16``: the miniature's: one basic block a stage, channels 16, 16, 32, 64, 128, the same decoder rule.
+* ``unet_resnet50``: torchvision's ResNet-50 under a U-Net decoder of widths 256, 128, 64, 32, 16 (DiRA §4.1).
+* ``unet_resnet_w16``: the miniature's: one basic block a stage, channels 16, 16, 32, 64, 128, under a decoder of
+  widths 128, 64, 32, 16, 16 (the large one's takes 2.7 times the multiplications).
 
 A network is drawn from a seed alone: encoder and decoder have seeds of their own, so a fresh decoder is the same
 under a trained encoder and a random one.
@@ -17,7 +18,10 @@ from harness.seeding import seed
 from methods.networks.backbone import UnetBackbone, random_numbers_from
 from methods.networks.encoders import resnet50, resnet_w16
 
-NETWORKS = {"unet_resnet50": resnet50, "unet_resnet_w16": resnet_w16}
+NETWORKS = {
+    "unet_resnet50": (resnet50, (256, 128, 64, 32, 16)),
+    "unet_resnet_w16": (resnet_w16, (128, 64, 32, 16, 16)),
+}
 
 
 def build(network: Mapping[str, Any], init_seed: int) -> UnetBackbone:
@@ -34,7 +38,8 @@ def build(network: Mapping[str, Any], init_seed: int) -> UnetBackbone:
     name = network["name"]
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS, "methods/networks")
+    make_encoder, decoder_widths = NETWORKS[name]
     with random_numbers_from(seed(init_seed, "encoder")):
-        encoder, channels = NETWORKS[name](network["in_channels"], network["zero_init_residual"])
+        encoder, channels = make_encoder(network["in_channels"], network["zero_init_residual"])
     with random_numbers_from(seed(init_seed, "decoder")):
-        return UnetBackbone(encoder, channels, network["in_channels"])
+        return UnetBackbone(encoder, channels, decoder_widths, network["in_channels"])

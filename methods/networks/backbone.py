@@ -10,8 +10,6 @@ from segmentation_models_pytorch.base.initialization import initialize_decoder
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 
-DECODER_CHANNELS = (256, 128, 64, 32, 16)
-
 
 @contextmanager
 def random_numbers_from(seed: int) -> Iterator[None]:
@@ -29,8 +27,8 @@ class UnetBackbone(nn.Module):
     """An encoder of five feature maps under a U-Net decoder (Ronneberger 2015; DiRA §4.1).
 
     Five decoder blocks, each: nearest ×2 upsampling → concatenated skip → (3×3 convolution without bias, batch norm,
-    ReLU) × 2; widths 256, 128, 64, 32, 16; no centre block, no attention. Convolutions start Kaiming-uniform
-    (fan-in). The head that makes an image or a mask of it belongs to whoever needs one.
+    ReLU) × 2; no centre block, no attention. Convolutions start Kaiming-uniform (fan-in). The head that makes an image
+    or a mask of it belongs to whoever needs one.
 
     Attributes:
         dimensions, in_channels, channels, strides, decoder_channels: See ``harness.contracts.Backbone``.
@@ -38,14 +36,16 @@ class UnetBackbone(nn.Module):
 
     dimensions = 2
     strides = (2, 4, 8, 16, 32)
-    decoder_channels = DECODER_CHANNELS[-1]
 
-    def __init__(self, encoder: nn.Module, channels: tuple[int, ...], in_channels: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, channels: tuple[int, ...], decoder_widths: tuple[int, ...], in_channels: int
+    ) -> None:
         super().__init__()
+        self.decoder_channels = decoder_widths[-1]
         self.in_channels = in_channels
         self.channels = channels
         self.encoder = encoder
-        self.decoder = UnetDecoder(encoder_channels=(in_channels, *channels), decoder_channels=DECODER_CHANNELS)
+        self.decoder = UnetDecoder(encoder_channels=(in_channels, *channels), decoder_channels=decoder_widths)
         initialize_decoder(self.decoder)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -53,7 +53,7 @@ class UnetBackbone(nn.Module):
         return tuple(self.encoder(images)[1:])
 
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:
-        """Map feature maps to ``(B, 16, H, W)`` at input resolution."""
+        """Map feature maps to ``(B, decoder_channels, H, W)`` at input resolution."""
         height, width = (2 * side for side in features[0].shape[-2:])
         size_only = features[0].new_empty(1).expand(1, 1, height, width)  # the decoder asks the input for its size
         return self.decoder([size_only, *features])

@@ -1,0 +1,231 @@
+"""What any method must satisfy before it is worth running: ``dira-bench check NAME``.
+
+Two steps of every phase on tiny images made here (noise and blobs), then the promises of the backbone: it loads, gives
+a pyramid of the shapes it states, is the same under the same seed and another under another, and lets a gradient
+through to every parameter of the encoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from harness.contracts import Context, Outcome
+from harness.identity import digest
+from harness.seeding import seed as seed_of
+from harness.spec import MethodPlan, Status
+from methods.terms import load
+
+STEPS = 2
+TRAIN, VALIDATION = 24, 8
+LARGEST_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What a check found.
+
+    Attributes:
+        results: (name, passed, message) in the order of the checks; the message says what was found.
+        numbers: Digest of every number that two steps gave: equal before and after an edit means nothing moved.
+    """
+
+    results: tuple[tuple[str, bool, str], ...]
+    numbers: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(passed for _, passed, _ in self.results)
+
+
+def check(plan: MethodPlan, seed: int = 0) -> Conformance:
+    """Check a resolved method.
+
+    Args:
+        plan: From ``methods.configuration.resolve``; profile ``smoke`` makes it a matter of seconds.
+        seed: Everything is drawn from it.
+    """
+    results: list[tuple[str, bool, str]] = []
+    numbers: list[Any] = []
+
+    def attempt(name: str, what: Callable[[], str]) -> bool:
+        try:
+            message = what()
+        except Exception as error:  # anything a plug-in raises is a finding
+            results.append((name, False, f"{type(error).__name__}: {error}"))
+            return False
+        results.append((name, True, message))
+        return True
+
+    if plan.unavailable is not None:
+        return Conformance((("available", False, plan.unavailable),), digest([]))
+    with tempfile.TemporaryDirectory(prefix="conformance-") as temporary:
+        root = Path(temporary)
+        px = _image_px(plan)
+        write_phantom_cohort(root / "cohort", 2 * px, seed)
+
+        def train(name: str, train_seed: int) -> tuple[Path | None, list[Outcome]]:
+            return _train(plan, root, name, train_seed)
+
+        made: dict[str, Any] = {}
+
+        def two_steps() -> str:
+            made["folder"], outcomes = train("first", seed)
+            for outcome in outcomes:
+                numbers.append({"values": outcome.values, "facts": outcome.facts})
+            return f"{len(outcomes)} phases of {STEPS} steps" if outcomes else "no phase to train"
+
+        def same_again() -> str:
+            _, outcomes = train("again", seed)
+            expect(
+                digest([o.facts for o in outcomes]) == digest([n["facts"] for n in numbers]), "other facts, same seed"
+            )
+            return "the same seed gives the same numbers"
+
+        def seeds_reach() -> str:
+            _, outcomes = train("other", seed + 1)
+            for before, after in zip(numbers, outcomes, strict=True):
+                expect(before["facts"] != after.facts, "another seed gives the same facts")
+            return "another seed gives other numbers"
+
+        if not attempt("two steps on phantoms", two_steps):
+            return Conformance(tuple(results), digest(numbers))
+        if plan.phases:
+            attempt("deterministic under a seed", same_again)
+            attempt("seeds reach the pretraining", seeds_reach)
+
+        obtain = load(plan.encoder["obtain"])
+
+        def loads() -> str:
+            backbone, facts = obtain(plan.encoder, made["folder"], seed)
+            made["backbone"], made["facts"] = backbone, facts
+            numbers.append(facts)
+            expect("encoder_sha256" in facts, "no encoder_sha256 among the facts")
+            return f"{sum(p.numel() for p in backbone.parameters()):,} parameters"
+
+        def init_seed() -> str:
+            _, again = obtain(plan.encoder, made["folder"], seed)
+            expect(again == made["facts"], "the same seed gives another backbone")
+            _, other = obtain(plan.encoder, made["folder"], seed + 1)
+            trained = plan.encoder.get("encoder") == "trained" and plan.encoder.get("decoder") == "trained"
+            expect(trained or other != made["facts"], "another seed gives the same backbone")
+            return "the same seed gives the same backbone" + ("" if trained else ", another seed another")
+
+        if attempt("loads", loads):
+            attempt("initialisation is seeded", init_seed)
+            attempt("pyramid of shapes", lambda: _pyramid(made["backbone"], px))
+            attempt("gradient reaches the encoder", lambda: _gradient(made["backbone"], px))
+    return Conformance(tuple(results), digest(numbers))
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """Raise ``ValueError`` with the sentence unless it holds."""
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def write_phantom_cohort(folder: Path, px: int, seed: int) -> None:
+    """Write a cohort of a few noisy blobs in the layout of ``harness.pixels``."""
+    generator = np.random.Generator(np.random.PCG64(seed_of(seed, "conformance")))
+    total = TRAIN + VALIDATION
+    y, x = np.mgrid[0:px, 0:px] / px
+    centre_y, centre_x, width = generator.uniform(0.2, 0.8, (3, total, 1, 1))
+    blobs = 180 * np.exp(-((y - centre_y) ** 2 + (x - centre_x) ** 2) / (0.1 * width))
+    images = np.clip(blobs + generator.normal(40, 10, (total, px, px)), 0, 255).astype(np.uint8)
+    folder.mkdir(parents=True)
+    np.save(folder / "pixels.npy", images)
+    cases = {
+        "row": range(total),
+        "case": [f"case{row}" for row in range(total)],
+        "patient": [f"patient{row}" for row in range(total)],
+        "split": ["train"] * TRAIN + ["validation"] * VALIDATION,
+    }
+    pd.DataFrame(cases).to_csv(folder / "cases.csv", index=False)
+    (folder / "manifest.json").write_text(json.dumps({"recipe": "conformance", "seed": seed}))
+
+
+def _image_px(plan: MethodPlan) -> int:
+    for phase in plan.phases:
+        if "views" in phase.configuration:
+            return int(phase.configuration["views"]["image_px"])
+    return 64
+
+
+def _shorten(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Cut a phase down to two steps of a small batch, where it has the keys of the pretext recipe."""
+    short = copy.deepcopy(configuration)
+    if "budget" in short:
+        short["budget"] = {"unit": "steps", "count": STEPS}
+    if "batch" in short:
+        splits = short.get("norm_splits", 1)
+        short["batch"] = max(min(short["batch"], LARGEST_BATCH) // splits * splits, 2 * splits)
+    if "validation" in short:
+        short["validation"] = {"unit": "steps", "every": 1, "images": VALIDATION}
+    return short
+
+
+def _train(plan: MethodPlan, root: Path, name: str, seed: int) -> tuple[Path | None, list[Outcome]]:
+    parent: str | None = None
+    inputs = {"cohort": root / "cohort"}
+    outcomes = []
+    for position, phase in enumerate(plan.phases):
+        folder, resume = root / f"{name}-{position}", root / f"{name}-{position}-resume"
+        folder.mkdir()
+        resume.mkdir()
+        spec = {
+            "phase": phase.name,
+            "configuration": _shorten(phase.configuration),
+            "cohort": "cohort",
+            "parent": parent,
+            "base_seed": seed,
+            "pretrain_seed": 0,
+            "seed": seed_of(seed, "phase", position),
+        }
+        outcome = load(phase.run)(spec, Context(device="cpu", folder=folder, inputs=dict(inputs), resume=resume))
+        expect(outcome.status is Status.OK, f"phase {phase.name} ended {outcome.status}: {outcome.message}")
+        outcomes.append(outcome)
+        parent = f"phase-{position}"
+        inputs[parent] = folder
+    return (inputs[parent] if parent else None), outcomes
+
+
+def _pyramid(backbone: Any, px: int) -> str:
+    size = (px,) * backbone.dimensions
+    images = torch.zeros(2, backbone.in_channels, *size)
+    backbone.eval()
+    with torch.no_grad():
+        features = backbone.encode(images)
+        decoded = backbone.decode(features)
+    expect(len(features) == len(backbone.channels) == len(backbone.strides), "channels, strides and features differ")
+    for feature, channels, stride in zip(features, backbone.channels, backbone.strides, strict=True):
+        wanted = (2, channels, *(-(-side // stride) for side in size))
+        expect(tuple(feature.shape) == wanted, f"found a feature map {tuple(feature.shape)}; expected {wanted}")
+    wanted = (2, backbone.decoder_channels, *size)
+    expect(tuple(decoded.shape) == wanted, f"decode gives {tuple(decoded.shape)}; expected {wanted}")
+    return f"channels {backbone.channels}, strides {backbone.strides}"
+
+
+def _gradient(backbone: Any, px: int) -> str:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, backbone.in_channels, *((2 * px,) * backbone.dimensions), generator=generator)
+    backbone.train()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    features = backbone.encode(images)
+    sum(feature.square().mean() for feature in features).backward()
+    parameters = list(backbone.encoder.named_parameters()) if hasattr(backbone, "encoder") else []
+    silent = [name for name, p in parameters if p.grad is None or not torch.isfinite(p.grad).all()]
+    expect(not silent, f"no finite gradient at {silent[:3]}")
+    expect(any(p.grad is not None and p.grad.abs().sum() > 0 for p in backbone.parameters()), "every gradient is 0")
+    backbone.zero_grad(set_to_none=True)
+    backbone.load_state_dict(before)
+    return f"{len(parameters)} parameters of the encoder"
