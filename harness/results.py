@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.plan import Cell, Plan, TrialKey
+from harness.published import CellKey
 from harness.registry import load_yaml
 from harness.spec import Item, Kind, Record, Status
 from harness.store import Store
@@ -266,6 +267,20 @@ def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
                 "git": json.dumps(facts.get("git", {}), sort_keys=True),
             })  # fmt: skip
     write_atomically(path, _table(PROVENANCE_COLUMNS, rows))
+
+
+def device_classes(plan: Plan, root: Path) -> dict[CellKey, str]:
+    """Return which device classes ran each cell, from the provenance files: ``cpu``, ``cuda`` or ``cpu+cuda``."""
+    ran = {
+        row["trial_id"]: row["device_class"]
+        for path in sorted((profile_folder(root, plan.profile) / "provenance").glob("*.csv"))
+        for row in read_rows(path)
+    }
+    found = {
+        cell.key: sorted({ran[item.id] for item in cell.trials.values() if ran.get(item.id)})
+        for cell in plan.cells.values()
+    }
+    return {key: "+".join(classes) for key, classes in found.items() if classes}
 
 
 def resample_key(key: TrialKey, metric: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from harness.cli.listing import AsJson
 from harness.cli.session import Session, console, open_session, print_json
+
+if TYPE_CHECKING:
+    from harness.statistics.audit import AuditedClaim
 
 
 def audit(as_json: AsJson = False) -> None:
@@ -31,15 +34,24 @@ def audit(as_json: AsJson = False) -> None:
         console.print(f"{kind}: " + ", ".join(f"{count} {outcome}" for outcome, count in tally.items()))
 
 
-def run_audit(session: Session) -> list[Any]:
+def run_audit(session: Session) -> list[AuditedClaim]:
     """Evaluate every claim and write ``results/published/audit.csv``."""
-    from harness.statistics.audit import audit_files
+    from harness.statistics.audit import audit as evaluate
+    from harness.statistics.audit import write_audit
+    from harness.statistics.claims import read_claims
+    from harness.statistics.margins import read_margins
+    from harness.statistics.paper import read_paper
 
     published = session.root / "results" / "published"
-    return audit_files(published, session.root / "reports" / "margins.yaml", session.parameters.alpha)
+    paper = read_paper(published / "paper.csv")
+    claims = read_claims(published / "claims.yaml", paper)
+    margins = read_margins(session.root / "reports" / "margins.yaml")
+    audited = evaluate(paper, claims, margins, session.families, session.parameters.alpha)
+    write_audit(published / "audit.csv", audited)
+    return audited
 
 
-def tallies(claims: list[Any]) -> dict[str, Counter[str]]:
+def tallies(claims: list[AuditedClaim]) -> dict[str, Counter[str]]:
     """Count outcomes by source and type of claim."""
     counted: dict[str, Counter[str]] = {}
     for claim in claims:

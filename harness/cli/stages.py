@@ -6,7 +6,6 @@ non-zero only when interrupted or broken, so an unavailable method stops nobody 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from pathlib import Path
@@ -18,8 +17,7 @@ from harness.cli.auditing import run_audit
 from harness.cli.execution import execute
 from harness.cli.session import Session, console, open_session
 from harness.errors import unknown
-from harness.results import profile_folder, write_cohort, write_pretraining, write_trials
-from harness.spec import extras
+from harness.results import device_classes, profile_folder, write_cohort, write_pretraining, write_trials
 
 stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
 ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
@@ -101,46 +99,56 @@ def report(
 
 def write_statistics(session: Session) -> None:
     """Write ``cells.csv`` and ``comparisons.csv`` of the profile."""
-    summary = importlib.import_module("harness.statistics.summary")
+    from harness.statistics.margins import read_margins
+    from harness.statistics.paper import read_paper
+    from harness.statistics.summary import MethodFacts, TaskFacts, summarise, write
+
+    plan = session.plan
+    folder = profile_folder(session.root, plan.profile)
     methods = {
-        entry.name: summary.MethodFacts(label=entry.label, compare_with=entry.compare_with, dimensions=entry.dimensions)
+        entry.name: MethodFacts(
+            label=entry.label,
+            compare_with=entry.compare_with,
+            reinitialised=plan.methods[entry.name].reinitialised,
+            unavailable=plan.methods[entry.name].unavailable or "",
+        )
         for entry in session.registry.methods
     }
     tasks = {
-        entry.name: summary.TaskFacts(
-            label=entry.label, metric=entry.metric, metrics=session.plan.tasks[entry.name].metrics
+        entry.name: TaskFacts(
+            label=entry.label,
+            metric=entry.metric,
+            metrics=plan.tasks[entry.name].metrics,
+            label_fractions=entry.label_fractions,
+            unavailable=plan.tasks[entry.name].unavailable or "",
         )
         for entry in session.registry.tasks
     }
-    folder = profile_folder(session.root, session.plan.profile)
-    summary.summarise_files(
+    cells, comparisons = summarise(
         folder,
-        methods=methods,
-        tasks=tasks,
-        parameters=session.parameters,
-        families=session.families,
-        margins_path=session.root / "reports" / "margins.yaml",
-        published_path=session.root / "results" / "published" / "paper.csv",
+        methods,
+        tasks,
+        session.parameters,
+        session.families,
+        read_margins(session.root / "reports" / "margins.yaml"),
+        read_paper(session.root / "results" / "published" / "paper.csv"),
+        device_classes(plan, session.root),
     )
+    write(folder, cells, comparisons)
 
 
 def write_report(session: Session) -> None:
     """Render the profile's tables, figures and pages."""
-    render = importlib.import_module("reports.render")
-    render.build(
+    from reports.render import build
+
+    build(
         session.root / "results",
         session.root / "reports",
         session.plan.profile,
         parameters=session.parameters,
         families=session.families,
-        methods={
-            entry.name: {"label": entry.label, "source": entry.source, **extras(entry)}
-            for entry in session.registry.methods
-        },
-        tasks={
-            entry.name: {"label": entry.label, "source": entry.source, "metric": entry.metric}
-            for entry in session.registry.tasks
-        },
+        methods={entry.name: entry.label for entry in session.registry.methods},
+        tasks={entry.name: entry.label for entry in session.registry.tasks},
     )
 
 

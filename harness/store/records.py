@@ -295,13 +295,24 @@ class Store:
         """Return a driver of this store, to be entered with ``with`` before anything is claimed."""
         return Driver(self.root)
 
-    def claim(self, item: Item, driver: Driver) -> Attempt | None:
+    def next_ordinal(self, kind: Kind, id: str) -> int:
+        """Return the ordinal the next attempt at an item will have."""
+        folders = self._folders(kind, id)
+        return folders[-1][0] + 1 if folders else 0
+
+    def claim(self, item: Item, driver: Driver, ordinal: int | None = None) -> Attempt | None:
         """Claim the next attempt at an item.
 
         Attempts whose owner is gone are closed as ``interrupted`` first.
 
+        Args:
+            item: What is to be run.
+            driver: Who will see to it.
+            ordinal: Claim this attempt or none, so that a decision taken on what was there before still holds.
+
         Returns:
-            The attempt, or None if the item is already ok or somebody alive is at it (``state`` tells which).
+            The attempt, or None if the item is already ok, somebody alive is at it, or somebody else made the attempt
+            ``ordinal`` meanwhile (``state`` tells which).
 
         Raises:
             StoreError: If the store cannot be written.
@@ -323,6 +334,8 @@ class Store:
                         )
                     if record is not None and record.status is Status.OK:
                         return None
+                if ordinal is not None and ordinal != last + 1:
+                    return None
                 attempt = self._take(item, last + 1, home, driver)
                 if attempt is not None:
                     return attempt

@@ -1,0 +1,102 @@
+"""The tree's own rules: layers, torch-free parts, one list in one place, nothing private in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+HEAVY = ("torch", "torchvision", "lightly", "segmentation_models_pytorch", "captum", "albumentations", "monai")
+
+
+def run(*words: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload]
+
+
+def test_layers_are_kept():
+    done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plan", "--json"], ["audit", "--json"], ["list", "methods", "--json"], ["list", "tasks", "--json"]],
+    ids=lambda words: " ".join(words),
+)
+def test_a_command_that_trains_nothing_imports_no_torch(words):
+    done = run(sys.executable, "-X", "importtime", "-m", "harness.cli", *words)
+    assert done.returncode == 0, done.stderr[-2000:]
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "import time:" in line}
+    assert "harness" in imported
+    assert not imported & set(HEAVY)
+    json.loads(done.stdout)
+
+
+def test_every_registered_component_exists_and_every_module_of_numbers_has_a_component():
+    listed: dict[str, set[str]] = {}
+    for side in ("methods", "tasks"):
+        for body in yaml.safe_load((ROOT / side / "versions.yaml").read_text())["components"].values():
+            listed.setdefault(side, set()).update(body["modules"])
+    for side, modules in listed.items():
+        assert all((ROOT / module).is_file() for module in modules), sorted(m for m in modules if not (ROOT / m).is_file())
+        python = {path for path in TRACKED if path.startswith(f"{side}/") and path.endswith(".py")}
+        # What is neither a number nor a component: configuration enters identities by value, conformance judges only.
+        free = {p for p in python if re.search(r"(configuration|conformance|profiles|options|recipes/\w+|__init__)\.py$", p)}
+        # A term's configuration is a value too; its network part is a component.
+        free |= {p for p in python if re.match(r"methods/terms/(?!bound)\w+\.py$", p)}
+        assert python - free <= modules, f"no component in {side}/versions.yaml covers {sorted(python - free - modules)}"
+
+
+def test_dvc_names_every_component_version_that_a_stage_depends_on():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for side, stage in (("methods", "pretrain"), ("tasks", "trials")):
+        names = yaml.safe_load((ROOT / side / "versions.yaml").read_text())["components"]
+        params = [p for p in stages[stage]["params"] if isinstance(p, dict) and f"{side}/versions.yaml" in p]
+        keys = {key for entry in params for key in entry[f"{side}/versions.yaml"]}
+        assert {f"components.{name}.version" for name in names} <= keys
+
+
+def test_the_lock_holds_every_dependency_and_names_no_host():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lock = (ROOT / "requirements.txt").read_text()
+    pinned = set(re.findall(r"^([a-z0-9][a-z0-9._-]*)==", lock, re.MULTILINE | re.IGNORECASE))
+    wanted = list(project["project"]["dependencies"])
+    for group in project["dependency-groups"].values():
+        wanted += [entry for entry in group if isinstance(entry, str)]
+    names = {re.split(r"[\s\[<>=!~;]", entry)[0].lower().replace("_", "-") for entry in wanted}
+    assert names <= {name.lower() for name in pinned}, sorted(names - pinned)
+    for part in [ROOT / "requirements.txt", *sorted((ROOT / "requirements").glob("*.txt"))]:
+        text = part.read_text()
+        assert "://" not in text
+        assert text.count("--hash=sha256:") >= len(re.findall(r"^[a-z0-9].*==", text, re.MULTILINE | re.IGNORECASE))
+
+
+def test_results_hold_data_only():
+    assert not [path for path in TRACKED if path.startswith("results/") and path.endswith(".py")]
+
+
+def test_no_tracked_file_is_large():
+    big = [path for path in TRACKED if (ROOT / path).is_file() and (ROOT / path).stat().st_size > 2_000_000]
+    assert big == []
+
+
+def test_readme_gives_the_commands_that_ci_runs():
+    readme = (ROOT / "README.md").read_text()
+    assert 'python -m pip install "nox[uv]" && nox -s repro' in readme
+    assert 'python -m pip install "nox[uv]" && nox -s tests' in readme
+
+
+def test_registry_entries_are_short():
+    for side in ("methods", "tasks"):
+        text = (ROOT / side / "registry.yaml").read_text()
+        starts = [m.start() for m in re.finditer(r"^  [a-z0-9_]+:", text, re.MULTILINE)] + [len(text)]
+        for begin, end in zip(starts, starts[1:], strict=False):
+            assert len(text[begin:end].strip().splitlines()) <= 12
