@@ -53,19 +53,23 @@ def _pictures(results: Results, layouts: Layouts, methods: Mapping[str, str]) ->
         if not frame.empty:
             own = wording.stamp_of([c for c in results.contrasts if c.family == layout.family])
             add(name, layout.title, layout.caption, figures.bars(frame, own), own)
-    frame = frames.effects_frame(results)
-    if not frame.empty:
-        caption = (
-            "Every contrast with its 95 % interval, coloured by its Finding; the paper's effect below each of ours."
-        )
-        add("effects", "Effects", caption, figures.effects(frame, stamp), stamp)
+    for block, name, title in (("published", "effects", "Effects"), ("added", "effects_added", "Effects, added block")):
+        frame = frames.effects_frame(results, block)
+        if not frame.empty:
+            own = wording.stamp_of([c for c in results.contrasts if c.block == block])
+            beside = "; the paper's effect below ours" if frame["published"].notna().any() else ""
+            caption = f"Every tested contrast with its 95 % interval, coloured by its Finding{beside}."
+            add(name, title, caption, figures.effects(frame, own), own)
     frame = frames.fractions_frame(results)
     if not frame.empty:
         caption = "Means with 95 % intervals at each label fraction, both blocks."
         add("label_fractions", "Label fractions", caption, figures.fractions(frame, stamp), stamp)
     frame = frames.curves_frame(results, dict(methods))
     if not frame.empty:
-        caption = "What pretraining logged; a ring marks the start of a phase, where optimiser and schedule are fresh."
+        caption = (
+            "What pretraining logged. A ring marks the start of a phase, where optimiser and schedule are fresh; methods "
+            "that share a phase share its curve."
+        )
         add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp)
     return drawn
 

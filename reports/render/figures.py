@@ -187,7 +187,7 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
         columns = min(3, len(names))
         lines, keys = -(-len(names) // columns), -(-len(methods) // 4)
         figure = Figure(figsize=(max(3.4 * columns, 6.4), 2.6 * lines + 0.3 + 0.22 * keys), layout="none")
-        axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
+        axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False, sharex=True))).ravel()
         for axis in axes[len(names) :]:
             axis.set_axis_off()
         for position, (axis, name) in enumerate(zip(axes, names, strict=False)):
@@ -234,21 +234,26 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
     with style.context():
         families = list(dict.fromkeys(frame["family"]))
         counts = [int((frame["family"] == family).sum()) for family in families]
-        figure = Figure(figsize=(8.6, sum(0.36 * c + 0.62 for c in counts) + 0.85), layout="none")
-        axes = np.atleast_1d(
-            np.asarray(figure.subplots(len(families), 1, squeeze=False, gridspec_kw={"height_ratios": counts}))
-        ).ravel()
+        beside = bool(frame["published"].notna().any())
+        ours = 0.13 if beside else 0.0
+        per_row, gap, above, below = 0.34, 0.72, 0.8, 0.7  # inches
+        height = above + below + sum(per_row * count + gap for count in counts) - gap
+        figure = Figure(figsize=(8.6, height), layout="none")
+        axes, top = [], height - above
+        for count in counts:
+            axes.append(figure.add_axes((0.41, (top - per_row * count) / height, 0.575, per_row * count / height)))
+            top -= per_row * count + gap
         for axis, family in zip(axes, families, strict=True):
             panel = frame[frame["family"] == family].reset_index(drop=True)
             axis.axvline(0, color=style.INK, linewidth=0.9)
-            for place, row in panel.iterrows():
-                y = float(len(panel) - 1 - int(str(place)))
+            for place, row in enumerate(panel.to_dict("records")):
+                y = float(len(panel) - 1 - place)
                 axis.fill_betweenx([y - 0.42, y + 0.42], -row["margin"], row["margin"], color="#e9eef4", linewidth=0)
                 colour = style.FINDING_COLOURS[row["finding"]]
                 if pd.notna(row["effect"]):
                     if pd.notna(row["low"]):
-                        axis.plot([row["low"], row["high"]], [y + 0.13] * 2, color=colour, linewidth=1.6)
-                    axis.plot(row["effect"], y + 0.13, "o", color=colour, markersize=5.5)
+                        axis.plot([row["low"], row["high"]], [y + ours] * 2, color=colour, linewidth=1.6)
+                    axis.plot(row["effect"], y + ours, "o", color=colour, markersize=5.5)
                 if pd.notna(row["published"]):
                     if pd.notna(row["published_low"]):
                         ends = [row["published_low"], row["published_high"]]
@@ -259,6 +264,12 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
             axis.grid(visible=False, axis="y")
             axis.grid(visible=True, axis="x")
             axis.set_title(family)
+        reached = frame[["effect", "low", "high", "published", "published_low", "published_high"]].to_numpy(dtype=float)
+        span = max(float(np.nanmax(reached)) - float(np.nanmin(reached)), float(frame["margin"].max()))
+        left = min(float(np.nanmin(reached)), -float(frame["margin"].max())) - 0.04 * span
+        right = max(float(np.nanmax(reached)), float(frame["margin"].max())) + 0.04 * span
+        for axis in axes:
+            axis.set_xlim(left, right)
         axes[-1].set_xlabel("method − reference, points (95 % interval)")
         handles = [
             *(
@@ -266,21 +277,11 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
                 for f in wording.FINDINGS
                 if f in set(frame["finding"])
             ),
-            Line2D(
-                [],
-                [],
-                color=style.MUTED,
-                marker="D",
-                markerfacecolor="white",
-                markersize=4,
-                linewidth=0.9,
-                label="paper",
-            ),
             Patch(facecolor="#e9eef4", label="margin of equivalence"),
         ]
-        height = figure.get_size_inches()[1]
-        figure.subplots_adjust(left=0.42, right=0.985, top=1 - 0.75 / height, bottom=0.62 / height, hspace=0.62)
-        # The titles share a fixed height whatever the number of rows, so panels of one row do not collide.
+        if beside:
+            paper = {"color": style.MUTED, "marker": "D", "markerfacecolor": "white", "markersize": 4, "linewidth": 0.9}
+            handles.append(Line2D([], [], label="paper", **paper))
         figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(0.01, 1.0), fontsize=8)
         style.stamp_figure(figure, stamp)
     return figure

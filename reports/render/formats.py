@@ -31,6 +31,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
+    "\u00a0": "~",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "≡": r"$\equiv$",
@@ -95,7 +96,7 @@ def _markdown_entry(entry: Entry) -> str:
     if cell is None:
         return wording.NONE
     if cell.mean is None:
-        text = "not run" if cell.done == 0 else wording.NONE
+        text = wording.absent(cell)
     else:
         mean = wording.number(cell.mean)
         mean = f"**{mean}**" if entry.best else f"<u>{mean}</u>" if entry.second else mean
@@ -104,7 +105,7 @@ def _markdown_entry(entry: Entry) -> str:
             text += f" ({short})"
         if entry.marks:
             text += " " + markdown_text(entry.marks)
-            text += "<br>" + ", ".join(c.finding for c in entry.contrasts)
+            text += "<br>" + ", ".join(c.finding for c in entry.tested)
     if paper := wording.published(cell):
         text += f"<br>paper: {paper}"
     return text
@@ -179,13 +180,13 @@ def _latex_entry(entry: Entry) -> tuple[str, str]:
     paper = wording.published(cell)
     below = [latex_text(f"paper {paper}")] if paper else []
     if cell.mean is None:
-        return (r"\emph{not run}" if cell.done == 0 else "--"), ", ".join(below)
+        return rf"\emph{{{wording.absent(cell)}}}", ", ".join(below)
     mean = latex_text(wording.number(cell.mean))
     mean = rf"\textbf{{{mean}}}" if entry.best else rf"\underline{{{mean}}}" if entry.second else mean
     text = mean if cell.sd is None else rf"{mean} $\pm$ {latex_text(wording.number(cell.sd))}"
     if entry.marks:
         text += " " + latex_text(entry.marks)
-        below = [*(c.finding for c in entry.contrasts), *below]
+        below = [*(c.finding for c in entry.tested), *below]
     if short := wording.count(cell):
         below = [short, *below]
     return text, "; ".join(below)

@@ -77,7 +77,7 @@ def fractions_frame(results: Results) -> pd.DataFrame:
 
 def curves_frame(results: Results, labels: dict[str, str]) -> pd.DataFrame:
     """Make the frame of ``figures.curves``: steps counted on through the phases of a chain."""
-    rows, offset = [], {}
+    rows = []
     last: dict[tuple[str, int], tuple[str, int, int]] = {}  # chain → (phase, its start, furthest step)
     for point in results.curves:
         chain = (point.method, point.pretrain_seed)
@@ -86,7 +86,6 @@ def curves_frame(results: Results, labels: dict[str, str]) -> pd.DataFrame:
             phase, start = point.phase, furthest
         step = start + point.step
         last[chain] = (phase, start, max(furthest, step))
-        offset[chain] = start
         rows.append({
             "method": labels[point.method],
             "pretrain_seed": point.pretrain_seed,
@@ -98,8 +97,11 @@ def curves_frame(results: Results, labels: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def effects_frame(results: Results) -> pd.DataFrame:
-    """Make the frame of ``figures.effects``: every contrast that has an effect."""
+def effects_frame(results: Results, block: str) -> pd.DataFrame:
+    """Make the frame of ``figures.effects``: every contrast of one block that has an effect.
+
+    The paper's effect is left out beside made-up images, where the two would invite a comparison that means nothing.
+    """
 
     def value(number: float | None) -> float:
         return math.nan if number is None else number
@@ -112,11 +114,11 @@ def effects_frame(results: Results) -> pd.DataFrame:
             "effect": value(c.effect),
             "low": value(c.ci_low),
             "high": value(c.ci_high),
-            "published": value(c.published_effect),
-            "published_low": value(c.published_low),
-            "published_high": value(c.published_high),
+            "published": value(None if c.synthetic else c.published_effect),
+            "published_low": value(None if c.synthetic else c.published_low),
+            "published_high": value(None if c.synthetic else c.published_high),
             "margin": c.margin,
         }
         for c in results.contrasts
-        if c.effect is not None
+        if c.effect is not None and c.block == block
     ])  # fmt: skip

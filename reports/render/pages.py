@@ -336,8 +336,9 @@ def report_page(
             audit=audit_tally(results.claims),
             audit_total=Counter(c.outcome for c in results.claims),
             outcomes=OUTCOMES,
-            planned=sum(c.planned for c in _primary(results)),
+            planned=sum(c.planned for c in _primary(results) if not wording.unavailable(c)),
             done=sum(c.done for c in _primary(results)),
+            unavailable=sum(c.planned for c in _primary(results) if wording.unavailable(c)),
         )
     )
 

@@ -82,18 +82,22 @@ def stamp_figure(figure: Figure, stamp: str) -> None:
     """
     if not stamp:
         return
-    figure.text(
-        0.5,
-        0.52,
-        "SYNTHETIC",
-        ha="center",
-        va="center",
-        rotation=20,
-        fontsize=44,
-        weight="bold",
-        color=STAMP,
-        alpha=0.09,
-    )
+    height = float(figure.get_size_inches()[1])
+    copies = max(1, round(height / 6))  # a tall figure is read, and cut, in pieces
+    for copy in range(copies):
+        y = (copy + 0.5) / copies + (0.02 if copies == 1 else 0)
+        figure.text(
+            0.5,
+            y,
+            "SYNTHETIC",
+            ha="center",
+            va="center",
+            rotation=20,
+            fontsize=44,
+            weight="bold",
+            color=STAMP,
+            alpha=0.09,
+        )
     figure.text(0.995, 0.004, stamp, ha="right", va="bottom", fontsize=7.5, weight="bold", color=STAMP)
 
 

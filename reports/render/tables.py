@@ -52,8 +52,15 @@ class Entry:
 
     @property
     def marks(self) -> str:
-        """The marks behind the number, one a contrast."""
-        return " ".join(wording.mark(contrast) for contrast in self.contrasts)
+        """The marks behind the number, one a contrast; a dot holds the place of one that could not be tested."""
+        if not self.tested:
+            return ""
+        return " ".join("·" if contrast.effect is None else wording.mark(contrast) for contrast in self.contrasts)
+
+    @property
+    def tested(self) -> tuple[Comparison, ...]:
+        """The contrasts that could be tested."""
+        return tuple(contrast for contrast in self.contrasts if contrast.effect is not None)
 
 
 @dataclass(frozen=True)
@@ -274,6 +281,11 @@ def added_table(results: Results, methods: Mapping[str, str], tasks: Mapping[str
         heading = f"{wording.column(tasks[task], fraction)} ({wording.metric(primary[task])})"
         columns.append(Column(task, fraction, primary[task], heading, wording.stamp_of(inside)))
     contrasts = [c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)]
+    own = {c.method for c in cells}
+    # A row's published cells in these columns (Random with all labels) complete it for the eye.
+    cells += [
+        c for c in results.cells if c.block == "published" and c.method in own and any(k.holds(c) for k in columns)
+    ]
     layout = TableLayout(title="Added", caption="")
     rows = _rows(dict.fromkeys(c.method for c in cells), methods, columns, cells, contrasts, layout, facts=False)
     return Table(

@@ -46,7 +46,9 @@ def number(value: float | None, digits: int = 2) -> str:
 def signed(value: float | None, digits: int = 2) -> str:
     """Write a difference with its sign."""
     text = number(value, digits)
-    return text if value is None or text.startswith(MINUS) else f"+{text}"
+    if value is None or text.startswith(MINUS) or float(text) == 0:
+        return text
+    return f"+{text}"
 
 
 def spread(mean: float | None, sd: float | None) -> str:
@@ -65,17 +67,18 @@ def plain_interval(low: float | None, high: float | None) -> str:
 
 
 def probability(p: float | None) -> str:
-    """Write a p-value with two significant digits, as the field does: ``.0024``, ``3.9e-07``, ``1.0``."""
+    """Write a p-value with two significant digits, as the field does: ``.0024``, ``3.9e−07``, ``1.0``."""
     if p is None:
         return NONE
     if p == 0:
         return "< 1e-300"
-    text = f"{p:.2g}"
-    if "e" in text:
-        return text.replace("-", MINUS)
-    if text == "1":
-        return "1.0"
-    return text.removeprefix("0")
+    text = f"{p:#.2g}"
+    return text.replace("-", MINUS) if "e" in text else text.removeprefix("0")
+
+
+def threshold(alpha: float) -> str:
+    """Write the level of the tests as the field does: ``.05``."""
+    return f"{alpha:g}".removeprefix("0")
 
 
 def mark(contrast: Comparison) -> str:
@@ -88,6 +91,16 @@ def count(cell: CellSummary) -> str:
     return "" if cell.done == cell.planned else f"{cell.done}/{cell.planned}"
 
 
+def unavailable(cell: CellSummary) -> bool:
+    """Say whether a cell cannot be run here at all, which is no failure."""
+    return cell.done == 0 and "unavailable" in cell.missing
+
+
+def absent(cell: CellSummary) -> str:
+    """Return what stands where a cell has no mean."""
+    return "unavailable" if unavailable(cell) else "not run" if cell.done == 0 else NONE
+
+
 def metric(name: str) -> str:
     """Return the label of a metric; ``localization_0.3`` reads as its threshold."""
     base, _, threshold = name.rpartition("_")
@@ -98,7 +111,7 @@ def metric(name: str) -> str:
 
 def column(task_label: str, label_fraction: float) -> str:
     """Return the heading of a table's column; the whole label set goes without saying."""
-    return task_label if label_fraction == 1.0 else f"{task_label}, {percent(label_fraction)}"
+    return task_label if label_fraction == 1.0 else f"{task_label}, {percent(label_fraction)}".replace(" %", "\u00a0%")
 
 
 def contrast_title(contrast: Comparison) -> str:
@@ -121,7 +134,7 @@ def legend(alpha: float) -> list[tuple[str, str]]:
     Returns:
         Pairs (mark, meaning).
     """
-    level = probability(alpha)
+    level = threshold(alpha)
     return [
         (MARKS["better"], f"significantly better than its reference (two-sided t-test over runs, p < {level})"),
         (MARKS["worse"], f"significantly worse than its reference (same test, p < {level})"),
