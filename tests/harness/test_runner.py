@@ -327,13 +327,14 @@ def test_killed_at_any_moment_the_driver_leaves_a_store_that_finishes_with_the_s
     items: list[Item] = []
     for number in range(24):
         needs = (items[number - 4].id,) if number >= 4 else ()
-        items.append(item("add", a=number, seconds=0.02, needs=needs))
-    for _ in range(5):
+        items.append(item("add", a=number, seconds=0.1, needs=needs))
+    for kill in range(5):
         driver = drive(tmp_path, items)
-        wait_until(lambda: (tmp_path / "trials" / "drivers").exists())
-        time.sleep(0.5 + draw.random() * 0.6)
+        wait_until(lambda enough=4 * kill + 1: len(store.done_ids("trial")) >= enough)
+        time.sleep(draw.random() * 0.15)
         driver.kill()
-        driver.wait()
+        driver.communicate()
+    assert len(store.done_ids("trial")) < 24
     said = answer(drive(tmp_path, items))
     assert said["done"] == 24 and said["failed"] == said["blocked"] == 0
     for number, one in enumerate(items):
@@ -342,6 +343,8 @@ def test_killed_at_any_moment_the_driver_leaves_a_store_that_finishes_with_the_s
         assert record.values["sum"] == sum(range(number % 4, number + 1, 4))
         assert len([r for r in store.attempts("trial", one.id) if r.status is Status.OK]) == 1
     assert store.notices == []
+    cut = [r for one in items for r in store.attempts("trial", one.id) if r.status is Status.INTERRUPTED]
+    assert cut, "no kill hit a running attempt, so this test showed nothing"
 
 
 @pytest.mark.parametrize("moment", ["arrays", "before", "after"])
