@@ -11,7 +11,6 @@ import copy
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,45 +29,31 @@ TRAIN, VALIDATION = 24, 8
 LARGEST_BATCH = 8
 
 
-@dataclass(frozen=True)
-class Conformance:
-    """What a check found.
-
-    Attributes:
-        results: (name, passed, message) in the order of the checks; the message says what was found.
-        numbers: Digest of every number that two steps gave: equal before and after an edit means nothing moved.
-    """
-
-    results: tuple[tuple[str, bool, str], ...]
-    numbers: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(passed for _, passed, _ in self.results)
-
-
-def check(plan: MethodPlan, seed: int = 0) -> Conformance:
+def check(plan: MethodPlan, seed: int = 0) -> dict[str, Any]:
     """Check a resolved method.
 
     Args:
         plan: From ``methods.configuration.resolve``; profile ``smoke`` makes it a matter of seconds.
         seed: Everything is drawn from it.
+
+    Returns:
+        ``checks``: a list of ``{"name", "passed", "message"}`` in the order they ran; ``numbers``: the digest of every
+        number that two steps gave (equal before and after an edit means nothing moved), or None if they failed.
     """
-    results: list[tuple[str, bool, str]] = []
+    results: list[dict[str, Any]] = []
     numbers: list[Any] = []
 
     def attempt(name: str, what: Callable[[], str]) -> bool:
         try:
             message = what()
         except Exception as error:  # anything a plug-in raises is a finding
-            results.append((name, False, f"{type(error).__name__}: {error}"))
+            results.append({"name": name, "passed": False, "message": f"{type(error).__name__}: {error}"})
             return False
-        results.append((name, True, message))
+        results.append({"name": name, "passed": True, "message": message})
         return True
 
     if plan.unavailable is not None:
-        return Conformance((("available", False, plan.unavailable),), digest([]))
+        return {"checks": [{"name": "available", "passed": False, "message": plan.unavailable}], "numbers": None}
     with tempfile.TemporaryDirectory(prefix="conformance-") as temporary:
         root = Path(temporary)
         px = _image_px(plan)
@@ -99,7 +84,7 @@ def check(plan: MethodPlan, seed: int = 0) -> Conformance:
             return "another seed gives other numbers"
 
         if not attempt("two steps on phantoms", two_steps):
-            return Conformance(tuple(results), digest(numbers))
+            return {"checks": results, "numbers": None}
         if plan.phases:
             attempt("deterministic under a seed", same_again)
             attempt("seeds reach the pretraining", seeds_reach)
@@ -125,7 +110,7 @@ def check(plan: MethodPlan, seed: int = 0) -> Conformance:
             attempt("initialisation is seeded", init_seed)
             attempt("pyramid of shapes", lambda: _pyramid(made["backbone"], px))
             attempt("gradient reaches the encoder", lambda: _gradient(made["backbone"], px))
-    return Conformance(tuple(results), digest(numbers))
+    return {"checks": results, "numbers": digest(numbers)}
 
 
 def expect(holds: bool, otherwise: str) -> None:

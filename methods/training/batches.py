@@ -97,7 +97,8 @@ def batches(
             yield make_views_on_device(gathered, rows, augment_seed, epoch, dict(views))
         return
     steps = _Steps(images, order, first, last, augment_seed, views)
-    loader = DataLoader(steps, batch_size=None, num_workers=workers, shuffle=False)
+    unused = torch.Generator().manual_seed(0)  # without one of its own a loader draws from the global generator
+    loader = DataLoader(steps, batch_size=None, num_workers=workers, shuffle=False, generator=unused)
     for made in loader:
         yield tuple(as_float(view) for view in made)
 

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import ConfigurationError
+from methods.networks import build
+from methods.terms.adversary import Adversary
+from methods.terms.bound import Forward, Views
+from methods.terms.bound_adversary import BoundAdversary, discriminator_loss, generator_loss
+
+NETWORK = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def made(**fields):
+    return BoundAdversary(Adversary(widths=(4, 4, 4, 4), **fields), build(NETWORK, 0), 0, 32)
+
+
+def a_pair():
+    generator = torch.Generator().manual_seed(0)
+    target, restored = (torch.rand(2, 1, 32, 32, generator=generator) for _ in range(2))
+    images = target.expand(-1, 3, -1, -1)
+    return Views(images, images, target, 0), restored.requires_grad_()
+
+
+@pytest.mark.parametrize("form", ["lsgan", "bce", "log"])
+def test_both_sides_equal_their_equations_written_in_numpy(form):
+    generator = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(3, 1, 4, 4, generator=generator) for _ in range(2))
+    r, f = real.double().numpy(), fake.double().numpy()
+    generators = {
+        "lsgan": np.mean((f - 1) ** 2),
+        "bce": np.mean(-np.log(sigmoid(f))),
+        "log": np.mean(np.log(1 - sigmoid(f))),
+    }
+    cross_entropy = np.mean(-np.log(sigmoid(r))) + np.mean(-np.log(1 - sigmoid(f)))
+    opponents = {"lsgan": np.mean((r - 1) ** 2) + np.mean(f**2), "bce": cross_entropy, "log": cross_entropy}
+    assert np.isclose(float(generator_loss(fake, form)), generators[form], rtol=1e-5)
+    assert np.isclose(float(discriminator_loss(real, fake, form)), opponents[form] / 2, rtol=1e-5)
+
+
+def test_the_discriminator_is_frozen_in_the_generators_step_and_trained_in_its_own():
+    term = made()
+    views, restored = a_pair()
+    shared = Forward((), restored)
+    term(views, shared, torch.nn.Identity()).backward()
+    assert restored.grad is not None and float(restored.grad.abs().sum()) > 0
+    assert all(p.grad is None for p in term.opponent_parameters())
+    restored.grad = None
+    term.opponent_loss(views, shared).backward()
+    assert restored.grad is None, "the opponent's loss reached the backbone"
+    assert all(p.grad is not None for p in term.opponent_parameters())
+
+
+def test_the_opponent_has_the_papers_adam():
+    assert made().opponent_optimiser() == {
+        "name": "adam",
+        "learning_rate": 2e-4,
+        "betas": [0.5, 0.999],
+        "weight_decay": 0.0,
+    }
+
+
+def test_its_weights_start_with_a_spread_of_two_hundredths():
+    weight = BoundAdversary(Adversary(), build(NETWORK, 0), 0, 32).discriminator[2].weight.detach()
+    assert abs(float(weight.std()) - 0.02) < 0.001
+
+
+def test_judging_clean_and_restored_in_one_batch_changes_nothing():
+    term = made()
+    views, restored = a_pair()
+    apart = discriminator_loss(term.discriminator(views.target), term.discriminator(restored), "lsgan")
+    assert torch.allclose(term.opponent_loss(views, Forward((), restored)), apart, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"loss": "wgan"}, {"layers": "five"}, {"widths": (1, 2)}])
+def test_an_unknown_form_is_refused(wrong):
+    with pytest.raises(ConfigurationError, match="expected"):
+        Adversary(**wrong)

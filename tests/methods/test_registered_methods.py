@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from methods.configuration import resolve
+from methods.conformance import check
+from tests.methods.conftest import registered
+
+METHODS = registered()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_registered_method_conforms(name):
+    before = torch.random.get_rng_state()
+    found = check(resolve(METHODS[name], "smoke"))
+    assert found["checks"] and all(c["passed"] for c in found["checks"]), found["checks"]
+    assert len(found["numbers"]) == 64
+    assert torch.equal(before, torch.random.get_rng_state()), "the global generator was touched"
+
+
+def test_a_broken_method_fails_its_check_with_the_reason():
+    plan = resolve(METHODS["moco_v2"], "smoke")
+    phase = plan.phases[0]
+    broken = {**phase.configuration, "network": {**phase.configuration["network"], "name": "unet_resnet_w17"}}
+    found = check(plan.model_copy(update={"phases": (phase.model_copy(update={"configuration": broken}),)}))
+    assert found["numbers"] is None
+    assert not found["checks"][0]["passed"] and "unet_resnet_w16" in found["checks"][0]["message"]
