@@ -45,7 +45,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 }
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
-COHORT_KEYS = ("cache_px", "split", "generator", "options")
+COHORT_KEYS = ("cache_px", "resize", "split", "generator")
 OPTION_KEYS = ("cohort", "transfer", "metrics", "generator", "versions")
 
 
@@ -151,12 +151,15 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
     cache_px = given.get("cache_px", 512)
     if not isinstance(cache_px, int) or cache_px < 8:
         errors.append(f"options.cohort.cache_px: found {cache_px!r}; expected a side in pixels of at least 8")
+    resize = given.get("resize", "area")
+    if resize not in ("area", "nearest"):
+        errors.append(f"options.cohort.resize: found {resize!r}; expected area or nearest")
     cohort: dict[str, Any] = {
         "source": scale.pixels,
         "adapter": entry.adapter,
         "cache_px": cache_px,
         "split": split,
-        "options": given.get("options", {}),
+        "resize": resize,
         "versions": {"cohorts": versions["cohorts"], **_version(versions, "adapter", entry.adapter)},
     }
     cohort["versions"].update({str(k): int(v) for k, v in entry.options.get("versions", {}).items()})

@@ -158,11 +158,9 @@ class SegmentationTransfer(_Transfer):
     """Encoder → decoder → convolution → sigmoid, one foreground.
 
     Attributes:
-        resize: ``nearest`` for image and mask, as the authors' loader; ``area`` averages the image.
         dice_smooth: Added to numerator and denominator of the soft Dice over the whole batch.
     """
 
-    resize: Literal["nearest", "area"]
     normalisation: Literal["imagenet", "chestxray", "none"]
     augmentation: DeformationAugmentation
     loss: Literal["soft_dice"]

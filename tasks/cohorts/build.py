@@ -1,0 +1,145 @@
+"""The work of a cohort item: bring images into reach, verify them, decode them once, say what they are.
+
+Phantoms are written in the data set's true layout and read back by the same adapter and verifier as real files; the
+layout is removed afterwards (thousands of small files), a picture of a few cases stays.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from harness.contracts import Context, Outcome
+from harness.errors import DataError, Unavailable
+from harness.identity import file_sha256
+from harness.pixels import SPLITS, Pixels
+from harness.registry import import_dotted
+from tasks.cohorts.decode import write_pixels
+from tasks.configuration import ADAPTERS, GENERATORS
+from tasks.datasets.index import Finding, Index
+from tasks.options import Split
+
+SAMPLE = 32  # cases in the picture
+
+
+def build(spec: Mapping[str, Any], context: Context) -> Outcome:
+    """Build or index the cohort of a task.
+
+    Args:
+        spec: ``{"task": name, "configuration": TaskPlan.cohort}``.
+        context: ``data_roots`` is used for real files, ``folder`` receives the cohort (``harness.pixels``).
+
+    Returns:
+        Values ``images`` and ``patients``; the manifest as facts.
+
+    Raises:
+        DataError: If the verifier fails, with everything it found.
+        Unavailable: If no data root is known.
+    """
+    configuration = spec["configuration"]
+    adapter = import_dotted(ADAPTERS.get(configuration["adapter"], configuration["adapter"]))
+    split = Split.model_validate(configuration["split"])
+    phantom = configuration["source"] == "phantom"
+    made: dict[str, Any] = {}
+    if phantom:
+        root = context.folder / "layout"
+        root.mkdir()
+        context.report(0, 1, "making phantoms")
+        name = configuration["generator"]
+        made = import_dotted(GENERATORS.get(name, name))(root, configuration["generator_options"])
+    else:
+        root = _data_root(spec, context, adapter)
+    findings = adapter.verify(root, split, published=not phantom, decode=False)
+    failures = [finding.message for finding in findings if finding.level == "fail"]
+    if failures:
+        raise DataError(f"{spec['task']} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))
+    index = adapter.read(root, split)
+    side, resize = configuration["cache_px"], configuration["resize"]
+    write_pixels(context.folder, root, index, side, resize, context.workers, context.report)
+    if phantom:
+        shutil.rmtree(root)
+    _write_sample(context.folder)
+    manifest = _manifest(spec, context.folder, index, findings, made)
+    partial = context.folder / "manifest.json.partial"
+    partial.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    partial.replace(context.folder / "manifest.json")
+    counts = manifest["counts"]
+    return Outcome(values={"images": float(counts["images"]), "patients": float(counts["patients"])}, facts=manifest)
+
+
+def _data_root(spec: Mapping[str, Any], context: Context, adapter: Any) -> Path:
+    root = context.data_roots.get(spec["task"])
+    if root is None:
+        raise Unavailable(f"no data root for {spec['task']}; set DIRA_BENCH_DATA_{spec['task'].upper()} to its folder.")
+    found, planned = adapter.fingerprint(root), spec["configuration"]["fingerprint"]
+    if found != planned:
+        raise DataError(
+            f"the files at {root} have fingerprint {found[:12]}, the plan was made for {planned[:12]}; "
+            "expected them unchanged since; run again to plan for what is there"
+        )
+    return root
+
+
+def _manifest(
+    spec: Mapping[str, Any], folder: Path, index: Index, findings: list[Finding], made: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a reader and the statistics need to know; a function of the spec and the files alone."""
+    cases, configuration = index.cases, spec["configuration"]
+    synthetic = configuration["source"] == "phantom"
+    in_split = {part: cases[cases["split"] == part] for part in SPLITS}
+    counts: dict[str, Any] = {
+        "images": len(cases),
+        "patients": int(cases["patient"].nunique()),
+        "patients_per_split": {part: int(frame["patient"].nunique()) for part, frame in in_split.items()},
+        "positives": {
+            part: {label: int(frame[label].sum()) for label in index.labels} for part, frame in in_split.items()
+        },
+    }
+    counts |= {part: len(frame) for part, frame in in_split.items()}
+    if index.boxes is not None:
+        counts["boxes"] = len(index.boxes)
+    files = [n for n in ("pixels.npy", "masks.npy", "cases.csv", "boxes.csv") if (folder / n).is_file()]
+    return {
+        "schema_version": 1,
+        "task": spec["task"],
+        "configuration": configuration,
+        "labels": list(index.labels),
+        "counts": counts,
+        "image_px": configuration["cache_px"],
+        "split_rule": index.split_rule,
+        "split_sha256": index.split_hashes(),
+        "split_published": not synthetic and configuration["split"]["rule"] == "official",
+        "training_units": counts["train"],
+        "validation_units": counts["validation"],
+        "findings": [{"level": f.level, "message": f.message} for f in findings],
+        "synthetic": synthetic,
+        "stamp": made.get("stamp", ""),
+        "generator": configuration.get("generator"),
+        "seed": configuration.get("generator_options", {}).get("seed"),
+        "sha256": {name: file_sha256(folder / name) for name in files},
+    }
+
+
+def _write_sample(folder: Path) -> None:
+    """Write a picture of the first cases of each split, masks outlined."""
+    pixels = Pixels(folder)
+    rows = np.concatenate([pixels.rows(part)[: SAMPLE // 2] for part in ("train", "test")])
+    tiles = []
+    for row in rows:
+        tile = cv2.cvtColor(np.asarray(pixels.images[row]), cv2.COLOR_GRAY2BGR)
+        tile = cv2.resize(tile, (128, 128), interpolation=cv2.INTER_CUBIC)
+        if (folder / "masks.npy").is_file():
+            mask = cv2.resize(np.asarray(pixels.masks[row]), (128, 128), interpolation=cv2.INTER_NEAREST)
+            contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(tile, contours, -1, (0, 220, 255), 1)
+        tiles.append(tile)
+    while len(tiles) % 8:
+        tiles.append(np.zeros_like(tiles[0]))
+    sheet = np.vstack([np.hstack(tiles[i : i + 8]) for i in range(0, len(tiles), 8)])
+    cv2.imwrite(str(folder / "sample.png"), sheet)

@@ -1,0 +1,119 @@
+"""Decode a cohort once: square grey images, masks and boxes in the format of ``harness.pixels``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from harness.errors import DataError
+from tasks.datasets.images import image_size, read_grey
+from tasks.datasets.index import Index
+
+Resize = Literal["area", "nearest"]
+
+
+def to_square(image: np.ndarray, side: int, resize: Resize) -> np.ndarray:
+    """Resize uint8 ``(h, w)`` to ``(side, side)``, the aspect not kept, as all of the field's loaders do.
+
+    ``area`` averages when it reduces and interpolates linearly when it enlarges; ``nearest`` picks the pixel whose
+    centre is nearest, as the authors' segmentation loader does to image and mask alike.
+    """
+    if image.shape == (side, side):
+        return image
+    if resize == "nearest":
+        return cv2.resize(image, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+    smaller = min(image.shape) >= side
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def read_mask(root: Path, parts: tuple[str, ...], shape: tuple[int, int], side: int, resize: Resize) -> np.ndarray:
+    """Return the union of mask files, uint8 in {0, 1} ``(side, side)``.
+
+    A pixel of a reduced mask is foreground if at least half of what it covers is.
+
+    Raises:
+        DataError: If a mask is not of the image's shape.
+    """
+    union = np.zeros(shape, np.uint8)
+    for part in parts:
+        mask = read_grey(root / part)
+        if mask.shape != shape:
+            raise DataError(f"{root / part} is {mask.shape}; expected the shape of its image, {shape}")
+        union |= (mask > 0).astype(np.uint8)
+    return (to_square(union * 255, side, resize) >= 128).astype(np.uint8)
+
+
+def write_pixels(
+    folder: Path,
+    root: Path,
+    index: Index,
+    side: int,
+    resize: Resize,
+    threads: int,
+    report: Callable[[int, int, str], None],
+) -> None:
+    """Write ``pixels.npy``, ``cases.csv`` and, where there are any, ``masks.npy`` and ``boxes.csv``.
+
+    Args:
+        folder: The cohort's folder.
+        root: The data set's folder.
+        index: Its cases, in the order of the rows.
+        side: Side of the cached images.
+        resize: How images and masks become that size.
+        threads: Decoders at once; the result does not depend on it.
+        report: Progress.
+
+    Raises:
+        DataError: For a file that cannot be decoded.
+    """
+    count = len(index.cases)
+    shape = (count, side, side)
+    partial = {name: folder / f"{name}.partial.npy" for name in ("pixels", "masks")}
+    pixels = np.lib.format.open_memmap(partial["pixels"], mode="w+", dtype=np.uint8, shape=shape)
+    masks = np.lib.format.open_memmap(partial["masks"], mode="w+", dtype=np.uint8, shape=shape) if index.masks else None
+    names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
+
+    def decode(row: int) -> None:
+        image = read_grey(root / paths[row])
+        pixels[row] = to_square(image, side, resize)
+        if masks is not None:
+            masks[row] = read_mask(root, index.masks[names[row]], image.shape, side, resize)
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for done, _ in enumerate(pool.map(decode, range(count)), start=1):
+            if done % 256 == 0 or done == count:
+                report(done, count, "decoding")
+    pixels.flush()
+    partial["pixels"].replace(folder / "pixels.npy")
+    if masks is not None:
+        masks.flush()
+        partial["masks"].replace(folder / "masks.npy")
+    table = index.cases.drop(columns="image")
+    table.insert(0, "row", np.arange(count))
+    _write_csv(table, folder / "cases.csv")
+    if index.boxes is not None:
+        _write_csv(_fractions(root, index), folder / "boxes.csv")
+
+
+def _fractions(root: Path, index: Index) -> pd.DataFrame:
+    """Boxes in fractions of their image: ``row, label, x, y, width, height``."""
+    rows = dict(zip(index.cases["case"], range(len(index.cases)), strict=True))
+    paths = dict(zip(index.cases["case"], index.cases["image"], strict=True))
+    table = []
+    for box in index.boxes.itertuples(index=False):
+        width, height = image_size(root / paths[box.case])
+        values = (box.x / width, box.y / height, box.width / width, box.height / height)
+        table.append([rows[box.case], box.label, *values])
+    return pd.DataFrame(table, columns=["row", "label", "x", "y", "width", "height"])
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    partial = path.with_suffix(".csv.partial")
+    table.to_csv(partial, index=False, lineterminator="\n")
+    partial.replace(path)

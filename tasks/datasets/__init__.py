@@ -1,0 +1,1 @@
+"""Data sets as they lie on disk: one adapter each, all read into the same index."""

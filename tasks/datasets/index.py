@@ -1,0 +1,111 @@
+"""What every adapter returns, whatever the data set looks like on disk: an index of cases, and findings about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pandas as pd
+
+from harness.errors import DataError
+from harness.identity import digest, file_sha256
+from harness.pixels import SPLITS
+from tasks.options import Split
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a verifier has to say.
+
+    Attributes:
+        level: ``warn`` for counts (mirrors drop files), ``fail`` for what would make numbers wrong.
+        message: One sentence: found, where, expected.
+    """
+
+    level: Literal["warn", "fail"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """The cases of a data set.
+
+    Attributes:
+        cases: One row a case, ordered by case: ``case``, ``patient``, ``image`` (path relative to the root), ``split``
+            (train, validation or test) and one 0/1 column per label.
+        labels: Names of the label columns, in the order of the outputs.
+        masks: Case → mask files relative to the root; their union is the foreground. Empty without segmentation.
+        boxes: ``case, label, x, y, width, height`` in pixels of the image's own frame, top-left corner first.
+        split_rule: In words, how the split came about.
+    """
+
+    cases: pd.DataFrame
+    labels: tuple[str, ...]
+    masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    boxes: pd.DataFrame | None = None
+    split_rule: str = ""
+
+    def split_hashes(self) -> dict[str, str]:
+        """Return split → SHA-256 of its sorted case names."""
+        return {s: digest(sorted(self.cases.loc[self.cases["split"] == s, "case"])) for s in SPLITS}
+
+
+class Adapter(Protocol):
+    """Reads one data set's true layout. Built-in adapters and those of other packages are found the same way."""
+
+    name: str
+    labels: tuple[str, ...]
+
+    def read(self, root: Path, split: Split) -> Index:
+        """Index the data set; raises ``DataError`` with one sentence for anything its layout forbids."""
+        ...
+
+    def verify(self, root: Path, split: Split, *, published: bool, decode: bool) -> list[Finding]:
+        """Check the files; ``published`` compares counts with the published ones, ``decode`` opens every image."""
+        ...
+
+    def fingerprint(self, root: Path) -> str:
+        """Return the digest of split lists, label files and sorted (path, size): what the numbers depend on."""
+        ...
+
+
+def require_folder(root: Path, what: str) -> Path:
+    """Return ``root`` if it is a folder.
+
+    Raises:
+        DataError: Otherwise.
+    """
+    if not root.is_dir():
+        raise DataError(f"no folder {root}; expected the root of {what}; correct its data root")
+    return root
+
+
+def fingerprint_of(root: Path, texts: Iterable[Path], images: Iterable[Path]) -> str:
+    """Digest text files by content and image files by name and size; folders above ``root`` do not count."""
+    return digest(
+        {
+            "texts": {p.relative_to(root).as_posix(): file_sha256(p) for p in sorted(texts)},
+            "images": [[p.relative_to(root).as_posix(), p.stat().st_size] for p in sorted(images)],
+        }
+    )
+
+
+def leaks(cases: pd.DataFrame) -> list[Finding]:
+    """Return a failure for the patients that appear in more than one split."""
+    splits = cases.groupby("patient")["split"].nunique()
+    torn = sorted(splits.index[splits > 1])
+    if not torn:
+        return []
+    shown = ", ".join(torn[:3])
+    return [Finding("fail", f"{len(torn)} patients are in two splits (first: {shown}); expected splits by patient")]
+
+
+def count_differences(found: Mapping[str, int], published: Mapping[str, int], where: str) -> list[Finding]:
+    """Return a warning, with the difference, for each count that is not the published one."""
+    return [
+        Finding("warn", f"{where} has {found[k]} {k}, {found[k] - n:+d} against the published {n}")
+        for k, n in published.items()
+        if k in found and found[k] != n
+    ]
