@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from harness.published import Families, load_families
 from harness.spec import Parameters
 from reports.render import figures, frames, pages, style, wording
@@ -43,7 +45,7 @@ def _pictures(results: Results, layouts: Layouts, methods: Mapping[str, str]) ->
     """Draw every figure that has something to show; with its PNG."""
     drawn = []
 
-    def add(name: str, title: str, caption: str, figure: figures.Figure, stamp: str) -> None:
+    def add(name: str, title: str, caption: str, figure: Figure, stamp: str) -> None:
         files = style.figure_bytes(figure, " ".join(part for part in (f"{title}: {caption}", stamp) if part))
         drawn.append((Picture(name, title, caption, files["svg"]), files["png"]))
 
@@ -67,8 +69,8 @@ def _pictures(results: Results, layouts: Layouts, methods: Mapping[str, str]) ->
     frame = frames.curves_frame(results, dict(methods))
     if not frame.empty:
         caption = (
-            "What pretraining logged. A ring marks the start of a phase, where optimiser and schedule are fresh; methods "
-            "that share a phase share its curve."
+            "What pretraining logged. A ring marks the start of a phase, where optimiser and schedule are fresh; "
+            "methods that share a phase share its curve."
         )
         add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp)
     return drawn
@@ -94,7 +96,8 @@ def build(
         reports: The folder ``reports/``, with ``tables.yaml`` and ``families.yaml``.
         profile: Which profile.
         parameters: The run's parameters: α for the legend, the rest to be shown.
-        methods, tasks: Registry name → label, in the order of the registries.
+        methods: Registry name → label, in the order of the registry.
+        tasks: The same for tasks.
         families: The paper's tables; read from ``reports/families.yaml`` if not given.
 
     Returns:
@@ -133,7 +136,7 @@ def build(
         stem = folder / "figures" / picture.name
         written += [write(stem.with_suffix(".svg"), picture.svg), write(stem.with_suffix(".png"), png)]
 
-    written += audit_pages(results, folder)
+    written += audit_pages(results, reports, folder)
     provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
     page = pages.report_page(
         data, parameters, methods, tasks, tables, unshown, [picture for picture, _ in pictures], provenance
@@ -149,14 +152,15 @@ def build(
     return written
 
 
-def audit_pages(results: Path, folder: Path) -> list[Path]:
-    """Write ``audit.md`` and ``audit.html`` about the paper's own printed numbers into a folder.
+def audit_pages(results: Path, reports: Path, folder: Path | None = None) -> list[Path]:
+    """Write ``audit.md`` and ``audit.html`` about the paper's own printed numbers.
 
     They concern what the paper printed about real images, whatever the profile, and so carry no stamp.
 
     Args:
         results: The folder ``results/``; only ``published/audit.csv`` is read.
-        folder: Where the two files go.
+        reports: The folder ``reports/``; ``tables.yaml`` in it holds the paper's names.
+        folder: Where the two files go; ``reports`` itself if not given.
 
     Returns:
         Both files, or nothing if the audit was not made yet.
@@ -164,7 +168,9 @@ def audit_pages(results: Path, folder: Path) -> list[Path]:
     claims = read_claims(results)
     if not claims:
         return []
+    labels = read_layouts(reports / "tables.yaml").labels
+    target = folder or reports
     return [
-        write(folder / "audit.md", pages.audit_markdown(claims)),
-        write(folder / "audit.html", pages.audit_page(claims)),
+        write(target / "audit.md", pages.audit_markdown(claims, labels)),
+        write(target / "audit.html", pages.audit_page(claims, labels)),
     ]

@@ -38,7 +38,7 @@ def bars(frame: pd.DataFrame, stamp: str) -> Figure:
         columns = min(2, len(tasks))
         lines = -(-len(tasks) // columns)
         pairs_most = max(frame[frame["task"] == task]["pair"].nunique() for task in tasks)
-        figure = Figure(figsize=(max(7.6, columns * (1.9 * pairs_most + 1.2)), 3.7 * lines + 0.75), layout="none")
+        figure = Figure(figsize=(max(7.6, columns * (1.9 * pairs_most + 1.2)), 3.7 * lines + 0.75))
         axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
         for position, axis in enumerate(axes):
             if position >= len(tasks):
@@ -118,7 +118,8 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
     """Draw label-fraction curves: one panel a task, one line a method, whiskers for the 95 % interval of the mean.
 
     Args:
-        frame: ``task``, ``method`` (label), ``label_fraction``, ``mean``, ``low``, ``high`` (points; NaN without spread).
+        frame: ``task``, ``method`` (label), ``label_fraction``, ``mean``, ``low``, ``high``
+            (points; NaN without spread).
         stamp: Printed across the figure; empty for real images.
     """
     with style.context():
@@ -126,7 +127,7 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
         columns = min(2, len(tasks))
         lines = -(-len(tasks) // columns)
         keys = -(-len(methods) // 4)
-        figure = Figure(figsize=(max(4.6 * columns, 6.4), 3.3 * lines + 0.3 + 0.22 * keys), layout="none")
+        figure = Figure(figsize=(max(4.6 * columns, 6.4), 3.3 * lines + 0.3 + 0.22 * keys))
         axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
         for axis in axes[len(tasks) :]:
             axis.set_axis_off()
@@ -186,7 +187,7 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
         names, methods = list(dict.fromkeys(frame["name"])), list(dict.fromkeys(frame["method"]))
         columns = min(3, len(names))
         lines, keys = -(-len(names) // columns), -(-len(methods) // 4)
-        figure = Figure(figsize=(max(3.4 * columns, 6.4), 2.6 * lines + 0.3 + 0.22 * keys), layout="none")
+        figure = Figure(figsize=(max(3.4 * columns, 6.4), 2.6 * lines + 0.3 + 0.22 * keys))
         axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False, sharex=True))).ravel()
         for axis in axes[len(names) :]:
             axis.set_axis_off()
@@ -238,7 +239,7 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
         ours = 0.13 if beside else 0.0
         per_row, gap, above, below = 0.34, 0.72, 0.8, 0.7  # inches
         height = above + below + sum(per_row * count + gap for count in counts) - gap
-        figure = Figure(figsize=(8.6, height), layout="none")
+        figure = Figure(figsize=(8.6, height))
         axes, top = [], height - above
         for count in counts:
             axes.append(figure.add_axes((0.41, (top - per_row * count) / height, 0.575, per_row * count / height)))
@@ -280,8 +281,9 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
             Patch(facecolor="#e9eef4", label="margin of equivalence"),
         ]
         if beside:
-            paper = {"color": style.MUTED, "marker": "D", "markerfacecolor": "white", "markersize": 4, "linewidth": 0.9}
-            handles.append(Line2D([], [], label="paper", **paper))
+            paper = Line2D([], [], color=style.MUTED, marker="D", markersize=4, linewidth=0.9, label="paper")
+            paper.set_markerfacecolor("white")
+            handles.append(paper)
         figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(0.01, 1.0), fontsize=8)
         style.stamp_figure(figure, stamp)
     return figure

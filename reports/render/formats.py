@@ -55,6 +55,9 @@ CONTRAST_HEADINGS = (
 )  # fmt: skip
 
 
+_CONTRAST_WIDTHS = (0.16, 0.11, 0.05, 0.13, 0.11, 0.11, 0.08, 0.11)  # of the text, less the gaps between columns
+
+
 def markdown_text(text: str) -> str:
     """Escape text for a Markdown table cell: no markup, no raw HTML, one line."""
     return "".join(_MARKDOWN.get(character, character) for character in " ".join(text.split()))
@@ -122,6 +125,7 @@ def _markdown_rows(rows: Iterable[Row], facts: int) -> list[list[str]]:
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table from texts that are escaped already."""
     return tabulate(rows, headers=list(headings), tablefmt="pipe", disable_numparse=True)
 
 
@@ -216,7 +220,7 @@ def _latex_contrasts(contrasts: Sequence[Comparison], caption: str, label: str) 
         r"\centering\scriptsize",
         rf"\caption{{{caption}}}",
         rf"\label{{{label}}}",
-        r"\begin{tabular}{p{0.17\textwidth}p{0.12\textwidth}lp{0.14\textwidth}p{0.12\textwidth}p{0.12\textwidth}lp{0.12\textwidth}}",
+        r"\begin{tabular}{" + "".join(rf"p{{{width}\textwidth}}" for width in _CONTRAST_WIDTHS) + "}",
         r"\toprule",
         " & ".join(map(latex_text, CONTRAST_HEADINGS)) + r" \\",
         r"\midrule",
@@ -242,8 +246,8 @@ def latex(table: Table, alpha: float) -> str:
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}",
         r"\centering\small",
-        rf"\caption{{{latex_text(table.caption)}{stamp} Mean $\pm$ standard deviation over trials, in points; best bold, "
-        rf"second underlined. {legend}.}}",
+        rf"\caption{{{latex_text(table.caption)}{stamp} Mean $\pm$ standard deviation over trials, in points; best "
+        rf"bold, second underlined. {legend}.}}",
         rf"\label{{tab:dira-bench-{table.name}}}",
         rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
         r"\toprule",

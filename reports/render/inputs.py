@@ -11,17 +11,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
+from harness.statistics.audit import AuditedClaim
 from harness.statistics.schema import CellSummary, Comparison
+from harness.statistics.summary import read_cells, read_comparisons
+from harness.statistics.tables import read_rows
 
 CellKey = tuple[str, str, float]  # method, task, label fraction
-Row = TypeVar("Row", bound=Frozen)
 
 
 @dataclass(frozen=True)
@@ -63,30 +65,6 @@ class CurvePoint:
     step: int
     name: str
     value: float
-
-
-class AuditedClaim(Frozen):
-    """One row of ``results/published/audit.csv``: a claim of the paper and what its printed numbers say.
-
-    Attributes:
-        id: Unique name. source: Where the paper makes it (``fig4``, ``tab1`` … ``tab5``, ``text``).
-        type: ``significance``, ``direction``, ``equivalence`` or ``arithmetic``.
-        method, task: What it is about, as labelled; may be empty. claim: What is claimed, and its place.
-        p_value: Of the primary test, if there is one.
-        outcome: ``supported``, ``contradicted``, ``not shown`` or ``not testable``.
-        robust: False if another reasonable reading changes the outcome. note: Which, and details.
-    """
-
-    id: str
-    source: str
-    type: str
-    method: str
-    task: str
-    claim: str
-    p_value: float | None
-    outcome: str
-    robust: bool | None
-    note: str
 
 
 @dataclass(frozen=True)
@@ -159,31 +137,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise DataError(f"{path}: cannot be read as a table ({error}); rerun the stage that writes it.") from error
 
 
-def read_table(path: Path, model: type[Row]) -> tuple[Row, ...]:
-    """Read a CSV whose columns are a model's fields; an empty field means None where the field allows it.
-
-    Raises:
-        DataError: The file is absent or a row does not fit, with its line.
-    """
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing; it is written by the stage before the report: run `dira-bench statistics`."
-        )
-    nullable = {name for name, field in model.model_fields.items() if "None" in str(field.annotation)}
-    found = []
-    for line, row in enumerate(_rows(path), start=2):
-        try:
-            found.append(model.model_validate({k: None if v == "" and k in nullable else v for k, v in row.items()}))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DataError(
-                f'{path}, line {line}: found {first.get("input")!r} in column "{where}"; {first["msg"]}; '
-                "write the file again with the stage before the report."
-            ) from error
-    return tuple(found)
-
-
 def _trials(path: Path) -> list[Trial]:
     found = []
     for line, row in enumerate(_rows(path), start=2):
@@ -237,7 +190,7 @@ def _object(path: Path) -> Mapping[str, Any]:
 def read_claims(results: Path) -> tuple[AuditedClaim, ...]:
     """Read the audit of the paper's own numbers; empty if it was not made yet."""
     path = results / "published" / "audit.csv"
-    return read_table(path, AuditedClaim) if path.is_file() else ()
+    return tuple(read_rows(path, AuditedClaim)) if path.is_file() else ()
 
 
 def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks: Mapping[str, str]) -> Results:
@@ -246,18 +199,20 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
     Args:
         results: The folder ``results/``.
         profile: Which profile's folder in it.
-        methods, tasks: Registry name → label; their order is the order of the report.
+        methods: Registry name → label; the order is the order of the report.
+        tasks: The same for tasks.
 
     Raises:
-        DataError: A table is absent or malformed.
+        ConfigurationError: ``cells.csv`` or ``comparisons.csv`` is absent or malformed.
+        DataError: Another file is malformed.
     """
     folder = results / profile
 
     def present(kind: str, names: Mapping[str, str], suffix: str) -> list[Path]:
         return [path for name in names if (path := folder / kind / f"{name}{suffix}").is_file()]
 
-    cells = read_table(folder / "cells.csv", CellSummary)
-    contrasts = read_table(folder / "comparisons.csv", Comparison)
+    cells = read_cells(folder / "cells.csv")
+    contrasts = read_comparisons(folder / "comparisons.csv")
     return Results(
         profile=profile,
         cells=tuple(c for c in cells if c.method in methods and c.task in tasks),

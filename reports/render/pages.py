@@ -18,11 +18,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.spec import Parameters, percent
+from harness.statistics.audit import AuditedClaim
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import style, wording
 from reports.render.formats import CONTRAST_HEADINGS, contrast_words, effect, markdown_table, markdown_text
 from reports.render.frames import points
-from reports.render.inputs import AuditedClaim, Results, Trial
+from reports.render.inputs import Results, Trial
 from reports.render.tables import Table
 
 # Opens the drawer a link points into; without it every drawer still opens by hand.
@@ -46,7 +47,7 @@ class Picture:
     @property
     def inline(self) -> Markup:
         """The picture as markup that may stand in a page beside others."""
-        return Markup(style.inline_svg(self.svg, self.name, str(escape(f"{self.title}: {self.caption}"))))  # noqa: S704
+        return Markup(style.inline_svg(self.svg, self.name, str(escape(f"{self.title}: {self.caption}"))))
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ def table_page(table: Table, alpha: float, report: str) -> str:
     """Write one table as a page of its own, its numbers linked into the report.
 
     Args:
-        table: What stands in it. alpha: Level of the tests. report: Relative address of ``report.html``.
+        table: What stands in it.
+        alpha: Level of the tests.
+        report: Relative address of ``report.html``.
     """
     template = _environment().get_template("table.html.j2")
     return template.render(table=table, legend=wording.legend(alpha), report=report, stamp=table.stamp)
@@ -133,7 +136,9 @@ def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, st
     """Gather what stands behind every number, in the order of the cells.
 
     Args:
-        results: What was measured. methods, tasks: Registry name → label.
+        results: What was measured.
+        methods: Registry name → label.
+        tasks: The same for tasks.
         provenance: Relative address of ``results/<profile>/provenance``.
     """
     by_cell: dict[tuple[str, str, float], list[CellSummary]] = {}
@@ -225,7 +230,7 @@ def audit_tally(claims: Sequence[AuditedClaim]) -> list[dict[str, Any]]:
             "type": kind,
             "count": len(rows),
             "outcomes": Counter(row.outcome for row in rows),
-            "fragile": sum(row.robust is False for row in rows),
+            "fragile": sum(not row.robust for row in rows),
         }
         for (source, kind), rows in groups.items()
     ]
@@ -238,13 +243,30 @@ def source_label(source: str) -> str:
     return source
 
 
-def audit_page(claims: Sequence[AuditedClaim]) -> str:
-    """Write the audit of the paper's own printed numbers as a page."""
+def _about(claim: AuditedClaim, labels: Mapping[str, str]) -> str:
+    """Say what a claim is about in the paper's names: ``DiRA (SimSiam) − SimSiam, SIIM-ACR``."""
+    sides = [labels.get(name, name) for name in (claim.method, claim.reference) if name]
+    if not claim.task:
+        return f" {wording.MINUS} ".join(sides)
+    where = wording.column(labels.get(claim.task, claim.task), claim.label_fraction)
+    if claim.delta is not None:
+        where += f", δ = {claim.delta:g}"
+    return ", ".join(part for part in (f" {wording.MINUS} ".join(sides), where) if part)
+
+
+def audit_page(claims: Sequence[AuditedClaim], labels: Mapping[str, str]) -> str:
+    """Write the audit of the paper's own printed numbers as a page.
+
+    Args:
+        claims: Every audited claim.
+        labels: Registry name → what the paper calls it.
+    """
     return (
         _environment()
         .get_template("audit.html.j2")
         .render(
             claims=claims,
+            about={claim.id: _about(claim, labels) for claim in claims},
             tally=audit_tally(claims),
             outcomes=OUTCOMES,
             total=Counter(c.outcome for c in claims),
@@ -254,9 +276,31 @@ def audit_page(claims: Sequence[AuditedClaim]) -> str:
     )
 
 
-def audit_markdown(claims: Sequence[AuditedClaim]) -> str:
-    """Write the audit as Markdown."""
-    total = Counter(claim.outcome for claim in claims)
+def audit_markdown(claims: Sequence[AuditedClaim], labels: Mapping[str, str]) -> str:
+    """Write the audit as Markdown.
+
+    Args:
+        claims: Every audited claim.
+        labels: Registry name → what the paper calls it.
+    """
+    total = Counter[str](claim.outcome for claim in claims)
+    counts = [
+        [r["source"], r["type"], str(r["count"]), *(str(r["outcomes"][o]) for o in OUTCOMES), str(r["fragile"])]
+        for r in audit_tally(claims)
+    ]
+    rows = [
+        [
+            f"{source_label(c.source)}, {c.type}",
+            markdown_text(_about(c, labels)),
+            markdown_text(f"{c.claim} ({c.where})"),
+            markdown_text(c.printed) or wording.signed(c.effect),
+            wording.probability(c.p_value),
+            c.outcome,
+            "yes" if c.robust else "no",
+            markdown_text(c.note),
+        ]
+        for c in claims
+    ]
     lines = [
         "# Audit of the paper's printed numbers",
         "",
@@ -264,30 +308,9 @@ def audit_markdown(claims: Sequence[AuditedClaim]) -> str:
         "",
         f"{len(claims)} claims: " + ", ".join(f"{total[o]} {o}" for o in OUTCOMES if total[o]) + ".",
         "",
-        markdown_table(
-            ("Where", "Kind", "Claims", *(o.capitalize() for o in OUTCOMES), "Depends on the reading"),
-            [
-                [r["source"], r["type"], str(r["count"]), *(str(r["outcomes"][o]) for o in OUTCOMES), str(r["fragile"])]
-                for r in audit_tally(claims)
-            ],
-        ),
+        markdown_table(("Where", "Kind", "Claims", *OUTCOMES, "depends on the reading"), counts),
         "",
-        markdown_table(
-            ("Where", "Kind", "About", "Claim", "p", "Outcome", "Robust", "Note"),
-            [
-                [
-                    source_label(c.source),
-                    c.type,
-                    markdown_text(" · ".join(part for part in (c.method, c.task) if part)),
-                    markdown_text(c.claim),
-                    wording.probability(c.p_value),
-                    c.outcome,
-                    wording.NONE if c.robust is None else "yes" if c.robust else "no",
-                    markdown_text(c.note),
-                ]
-                for c in claims
-            ],
-        ),
+        markdown_table(("Where", "About", "Claim", "Printed", "p", "Outcome", "Robust", "Note"), rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -307,8 +330,11 @@ def report_page(
     Args:
         results: What was measured.
         parameters: The run's parameters, shown at the end.
-        methods, tasks: Registry name → label.
-        tables, pictures: As built. unshown: Titles of the paper's tables of which no cell was planned here.
+        methods: Registry name → label.
+        tasks: The same for tasks.
+        tables: As built.
+        unshown: Titles of the paper's tables of which no cell was planned here.
+        pictures: As drawn.
         provenance: Relative address of ``results/<profile>/provenance``.
     """
     rows = tally(results.contrasts)
@@ -330,7 +356,9 @@ def report_page(
             findings=_total(rows, "findings"),
             agreements=_total(rows, "agreements"),
             reasons=Counter(
-                c.agreement_reason for c in results.contrasts if c.agreement_reason and c.effect is not None
+                c.agreement_reason
+                for c in results.contrasts
+                if c.block == "published" and c.agreement_reason and c.effect is not None
             ),
             drawers=drawers(results, methods, tasks, provenance),
             audit=audit_tally(results.claims),

@@ -70,7 +70,8 @@ _RC: Mapping[str, Any] = {
 
 def context() -> Any:
     """Return the matplotlib settings as a context manager; figures are drawn and saved inside it."""
-    return mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **_RC})
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, "backend": "agg", **_RC}
+    return mpl.rc_context(settings)
 
 
 def stamp_figure(figure: Figure, stamp: str) -> None:

@@ -8,7 +8,7 @@ rule, holds rows of one's own and rows repeated for orientation, ranked and mark
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.published import Families
 from harness.statistics.schema import CellSummary, Comparison
@@ -118,20 +118,20 @@ def primary_metrics(results: Results) -> dict[str, str]:
     return found
 
 
-def _ranked(entries: Sequence[Entry]) -> list[Entry]:
-    """Mark best and second of a column of one block; no rank where fewer than two can be compared.
+def _ranked(entries: Sequence[Entry], place: str) -> list[Entry]:
+    """Take over the ranks that statistics gave a column; none where fewer than two numbers can be compared.
 
     Means over different numbers of scored classes are not the same quantity, so such a column has no ranks.
     """
     cells = [entry.cell for entry in entries if entry.cell is not None and entry.cell.mean is not None]
-    means = sorted({round(cell.mean, 10) for cell in cells if cell.mean is not None}, reverse=True)
-    if len(means) < 2 or len({cell.scored_classes for cell in cells}) > 1:
+    if len(cells) < 2 or len({cell.scored_classes for cell in cells}) > 1:
         return list(entries)
-    ranked = []
-    for entry in entries:
-        mean = None if entry.cell is None or entry.cell.mean is None else round(entry.cell.mean, 10)
-        ranked.append(Entry(entry.cell, entry.contrasts, mean == means[0], mean == means[1]))
-    return ranked
+    return [
+        replace(entry, best=place in entry.cell.best_in.split(";"), second=place in entry.cell.second_in.split(";"))
+        if entry.cell
+        else entry
+        for entry in entries
+    ]
 
 
 def _rows(
@@ -142,7 +142,7 @@ def _rows(
     contrasts: Sequence[Comparison],
     layout: TableLayout,
     *,
-    facts: bool,
+    place: str,
 ) -> tuple[Row, ...]:
     """Build one block."""
     names = list(methods)
@@ -153,7 +153,7 @@ def _rows(
             cell = next((c for c in cells if c.method == name and column.holds(c)), None)
             own = tuple(c for c in contrasts if c.method == name and column.holds(c)) if cell else ()
             entries.append(Entry(cell, own))
-        grid.append(_ranked(entries))
+        grid.append(_ranked(entries, place))
     rows = []
     for index, name in enumerate(names):
         entries = [column[index] for column in grid]
@@ -163,7 +163,7 @@ def _rows(
             Row(
                 method=name,
                 label=labels[name],
-                facts=layout.facts.rows.get(name, blank) if facts else blank,
+                facts=blank if place == "added" else layout.facts.rows.get(name, blank),
                 against=against,
                 entries=tuple(entries),
             )
@@ -172,12 +172,13 @@ def _rows(
 
 
 def _notes(rows: Iterable[Row], columns: Sequence[Column]) -> tuple[str, ...]:
-    """Say why numbers are missing, once for all columns that share a reason."""
+    """Say why numbers are missing or flagged, once for all columns that share a reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for entry, column in zip(row.entries, columns, strict=True):
-            if entry.cell is not None and entry.cell.missing:
-                reasons.setdefault((row.label, entry.cell.missing), []).append(column.heading)
+            for reason in (entry.cell.missing, entry.cell.flags) if entry.cell else ():
+                if reason:
+                    reasons.setdefault((row.label, reason), []).append(column.heading)
     every = {column.heading for column in columns}
     return tuple(
         f"{label}{'' if set(where) == every else ' on ' + '; '.join(dict.fromkeys(where))}: {reason}."
@@ -201,8 +202,11 @@ def paper_table(
 
     Args:
         name: Its key in ``families.yaml`` and ``tables.yaml``.
-        layouts: How it is shown. families: Which cells it has.
-        results: What was measured. methods, tasks: Registry name → label.
+        layouts: How it is shown.
+        families: Which cells it has.
+        results: What was measured.
+        methods: Registry name → label.
+        tasks: The same for tasks.
 
     Returns:
         The table, or None if none of its cells was planned here.
@@ -227,7 +231,7 @@ def paper_table(
         return None
     contrasts = [c for family in layout.marks for c in results.contrasts if c.family == family]
     contrasts = [c for c in contrasts if any(column.holds(c) for column in columns)]
-    published = _rows(printed, methods, columns, own_cells, contrasts, layout, facts=True)
+    published = _rows(printed, methods, columns, own_cells, contrasts, layout, place=name)
 
     beside = [method for method in layout.beside if method in methods and method not in printed]
     in_columns = [c for c in results.cells if any(column.holds(c) for column in columns)]
@@ -237,7 +241,7 @@ def paper_table(
     ]
     added_names = dict.fromkeys([*beside, *(c.method for c in added_cells if c.block == "added")])
     added_names = {n: None for n in added_names if n not in printed and any(c.method == n for c in added_cells)}
-    added = _rows(added_names, methods, columns, added_cells, added_contrasts, layout, facts=False)
+    added = _rows(added_names, methods, columns, added_cells, added_contrasts, layout, place="added")
 
     labels = {**layouts.labels, **tasks, **methods}
     absent = []
@@ -287,7 +291,7 @@ def added_table(results: Results, methods: Mapping[str, str], tasks: Mapping[str
         c for c in results.cells if c.block == "published" and c.method in own and any(k.holds(c) for k in columns)
     ]
     layout = TableLayout(title="Added", caption="")
-    rows = _rows(dict.fromkeys(c.method for c in cells), methods, columns, cells, contrasts, layout, facts=False)
+    rows = _rows(dict.fromkeys(c.method for c in cells), methods, columns, cells, contrasts, layout, place="added")
     return Table(
         name="added",
         title="Added block",

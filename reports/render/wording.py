@@ -102,10 +102,10 @@ def absent(cell: CellSummary) -> str:
 
 
 def metric(name: str) -> str:
-    """Return the label of a metric; ``localization_0.3`` reads as its threshold."""
-    base, _, threshold = name.rpartition("_")
-    if base == "localization":
-        return f"localization at δ = {threshold}"
+    """Return the label of a metric; ``localization_30`` reads as its threshold, δ = 0.3."""
+    base, _, hundredths = name.rpartition("_")
+    if base == "localization" and hundredths.isdigit():
+        return f"localization at δ = {int(hundredths) / 100:g}"
     return METRIC_LABELS.get(name, name.replace("_", " "))
 
 

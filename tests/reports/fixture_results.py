@@ -6,9 +6,9 @@ Finding and every Agreement once.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy import stats
 
 from harness.spec import Parameters
 from harness.statistics.schema import CellSummary, Comparison
+from harness.statistics.tables import write_rows
 
 METHODS = {
     "random": "Random",
@@ -86,20 +87,18 @@ def draws(method: str, task: str, fraction: float) -> np.ndarray:
     return base + level + generator.normal(0, 1.1, 10)
 
 
-def _number(value: object) -> str:
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def write_rows(path: Path, model: type, rows: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(model.model_fields), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            checked = model.model_validate(row)
-            writer.writerow({name: _number(getattr(checked, name)) for name in model.model_fields})
+def rank(rows: list[dict]) -> None:
+    """Fill ``best_in`` and ``second_in`` of each column of each table, and of the added block."""
+    for place in ("tab1", "tab2", "tab4", "added"):
+        mine = [
+            r
+            for r in rows
+            if r["mean"] is not None and place in (r["tables"].split(";") if r["tables"] else [r["block"]])
+        ]
+        for column in {(r["task"], r["label_fraction"], r["metric"]) for r in mine}:
+            inside = [r for r in mine if (r["task"], r["label_fraction"], r["metric"]) == column]
+            for key, row in zip(("best_in", "second_in"), sorted(inside, key=lambda r: -r["mean"]), strict=False):
+                row[key] = ";".join(filter(None, (row[key], place)))
 
 
 def cell_row(method: str, label: str, task: str, fraction: float, metric: str, synthetic: bool) -> dict:
@@ -148,6 +147,9 @@ def cell_row(method: str, label: str, task: str, fraction: float, metric: str, s
         "synthetic": synthetic,
         "stamp": STAMP if synthetic else "",
         "device_classes": "cpu",
+        "flags": "",
+        "best_in": "",
+        "second_in": "",
     }
 
 
@@ -237,14 +239,7 @@ def contrast_row(
     }
 
 
-CLAIMS = """id,source,type,method,task,claim,p_value,outcome,robust,note
-fig4-moco_v2-chestxray14,fig4,significance,DiRA (MoCo-v2),ChestX-ray14,"significant gain over MoCo-v2 (Fig. 4, caption)",3.9e-07,supported,True,
-fig4-simsiam-siim_acr,fig4,significance,DiRA (SimSiam),SIIM-ACR,"significant gain over SimSiam (Fig. 4, caption)",0.080,contradicted,False,one-sided p is .040
-tab2-star,tab2,equivalence,DiRA (SimSiam),Montgomery,"statistically equivalent to ImageNet (Tab. 2, *)",0.002,supported,True,margin ±1 point
-tab3-pe_cad,tab3,equivalence,DiRA (TransVW),PE-CAD,"equivalent performance (§5.5)",0.27,not shown,True,not at ±1 point
-tab1-average,text,arithmetic,,,"average gain of Barlow Twins at 1 % is .5 (§5.2)",,contradicted,True,.27 from Tab. 1
-tab5-significant,tab5,significance,,,"significantly outperform (App. A.1)",,not testable,,no standard deviation is printed
-"""
+REPOSITORY = Path(__file__).parents[2]
 
 
 def write_results(
@@ -279,8 +274,9 @@ def write_results(
             for task in TASKS:
                 for fraction in fractions:
                     contrasts.append(contrast_row(family, label, size, pair, task, fraction, methods, synthetic))
-    write_rows(profile / "cells.csv", CellSummary, cells)
-    write_rows(profile / "comparisons.csv", Comparison, contrasts)
+    rank(cells)
+    write_rows(profile / "cells.csv", CellSummary, [CellSummary(**row) for row in cells])
+    write_rows(profile / "comparisons.csv", Comparison, [Comparison(**row) for row in contrasts])
 
     (profile / "trials").mkdir(exist_ok=True)
     (profile / "curves").mkdir(exist_ok=True)
@@ -356,5 +352,5 @@ def write_results(
         }
         (profile / "cohorts" / f"{task}.json").write_text(json.dumps(cohort))
     (results / "published").mkdir(exist_ok=True)
-    (results / "published" / "audit.csv").write_text(CLAIMS)
+    shutil.copy(REPOSITORY / "results" / "published" / "audit.csv", results / "published" / "audit.csv")
     return results, methods
