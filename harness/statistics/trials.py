@@ -67,9 +67,9 @@ class Runs:
     @property
     def missing(self) -> str:
         """Say why there are fewer values than planned; empty when complete."""
-        return ", ".join(
-            f"{self.lacking[status]} {word}" for status, word in _WORDS.items() if self.lacking.get(status)
-        )
+        counts = [f"{self.lacking[status]} {word}" for status, word in _WORDS.items() if self.lacking.get(status)]
+        reason = f": {self.unavailable}" if self.unavailable and self.lacking.get("unavailable") else ""
+        return ", ".join(counts) + reason
 
     @property
     def flags(self) -> str:

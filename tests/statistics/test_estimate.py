@@ -111,6 +111,12 @@ def test_holm_steps_down_as_holm_1979_describes():
     assert holm([0.01, 0.04, 0.03, 0.005], 4) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.01, 0.02]), min_size=1, max_size=27))
+def test_holm_agrees_with_statsmodels(p_values):
+    assert holm(p_values, len(p_values)) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+
+
 def test_holm_counts_missing_contrasts_of_a_closed_list_as_p_one():
     p_values = [0.001, None, 0.02]
     adjusted = holm(p_values, 5)
