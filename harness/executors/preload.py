@@ -7,6 +7,7 @@ needs it will say so itself.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -19,3 +20,7 @@ for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
     with contextlib.suppress(Exception):
         importlib.import_module(_name)
 gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
+
+# The server holds nothing that must be saved, and libraries complain about each other on the terminal while an
+# interpreter that loaded many of them is taken down.
+atexit.register(os._exit, 0)
