@@ -21,7 +21,7 @@ from harness.spec import Parameters, percent
 from harness.statistics.audit import AuditedClaim
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import style, wording
-from reports.render.formats import CONTRAST_HEADINGS, contrast_words, effect, markdown_table, markdown_text
+from reports.render.formats import effect, markdown_table, markdown_text
 from reports.render.frames import points
 from reports.render.inputs import Results, Trial
 from reports.render.tables import Table
@@ -96,8 +96,6 @@ def _environment() -> Environment:
         script_digest=digest,
         cell_anchor=cell_anchor,
         contrast_anchor=contrast_anchor,
-        contrast_headings=CONTRAST_HEADINGS,
-        contrast_words=contrast_words,
         effect=effect,
         percent=percent,
     )
