@@ -184,7 +184,7 @@ class Trials:
                     classes.add(round(trial.values["scored_classes"]))
         planned = max(planned, len(trials))
         if planned > len(trials):
-            lacking["missing"] += planned - len(trials)
+            lacking["unavailable" if unavailable else "missing"] += planned - len(trials)
         return Runs(values, planned, dict(lacking), rescued, frozenset(classes), unavailable)
 
     def resamples(self, cell: CellKey, metric: str) -> np.ndarray | None:

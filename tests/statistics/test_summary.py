@@ -263,6 +263,9 @@ def test_cells_that_were_never_run_stay_in_their_closed_list(folder):
     folder.cell("imagenet", "chestxray14", [None] * 10, statuses=dict.fromkeys(range(10), "unavailable"))
     cells, comparisons = folder.summarise()
     assert cell_of(cells, "imagenet").missing == "10 unavailable: no ImageNet weights for resnet_w16"
+    assert cell_of(cells, "imagenet", "montgomery").missing.startswith("10 unavailable: no ImageNet")
+    several, _ = folder.summarise(pretrain_seeds=3)
+    assert cell_of(several, "imagenet").missing.startswith("30 unavailable: no ImageNet")
     row = contrast(comparisons, "tab2_imagenet")
     assert (row.finding, row.family_size) == ("unresolved", 12)
     assert row.finding_note == "reference: 10 unavailable: no ImageNet weights for resnet_w16"
