@@ -297,9 +297,8 @@ def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -
                 "seeds": {role: _trial_seed(parameters, method.name, task.name, index, repeat, role) for role in ROLES},
                 "resample_seed": seed(parameters.base_seed, "resample", task.name),
             }
-            title = f"{method.name} × {task.name} · {percent(cell.key.label_fraction)} · repeat {repeat}"
-            if seeds > 1:
-                title += f" · pretraining seed {index}"
+            which = f" · pretraining seed {index}" if seeds > 1 else ""
+            title = f"{method.name} × {task.name} · {percent(cell.key.label_fraction)}{which} · repeat {repeat}"
             needs = (cohort.id, phase) if phase else (cohort.id,)
             item = _add(plan, "trial", title, judged.trial_run, spec, needs, 1.0)
             cell.trials[TrialKey(method.name, task.name, cell.key.label_fraction, index, repeat)] = item

@@ -35,7 +35,7 @@ TRIAL_COLUMNS = (
     "method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id",
 )  # fmt: skip
 PROVENANCE_COLUMNS = (
-    "trial_id", "ordinal", "started", "duration_seconds", "device_class", "device", "executor", "versions", "git",
+    "trial_id", "ordinal", "started", "duration_seconds", "device_class", "device", "executor", "libraries", "git",
 )  # fmt: skip
 SCORED = ("ok", "diverged_scored")
 
@@ -263,7 +263,7 @@ def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
                 "trial_id": item.id,
                 "ordinal": record.ordinal,
                 **{column: facts.get(column, "") for column in PROVENANCE_COLUMNS[2:7]},
-                "versions": json.dumps(facts.get("versions", {}), sort_keys=True),
+                "libraries": json.dumps(facts.get("libraries", {}), sort_keys=True),
                 "git": json.dumps(facts.get("git", {}), sort_keys=True),
             })  # fmt: skip
     write_atomically(path, _table(PROVENANCE_COLUMNS, rows))

@@ -218,7 +218,7 @@ def _refresh(session: Session, summary: Summary | None) -> None:
     """Bring results files that already exist up to date with what was just run, so that DVC sees the change."""
     if summary is None or not summary.attempts:
         return
-    touched = {session.plan.items[identity] for identity in summary.done if identity in session.plan.items}
+    touched = [session.plan.items[identity] for identity in summary.done if identity in session.plan.items]
     folder = profile_folder(session.root, session.plan.profile)
     methods = {str(item.spec["method"]) for item in touched if item.kind == "trial"}
     for name in sorted(methods):

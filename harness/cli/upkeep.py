@@ -160,8 +160,9 @@ def check(
             )
             continue
         conformance = import_dotted(f"{kind}s.conformance:check")
-        result = conformance(resolved)
-        reports.append({"kind": kind, "name": entry, **result})
+        found = conformance(resolved)
+        checks = [{"name": title, "passed": passed, "message": message} for title, passed, message in found.results]
+        reports.append({"kind": kind, "name": entry, "checks": checks, "numbers": found.numbers})
     if as_json:
         print_json(reports)
     else:

@@ -21,6 +21,11 @@ for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
         importlib.import_module(_name)
 gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
 
-# The server holds nothing that must be saved, and libraries complain about each other on the terminal while an
-# interpreter that loaded many of them is taken down.
-atexit.register(os._exit, 0)
+
+def _leave(server: int) -> None:
+    """End the server, and only it, without taking the libraries down: many complain on the terminal while they go."""
+    if os.getpid() == server:
+        os._exit(0)
+
+
+atexit.register(_leave, os.getpid())

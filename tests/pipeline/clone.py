@@ -1,0 +1,113 @@
+"""A fresh clone of the working tree, driven from outside as a person would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = Path(sys.executable).parent
+STABLE = ("cohorts", "pretraining", "trials", "resamples", "curves")
+
+
+class Clone:
+    """The project copied to a folder of its own, under a given profile, with few repeats."""
+
+    def __init__(self, folder: Path, profile: str = "smoke", repeats: int = 2) -> None:
+        self.root = folder
+        tracked = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in tracked.stdout.splitlines():
+            # The committed results of another profile are no part of what is tested here.
+            if name.startswith(("results/miniature/", "reports/miniature/")) or name == "dvc.lock":
+                continue
+            source = ROOT / name
+            if source.is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, folder / name)
+        self.set_parameter("profile", profile)
+        self.set_parameter("repeats", repeats)
+        self.git("init", "-q")
+        self.git("add", "-A")
+        self.git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "A clone")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every command: this clone's code first, one thread."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DIRA_BENCH_", "PYTEST_"))}
+        path = f"{SCRIPTS}{os.pathsep}{kept.get('PATH', '')}"
+        return {
+            **kept,
+            "PATH": path,
+            "PYTHONPATH": str(self.root),
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "COLUMNS": "200",
+        }
+
+    def git(self, *words: str) -> None:
+        """Run git in the clone."""
+        subprocess.run(["git", *words], cwd=self.root, check=True, capture_output=True)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command and return at once."""
+        return subprocess.Popen(
+            list(words),
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str, code: int = 0, timeout: float = 400) -> str:
+        """Run a command, check its exit code, return what it printed."""
+        done = subprocess.run(
+            list(words),
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == code, f"{' '.join(words)} exited {done.returncode}:\n{output[-4000:]}"
+        return output
+
+    def bench(self, *words: str, code: int = 0, timeout: float = 400) -> str:
+        """Run ``dira-bench``."""
+        return self.run(sys.executable, "-m", "harness.cli", *words, code=code, timeout=timeout)
+
+    def set_parameter(self, key: str, value: object) -> None:
+        """Edit one line of params.yaml."""
+        path = self.root / "params.yaml"
+        path.write_text(re.sub(rf"^{key}: \S+", f"{key}: {value}", path.read_text(), flags=re.MULTILINE))
+
+    def results(self, profile: str = "smoke") -> dict[str, bytes]:
+        """Return every byte-stable file of a profile's results."""
+        folder = self.root / "results" / profile
+        files = [path for part in STABLE for path in sorted((folder / part).rglob("*")) if path.is_file()]
+        files += sorted(folder.glob("*.csv"))
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("it never came about")
+        time.sleep(0.02)
