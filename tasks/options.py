@@ -68,7 +68,7 @@ class DeformationAugmentation(Frozen):
     contrast: Fraction
     gamma: tuple[Positive, Positive]
     elastic_alpha: Positive
-    elastic_sigma: Positive
+    elastic_sigma: Annotated[float, Field(ge=1.0)]
     affine_px: float = Field(ge=0.0)
     grid_steps: int = Field(ge=1)
     grid_limit: Fraction

@@ -1,0 +1,147 @@
+"""Classification augmentation, whole batches on the device: random resized crop, flip, rotation.
+
+A crop is two small matrix products, ``Wy · image · Wxᵀ``, with antialiasing triangle weights: what PIL's bilinear
+resize computes, within one grey level. The flip is folded into ``Wx``. The numbers come from ``tasks.draws``.
+
+Departures: crop corners are not rounded to whole pixels; rotation is bilinear, where torchvision's default is nearest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ATTEMPTS = 10  # torchvision's: draws of area and ratio before it takes the whole image
+DRAWS = 2 * ATTEMPTS + 4  # numbers a sample: (area, ratio) pairs, corner x and y, flip, angle
+
+NORMALISATIONS = {  # mean and standard deviation of grey values in [0, 1]; three channels of ImageNet's
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "chestxray": ((0.5056,), (0.252,)),
+    "none": None,
+}
+
+
+def crop_weights(start: Tensor, length: Tensor, size: int, out: int, flip: Tensor | None = None) -> Tensor:
+    """Return the resampling matrix of one axis, float32 ``(B, out, size)``.
+
+    Args:
+        start: First edge of the crop, in pixels of the source ``(B,)``.
+        length: Its length in pixels ``(B,)``.
+        size: Pixels of the source.
+        out: Pixels of the result.
+        flip: bool ``(B,)``: reverse the axis.
+    """
+    place = (torch.arange(out, device=start.device, dtype=torch.float32) + 0.5) / out
+    if flip is not None:
+        place = torch.where(flip[:, None], 1.0 - place[None, :], place[None, :])
+    centre = start[:, None] + place * length[:, None]
+    support = (length / out).clamp(min=1.0)[:, None, None]
+    pixel = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
+    weights = (1.0 - (pixel[None, None, :] - centre[:, :, None]).abs() / support).clamp(min=0.0)
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def crop(
+    images: Tensor, left: Tensor, top: Tensor, width: Tensor, height: Tensor, out: int, flip: Tensor | None = None
+) -> Tensor:
+    """Crop and resize ``(B, S, S)`` to ``(B, out, out)``; boxes in pixels."""
+    size = images.shape[-1]
+    across = crop_weights(left, width, size, out, flip)
+    down = crop_weights(top, height, size, out)
+    return torch.bmm(torch.bmm(down, images), across.transpose(1, 2))
+
+
+def random_boxes(draws: np.ndarray, size: int, options: Mapping[str, Any]) -> np.ndarray:
+    """Return (left, top, width, height) in pixels as torchvision's RandomResizedCrop draws them, ``(B, 4)``.
+
+    Up to ten draws of area and aspect; if none fits, the largest box of the nearest allowed aspect, in the middle.
+    """
+    low, high = options["crop_scale"]
+    ratio_low, ratio_high = (math.log(r) for r in options["crop_ratio"])
+    area = low + (high - low) * draws[:, 0 : 2 * ATTEMPTS : 2]
+    ratio = np.exp(ratio_low + (ratio_high - ratio_low) * draws[:, 1 : 2 * ATTEMPTS : 2])
+    widths, heights = np.sqrt(area * ratio), np.sqrt(area / ratio)
+    fits = (widths <= 1.0) & (heights <= 1.0)
+    first = fits.argmax(axis=1)
+    rows = np.arange(len(draws))
+    some = fits.any(axis=1)
+    width, height = np.where(some, widths[rows, first], 1.0), np.where(some, heights[rows, first], 1.0)
+    at = draws[:, 2 * ATTEMPTS :]
+    left = np.where(some, at[:, 0], 0.5) * (1.0 - width)
+    top = np.where(some, at[:, 1], 0.5) * (1.0 - height)
+    return np.stack([left, top, width, height], axis=1) * size
+
+
+def augment(images: Tensor, draws: np.ndarray, out: int, options: Mapping[str, Any]) -> Tensor:
+    """Augment a batch.
+
+    Args:
+        images: float32 in [0, 1] ``(B, S, S)``.
+        draws: ``tasks.draws.uniforms(…, DRAWS)``.
+        out: Side of the result.
+        options: ``tasks.options.CropAugmentation`` as a mapping.
+
+    Returns:
+        float32 ``(B, out, out)``; 0 beyond the border after rotation.
+    """
+    device = images.device
+    boxes = torch.from_numpy(random_boxes(draws, images.shape[-1], options).astype(np.float32)).to(device)
+    flip = torch.from_numpy(draws[:, 2 * ATTEMPTS + 2] < options["flip"]).to(device)
+    cropped = crop(images, boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3], out, flip)
+    if not options["rotation_degrees"]:
+        return cropped
+    angle = np.deg2rad(options["rotation_degrees"]) * (2.0 * draws[:, 2 * ATTEMPTS + 3] - 1.0)
+    cosine, sine, zero = np.cos(angle), np.sin(angle), np.zeros_like(angle)
+    matrix = np.stack([np.stack([cosine, -sine, zero], 1), np.stack([sine, cosine, zero], 1)], 1)
+    grid = F.affine_grid(
+        torch.from_numpy(matrix.astype(np.float32)).to(device), [len(images), 1, out, out], align_corners=False
+    )
+    return F.grid_sample(cropped[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
+
+
+def views(images: Tensor, out: int, resize: int, ten_crop: bool) -> Tensor:
+    """Return the fixed views for validation and test: resize to ``resize``, then crop ``out``.
+
+    Args:
+        images: float32 ``(B, S, S)``.
+        out: Side of a view.
+        resize: Side of the whole image before cropping.
+        ten_crop: The middle and four corners, each with its mirror image; otherwise the middle alone.
+
+    Returns:
+        ``(V, B, out, out)`` with V = 10 or 1.
+    """
+    size = images.shape[-1]
+    if size == resize == out and not ten_crop:
+        return images[None]
+    scale, slack = size / resize, resize - out
+    middle = round(slack / 2.0)
+    corners = [(middle, middle)]
+    if ten_crop:
+        corners += [(0, 0), (slack, 0), (0, slack), (slack, slack)]
+    full = images.new_full((len(images),), out * scale)
+    found = []
+    for flipped in (False, True) if ten_crop else (False,):
+        flip = torch.full((len(images),), flipped, device=images.device)
+        for x, y in corners:
+            at = (full.new_full(full.shape, x * scale), full.new_full(full.shape, y * scale))
+            found.append(crop(images, *at, full, full, out, flip))
+    return torch.stack(found)
+
+
+def normalise(images: Tensor, name: str, channels: int) -> Tensor:
+    """Return ``(B, channels, S, S)`` of grey ``(B, S, S)`` in [0, 1], each channel standardised."""
+    expanded = images[:, None].expand(-1, channels, -1, -1)
+    constants = NORMALISATIONS[name]
+    if constants is None:
+        return expanded
+    mean, std = (
+        images.new_tensor(values if len(values) == channels else values[:1] * channels) for values in constants
+    )
+    return (expanded - mean[:, None, None]) / std[:, None, None]

@@ -1,0 +1,115 @@
+"""Running a fine-tuned model over validation or test; memory grows with the batch, not with the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.pixels import Pixels
+from tasks.augmentation import normalise, views
+from tasks.loading import gather
+from tasks.losses import dice_sums, soft_dice
+from tasks.metrics import BINS, GRID, PixelCounts
+
+BATCH = 256  # images at once; a tenth of it under ten crops
+
+
+@torch.inference_mode()
+def class_probabilities(
+    model: nn.Module, pixels: Pixels, rows: np.ndarray, options: Mapping[str, Any], device: str, *, ten_crop: bool
+) -> np.ndarray:
+    """Return sigmoid outputs, the mean over views, float32 ``(N, C)``.
+
+    Args:
+        model: A ``tasks.heads.Classifier`` in evaluation mode.
+        pixels: The cohort.
+        rows: Which of its images.
+        options: The resolved transfer.
+        device: Where the model is.
+        ten_crop: Ten views, or the middle crop.
+    """
+    channels = model.backbone.in_channels
+    found = np.empty((len(rows), options["outputs"]), np.float32)
+    size = BATCH // 10 if ten_crop else BATCH
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        images = torch.from_numpy(gather(pixels, part, None, masks=False)[0]).to(device).float().div_(255.0)
+        several = views(images, options["image_px"], options["resize_px"], ten_crop)
+        flat = normalise(several.flatten(0, 1), options["normalisation"], channels)
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=options["precision"] == "bfloat16"):
+            logits = model(flat)
+        mean = torch.sigmoid(logits.float()).unflatten(0, several.shape[:2]).mean(dim=0)
+        found[start : start + len(part)] = mean.cpu().numpy()
+    return found
+
+
+def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean binary cross-entropy; probabilities are kept 1e-7 from 0 and 1, NaN stays NaN."""
+    p = np.clip(probabilities.astype(np.float64), 1e-7, 1.0 - 1e-7)
+    return float(-np.where(labels > 0, np.log(p), np.log1p(-p)).mean())
+
+
+@torch.inference_mode()
+def pixel_counts(
+    model: nn.Module,
+    pixels: Pixels,
+    rows: np.ndarray,
+    options: Mapping[str, Any],
+    device: str,
+    deform: Any = None,
+) -> tuple[PixelCounts, float]:
+    """Return the counts of a segmentation and its soft Dice loss over all images at once.
+
+    Args:
+        model: A ``tasks.heads.Segmenter`` in evaluation mode.
+        pixels: The cohort.
+        rows: Which of its images.
+        options: The resolved transfer.
+        device: Where the model is.
+        deform: ``deform(i, image, mask)``: augmentation of the validation images, as the authors' loader does.
+    """
+    threshold = options["metric"]["threshold"]
+    thresholds = np.unique(np.append(GRID, threshold))
+    edges = torch.from_numpy(thresholds.astype(np.float32)).to(device)
+    channels, levels = model.backbone.in_channels, len(thresholds)
+    overlap = np.empty((len(rows), levels), np.int64)
+    predicted, true = np.empty_like(overlap), np.empty(len(rows), np.int64)
+    histograms = torch.zeros((2, BINS), dtype=torch.int64, device=device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        images, masks = gather(pixels, part, options["image_px"], masks=True)
+        if deform is not None:
+            for i in range(len(images)):
+                images[i], masks[i] = deform(start + i, images[i], masks[i])
+        batch = torch.from_numpy(images).to(device).float().div_(255.0)
+        truth = torch.from_numpy(masks).to(device)
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=options["precision"] == "bfloat16"):
+            logits = model(normalise(batch, options["normalisation"], channels))[:, 0].float()
+        sums += dice_sums(logits, truth.float()).double()
+        probability = torch.sigmoid(logits)
+        # how many thresholds each pixel reaches, counted per image, then summed from above
+        reached = torch.bucketize(probability.flatten(1), edges, right=True)
+        key = reached + (levels + 1) * torch.arange(len(part), device=device)[:, None]
+        shape = (len(part), levels + 1)
+        everything = torch.bincount(key.flatten(), minlength=shape[0] * shape[1]).view(shape)
+        inside = torch.bincount(key[truth.flatten(1) > 0], minlength=shape[0] * shape[1]).view(shape)
+        rows_here = slice(start, start + len(part))
+        predicted[rows_here] = _at_least(everything)
+        overlap[rows_here] = _at_least(inside)
+        true[rows_here] = truth.flatten(1).sum(dim=1).cpu().numpy()
+        level = (probability.nan_to_num(0.0) * (BINS - 1)).round().long()
+        histograms[0] += torch.bincount(level[truth > 0], minlength=BINS)
+        histograms[1] += torch.bincount(level[truth == 0], minlength=BINS)
+    loss = float(soft_dice(sums, options["dice_smooth"]))
+    histogram = histograms.cpu().numpy()
+    return PixelCounts(overlap, predicted, true, thresholds, histogram[0], histogram[1]), loss
+
+
+def _at_least(counts: torch.Tensor) -> np.ndarray:
+    """Turn counts of "reached exactly k thresholds" into "reached threshold k", ``(N, T)``."""
+    return counts[:, 1:].flip(1).cumsum(1).flip(1).cpu().numpy()
