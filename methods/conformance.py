@@ -11,6 +11,7 @@ import copy
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +30,41 @@ TRAIN, VALIDATION = 24, 8
 LARGEST_BATCH = 8
 
 
-def check(plan: MethodPlan, seed: int = 0) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Conformance:
+    """What a check found.
+
+    Attributes:
+        results: (name, passed, message) in the order the checks ran; the message says what was found.
+        numbers: Digest of every number that two steps gave: equal before and after an edit means nothing moved. None
+            if the steps failed.
+    """
+
+    results: list[tuple[str, bool, str]]
+    numbers: str | None
+
+
+def check(plan: MethodPlan, seed: int = 0) -> Conformance:
     """Check a resolved method.
 
     Args:
         plan: From ``methods.configuration.resolve``; profile ``smoke`` makes it a matter of seconds.
         seed: Everything is drawn from it.
-
-    Returns:
-        ``checks``: a list of ``{"name", "passed", "message"}`` in the order they ran; ``numbers``: the digest of every
-        number that two steps gave (equal before and after an edit means nothing moved), or None if they failed.
     """
-    results: list[dict[str, Any]] = []
+    results: list[tuple[str, bool, str]] = []
     numbers: list[Any] = []
 
     def attempt(name: str, what: Callable[[], str]) -> bool:
         try:
             message = what()
         except Exception as error:  # anything a plug-in raises is a finding
-            results.append({"name": name, "passed": False, "message": f"{type(error).__name__}: {error}"})
+            results.append((name, False, f"{type(error).__name__}: {error}"))
             return False
-        results.append({"name": name, "passed": True, "message": message})
+        results.append((name, True, message))
         return True
 
     if plan.unavailable is not None:
-        return {"checks": [{"name": "available", "passed": False, "message": plan.unavailable}], "numbers": None}
+        return Conformance([("available", False, plan.unavailable)], None)
     with tempfile.TemporaryDirectory(prefix="conformance-") as temporary:
         root = Path(temporary)
         px = _image_px(plan)
@@ -84,7 +95,7 @@ def check(plan: MethodPlan, seed: int = 0) -> dict[str, Any]:
             return "another seed gives other numbers"
 
         if not attempt("two steps on phantoms", two_steps):
-            return {"checks": results, "numbers": None}
+            return Conformance(results, None)
         if plan.phases:
             attempt("deterministic under a seed", same_again)
             attempt("seeds reach the pretraining", seeds_reach)
@@ -110,7 +121,7 @@ def check(plan: MethodPlan, seed: int = 0) -> dict[str, Any]:
             attempt("initialisation is seeded", init_seed)
             attempt("pyramid of shapes", lambda: _pyramid(made["backbone"], px))
             attempt("gradient reaches the encoder", lambda: _gradient(made["backbone"], px))
-    return {"checks": results, "numbers": digest(numbers)}
+    return Conformance(results, digest(numbers))
 
 
 def expect(holds: bool, otherwise: str) -> None:

@@ -12,8 +12,8 @@ METHODS = registered()
 def test_every_registered_method_conforms(name):
     before = torch.random.get_rng_state()
     found = check(resolve(METHODS[name], "smoke"))
-    assert found["checks"] and all(c["passed"] for c in found["checks"]), found["checks"]
-    assert len(found["numbers"]) == 64
+    assert found.results and all(passed for _, passed, _ in found.results), found.results
+    assert len(found.numbers) == 64
     assert torch.equal(before, torch.random.get_rng_state()), "the global generator was touched"
 
 
@@ -22,5 +22,6 @@ def test_a_broken_method_fails_its_check_with_the_reason():
     phase = plan.phases[0]
     broken = {**phase.configuration, "network": {**phase.configuration["network"], "name": "unet_resnet_w17"}}
     found = check(plan.model_copy(update={"phases": (phase.model_copy(update={"configuration": broken}),)}))
-    assert found["numbers"] is None
-    assert not found["checks"][0]["passed"] and "unet_resnet_w16" in found["checks"][0]["message"]
+    assert found.numbers is None
+    _, passed, message = found.results[0]
+    assert not passed and "unet_resnet_w16" in message

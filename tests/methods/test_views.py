@@ -46,15 +46,15 @@ def test_opencv_equals_pil_to_the_bit_but_for_crop_and_blur(images):
 
 
 def test_the_crop_by_opencv_stays_near_pils(images):
-    """Another filter (area for triangle): up to 8 grey levels on these noisy images, root mean square under 1.5."""
+    """Another filter (area for triangle): measured 6 grey levels at most on these noisy images, 0.74 in the mean square."""
     of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 64})
     differences = [
         opencv.crop(images[row], of.crop[row], 64).astype(float)
         - np.asarray(pil.crop(Image.fromarray(images[row]), of.crop[row], 64))
         for row in range(60)
     ]
-    assert np.abs(differences).max() <= 12
-    assert np.sqrt(np.mean(np.square(differences))) < 1.5
+    assert np.abs(differences).max() <= 8
+    assert np.sqrt(np.mean(np.square(differences))) < 1
 
 
 def test_the_blur_by_opencv_stays_near_pils(images):
@@ -63,7 +63,8 @@ def test_the_blur_by_opencv_stays_near_pils(images):
         of.sigma[:], of.jittered[:], of.flipped[:] = sigma, False, False
         ours = opencv.transform(images[row], of, 0).astype(float)
         theirs = np.asarray(pil.transform(Image.fromarray(images[row]), of, 0)).astype(float)
-        assert np.sqrt(np.mean((ours - theirs) ** 2)) < 1.5
+        assert np.abs(ours - theirs).max() <= 8
+        assert np.sqrt(np.mean((ours - theirs) ** 2)) < 1.2
 
 
 @pytest.mark.parametrize("px", [32, 64, 128])
