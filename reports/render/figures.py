@@ -6,6 +6,7 @@ Every function takes the stamp of made-up images and prints it across the pictur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,11 @@ def _limits(values: Sequence[float], headroom: float) -> tuple[float, float]:
     low, high = min(values), max(values)
     span = max(high - low, 0.5)
     return max(low - 0.25 * span, min(0.0, low)), high + headroom * span
+
+
+def _dash(index: int) -> Any:
+    """Return the line style of the i-th series: dashed once the colours begin again."""
+    return ("-", "--", ":")[index // len(style.SERIES) % 3]
 
 
 def bars(frame: pd.DataFrame, stamp: str) -> Figure:
@@ -147,7 +153,14 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
                 )
                 colour = style.SERIES[index % len(style.SERIES)]
                 axis.errorbar(
-                    x, mean, yerr=np.nan_to_num(errors), color=colour, capsize=2, linewidth=1.0, elinewidth=0.8
+                    x,
+                    mean,
+                    yerr=np.nan_to_num(errors),
+                    color=colour,
+                    linestyle=_dash(index),
+                    capsize=2,
+                    linewidth=1.0,
+                    elinewidth=0.8,
                 )
                 axis.plot(x, mean, style.MARKERS[index % len(style.MARKERS)], color=colour, markersize=5)
             axis.set_xticks(range(len(grid)), [f"{fraction * 100:g} %" for fraction in grid])
@@ -159,6 +172,7 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
                 [],
                 [],
                 color=style.SERIES[i % 8],
+                linestyle=_dash(i),
                 marker=style.MARKERS[i % 8],
                 markersize=5,
                 linewidth=1.0,
@@ -197,7 +211,9 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
                 colour = style.SERIES[index % len(style.SERIES)]
                 own = panel[panel["method"] == method]
                 for (_, start), line in own.groupby(["pretrain_seed", "phase_start"], sort=True):
-                    axis.plot(line["step"], line["value"], color=colour, linewidth=1.2, alpha=0.9)
+                    axis.plot(
+                        line["step"], line["value"], color=colour, linestyle=_dash(index), linewidth=1.2, alpha=0.9
+                    )
                     if start > 0:  # a hollow ring where a phase begins: optimiser and schedule are fresh there
                         first = line.iloc[0]
                         axis.plot(
@@ -207,7 +223,7 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
             if position >= len(names) - columns:
                 axis.set_xlabel("optimiser steps, all phases")
         handles = [
-            Line2D([], [], color=style.SERIES[i % len(style.SERIES)], linewidth=1.6, label=method)
+            Line2D([], [], color=style.SERIES[i % len(style.SERIES)], linestyle=_dash(i), linewidth=1.6, label=method)
             for i, method in enumerate(methods)
         ]
         height = figure.get_size_inches()[1]
@@ -242,7 +258,7 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
         figure = Figure(figsize=(8.6, height))
         axes, top = [], height - above
         for count in counts:
-            axes.append(figure.add_axes((0.41, (top - per_row * count) / height, 0.575, per_row * count / height)))
+            axes.append(figure.add_axes((0.44, (top - per_row * count) / height, 0.545, per_row * count / height)))
             top -= per_row * count + gap
         for axis, family in zip(axes, families, strict=True):
             panel = frame[frame["family"] == family].reset_index(drop=True)
@@ -260,17 +276,17 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
                         ends = [row["published_low"], row["published_high"]]
                         axis.plot(ends, [y - 0.2] * 2, color=style.MUTED, linewidth=0.9)
                     axis.plot(row["published"], y - 0.2, "D", color=style.MUTED, markerfacecolor="white", markersize=4)
-            axis.set_yticks(range(len(panel) - 1, -1, -1), list(panel["title"]), fontsize=8)
+            # Each family has its own axis: gains at 1 % of the labels would flatten all others.
+            reached = panel[["effect", "low", "high", "published", "published_low", "published_high"]]
+            margin = float(panel["margin"].max())
+            low = min(float(np.nanmin(reached.to_numpy(dtype=float))), -margin)
+            high = max(float(np.nanmax(reached.to_numpy(dtype=float))), margin)
+            axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+            axis.set_yticks(range(len(panel) - 1, -1, -1), list(panel["title"]), fontsize=7.5)
             axis.set_ylim(-0.6, len(panel) - 0.4)
             axis.grid(visible=False, axis="y")
             axis.grid(visible=True, axis="x")
             axis.set_title(family)
-        reached = frame[["effect", "low", "high", "published", "published_low", "published_high"]].to_numpy(dtype=float)
-        span = max(float(np.nanmax(reached)) - float(np.nanmin(reached)), float(frame["margin"].max()))
-        left = min(float(np.nanmin(reached)), -float(frame["margin"].max())) - 0.04 * span
-        right = max(float(np.nanmax(reached)), float(frame["margin"].max())) + 0.04 * span
-        for axis in axes:
-            axis.set_xlim(left, right)
         axes[-1].set_xlabel("method − reference, points (95 % interval)")
         handles = [
             *(

@@ -46,9 +46,9 @@ def bars_frame(results: Results, family: str) -> pd.DataFrame:
                     "mark": wording.mark(contrast) if contrast.effect is not None else "",
                     "p": wording.probability(contrast.p),
                     "effect": wording.signed(contrast.effect),
-                    # A paper's mean over real images says nothing about the height of bars from made-up ones.
+                    # The paper's mean is drawn only where the two may be compared.
                     "published": math.nan
-                    if contrast.synthetic or cell is None or cell.published_mean is None
+                    if contrast.agreement == "not comparable" or cell is None or cell.published_mean is None
                     else cell.published_mean,
                 })  # fmt: skip
     return pd.DataFrame(rows)
@@ -100,7 +100,7 @@ def curves_frame(results: Results, labels: dict[str, str]) -> pd.DataFrame:
 def effects_frame(results: Results, block: str) -> pd.DataFrame:
     """Make the frame of ``figures.effects``: every contrast of one block that has an effect.
 
-    The paper's effect is left out beside made-up images, where the two would invite a comparison that means nothing.
+    The paper's effect is left out where the two may not be compared (made-up images, another protocol).
     """
 
     def value(number: float | None) -> float:
@@ -114,9 +114,9 @@ def effects_frame(results: Results, block: str) -> pd.DataFrame:
             "effect": value(c.effect),
             "low": value(c.ci_low),
             "high": value(c.ci_high),
-            "published": value(None if c.synthetic else c.published_effect),
-            "published_low": value(None if c.synthetic else c.published_low),
-            "published_high": value(None if c.synthetic else c.published_high),
+            "published": value(None if c.agreement == "not comparable" else c.published_effect),
+            "published_low": value(None if c.agreement == "not comparable" else c.published_low),
+            "published_high": value(None if c.agreement == "not comparable" else c.published_high),
             "margin": c.margin,
         }
         for c in results.contrasts

@@ -117,6 +117,8 @@ def column(task_label: str, label_fraction: float) -> str:
 def contrast_title(contrast: Comparison) -> str:
     """Name a contrast in words: ``DiRA (MoCo-v2) − MoCo-v2, ChestX-ray14``."""
     where = column(contrast.task_label, contrast.label_fraction)
+    if contrast.metric.startswith("localization"):  # one contrast for each overlap, all on one task
+        where += f", {metric(contrast.metric).removeprefix('localization at ')}"
     return f"{contrast.method_label} {MINUS} {contrast.reference_label}, {where}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
@@ -567,3 +568,72 @@ def test_what_statistics_write_is_rendered_without_further_help(tmp_path):
     }
     assert all(link.removeprefix("#") in report.ids for _, link in report.cells)
     assert METHODS["restoration_only"] in report.text
+
+
+def test_with_every_entry_registered_all_five_tables_print_every_number_of_the_paper(tmp_path):
+    """Nothing was run yet, so the tables show what the paper prints and no number of ours."""
+    layouts = read_layouts(REPOSITORY / "reports" / "tables.yaml")
+    families = load_families(REPOSITORY / "reports" / "families.yaml")
+    paper = REPOSITORY / "results" / "published" / "paper.csv"
+    names = {m for table in families.tables.values() for m in table.methods}
+    methods = {name: label for name, label in layouts.labels.items() if name in names}
+    tasks = {name: label for name, label in layouts.labels.items() if name not in names}
+    dice, iou = {"siim_acr", "montgomery"}, {"lidc_idri", "lits", "brats"}
+    metric = {t: "dice" if t in dice else "iou" if t in iou else "auc" for t in tasks}
+    facts = {
+        name: TaskFacts(
+            label=label,
+            metric=metric[name],
+            metrics=(metric[name], *(layouts.tables["tab5"].metrics if name == "chestxray14" else ())),
+            label_fractions=(0.01, 0.25, 0.5, 1.0),
+        )
+        for name, label in tasks.items()
+    }
+    results = tmp_path / "results"
+    (results / "paper" / "trials").mkdir(parents=True)
+    cells = [(m, t, f) for table in families.tables.values() for m, t, f in table.cells()]
+    for method in methods:
+        lines = ["method,task,label_fraction,pretrain_seed,repeat,metric,value,status,cohort,trial_id"]
+        for m, task, fraction in dict.fromkeys(cells):
+            if m == method:
+                lines += [
+                    f"{m},{task},{fraction!r},0,{r},{x},,missing,," for r in range(10) for x in facts[task].metrics
+                ]
+        (results / "paper" / "trials" / f"{method}.csv").write_text("\n".join(lines) + "\n")
+    parameters = PARAMETERS.model_copy(update={"profile": "paper"})
+    rows = summarise(
+        results / "paper",
+        {name: MethodFacts(label=label) for name, label in methods.items()},
+        facts,
+        parameters,
+        families,
+        read_margins(REPOSITORY / "reports" / "margins.yaml"),
+        read_paper(paper),
+    )
+    write_statistics(results / "paper", *rows)
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    for name in ("tables.yaml", "families.yaml"):
+        shutil.copy(REPOSITORY / "reports" / name, reports / name)
+    build(results, reports, "paper", parameters=parameters, methods=methods, tasks=tasks)
+    with paper.open(newline="") as stream:
+        printed = [row for row in csv.DictReader(stream) if row["place"].startswith("tab") and row["mean"]]
+    counts = {}
+    for row in printed:
+        counts.setdefault(row["place"], []).append(
+            f"{float(row['mean']):.2f}" + (f" ± {float(row['sd']):.2f}" if row["sd"] else "")
+        )
+    assert {place: len(numbers) for place, numbers in counts.items()} == {
+        "tab1": 54,
+        "tab2": 23,
+        "tab3": 15,
+        "tab4": 36,
+        "tab5": 36,
+    }
+    for place, numbers in counts.items():
+        text = (reports / "paper" / "tables" / f"{place}.html").read_text()
+        shown = re.findall(r"<small>paper: ([^<]*)</small>", block(text, "html"))
+        assert sorted(shown) == sorted(numbers), place
+        assert "not registered" not in text
+        assert_compiles_in_structure((reports / "paper" / "tables" / f"{place}.tex").read_text())
+    assert not (reports / "paper" / "tables" / "added.md").exists()
