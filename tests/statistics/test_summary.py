@@ -222,16 +222,17 @@ def test_numbers_printed_without_a_spread_are_judged_at_ours_and_say_so(folder):
 
 def test_a_diverged_trial_leaves_the_contrast_unresolved_with_worst_case_bounds(folder):
     folder.cell("dira_moco_v2", "chestxray14", around(82.0, 0.1))
-    folder.cell("moco_v2", "chestxray14", [*around(80.0, 0.1, 9), None], statuses={9: "diverged"})
+    folder.cell("moco_v2", "chestxray14", [*around(84.0, 0.1, 9), None], statuses={9: "diverged"})
     cells, comparisons = folder.summarise()
     cell = cell_of(cells, "moco_v2")
     assert (cell.planned, cell.done, cell.missing) == (10, 9, "1 diverged")
-    assert (cell.worst_low, cell.worst_high) == pytest.approx((72.0, 82.0))
-    assert not cell.best
+    assert (cell.worst_low, cell.worst_high) == pytest.approx((75.6, 85.6))
+    assert not cell.best  # the runs that survived would put it first
+    assert cell_of(cells, "dira_moco_v2").best
     row = contrast(comparisons, "fig4")
     assert (row.finding, row.p, row.effect, row.p_holm) == ("unresolved", None, None, None)
     assert row.missing == "reference: 1 diverged"
-    assert "the effect lies between +0.00 and +10.00 points" in row.finding_note
+    assert "the effect lies between -3.60 and +6.40 points" in row.finding_note
     assert row.agreement == "not comparable"
     assert "1 diverged" in row.agreement_reason
 
@@ -461,6 +462,17 @@ def test_the_same_runs_give_the_same_bytes_and_survive_a_round_trip(folder, tmp_
     for first, second, other in zip(paths, again, third, strict=True):
         assert first.read_bytes() == second.read_bytes() == other.read_bytes()
     assert b"nan" not in paths[1].read_bytes().lower().replace(b"unavailable", b"")
+
+
+def test_small_p_values_keep_their_digits_in_the_file(folder):
+    folder.cell("dira_moco_v2", "chestxray14", around(84.0, 0.1))
+    folder.cell("moco_v2", "chestxray14", around(80.0, 0.1))
+    cells, comparisons = folder.summarise()
+    row = contrast(comparisons, "fig4")
+    stored = contrast(read_comparisons(write(folder.root, cells, comparisons)[1]), "fig4")
+    assert 0 < row.p < 1e-20
+    for column in ("p", "p_welch", "p_holm", "published_p"):
+        assert getattr(stored, column) == pytest.approx(getattr(row, column), rel=1e-5)
 
 
 def test_holm_runs_over_the_closed_list_while_contrasts_are_missing(folder):
