@@ -60,6 +60,7 @@ class Drawer:
     """
 
     anchor: str
+    method: str
     title: str
     stamp: str
     cells: tuple[CellSummary, ...]
@@ -104,7 +105,7 @@ def _environment() -> Environment:
 
 
 def plain(value: Any) -> str:
-    """Write any JSON value for a reader: numbers as they are, nested values as compact JSON."""
+    """Write any JSON value for a reader: ``train: 3000, test: 800``; deeply nested values as compact JSON."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value == "":
@@ -113,6 +114,10 @@ def plain(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, list) and all(isinstance(v, str | int | float) for v in value):
         return ", ".join(str(v) for v in value)
+    if isinstance(value, dict) and not any(isinstance(v, list | dict) for v in value.values()):
+        return ", ".join(f"{str(k).replace('_', ' ')}: {plain(v)}" for k, v in value.items())
+    if isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()):
+        return "; ".join(f"{k} ({plain(v)})" for k, v in value.items())
     if isinstance(value, list | dict):
         return json.dumps(value, sort_keys=True, ensure_ascii=False)
     return str(value)
@@ -131,7 +136,7 @@ def table_page(table: Table, alpha: float, report: str) -> str:
 
 
 def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str], provenance: str) -> list[Drawer]:
-    """Gather what stands behind every number, in the order of the cells.
+    """Gather what stands behind every number, in the order of the registries.
 
     Args:
         results: What was measured.
@@ -146,7 +151,10 @@ def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, st
     for trial in results.trials:
         trials.setdefault(trial.cell, []).append(trial)
     found = []
-    for key, cells in by_cell.items():
+    places = list(methods), list(tasks)
+    for key, cells in sorted(
+        by_cell.items(), key=lambda kv: (places[0].index(kv[0][0]), places[1].index(kv[0][1]), kv[0][2])
+    ):
         method, task, fraction = key
         own = trials.get(key, [])
         rows: dict[tuple[int, int], dict[str, Any]] = {}
@@ -169,6 +177,7 @@ def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, st
         found.append(
             Drawer(
                 anchor=cell_anchor(*key),
+                method=methods[method],
                 title=f"{methods[method]} on {wording.column(tasks[task], fraction)}",
                 stamp=wording.stamp_of(cells),
                 cells=tuple(cells),
@@ -356,7 +365,7 @@ def report_page(
             reasons=Counter(
                 c.agreement_reason
                 for c in results.contrasts
-                if c.block == "published" and c.agreement_reason and c.effect is not None
+                if c.block == "published" and c.agreement == "not comparable" and c.effect is not None
             ),
             drawers=drawers(results, methods, tasks, provenance),
             audit=audit_tally(results.claims),
