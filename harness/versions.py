@@ -82,14 +82,14 @@ def stale(root: Path) -> list[Component]:
 
 def sentence(component: Component) -> str:
     """Say in one sentence that a component was edited, and what to do."""
+    where = f"{component.side}.{component.name}"
+    if not component.code:
+        return f'component {where} has no digest of its code on file; run "dira-bench pin {where}" to enter it.'
     return (
-        f"the code of {component.side}.{component.name} ({', '.join(component.modules)}) has digest "
-        f"{component.actual}, but "
-        f"version {component.version} in {component.side}/versions.yaml stands for {component.code or 'nothing yet'}; "
-        "if numbers may "
-        f'change, set version: {component.version + 1} and run "dira-bench pin {component.side}.{component.name} '
-        '--bumped"; if not, '
-        f'let "dira-bench pin {component.side}.{component.name}" prove it.'
+        f"the code of {where} ({', '.join(component.modules)}) has digest {component.actual}, but version "
+        f"{component.version} in {component.side}/versions.yaml stands for {component.code}; if numbers may change, "
+        f'set version: {component.version + 1} and run "dira-bench pin {where} --bumped"; if not, let '
+        f'"dira-bench pin {where}" prove it.'
     )
 
 
