@@ -39,6 +39,8 @@ class PretextOptions(Frozen):
             "only varies the loss", §6) or ``never``.
         start_from: State of the phase before: ``last`` (code) or ``best`` (its backbone of the lowest validation
             loss, the rest from the last).
+        selection: ``lowest_total_validation_loss`` (paper and code) or ``last``. A loss against a queue is not
+            comparable between steps (a young queue is easy), so the lowest may be an early one.
         norm_splits: Batch norm over so many equal parts of the batch, with keys shuffled (the authors train on 4
             GPUs without synchronised batch norm); 1 is plain batch norm over the batch on one device.
         normalisation: ``none`` (code) or ``imagenet`` mean and standard deviation at the network's input.
@@ -56,6 +58,7 @@ class PretextOptions(Frozen):
     outer_cutout: bool = True
     distortion: Literal["with_restoration", "always", "never"] = "with_restoration"
     start_from: Literal["last", "best"] = "last"
+    selection: Literal["lowest_total_validation_loss", "last"] = "lowest_total_validation_loss"
     norm_splits: int = Field(default=1, ge=1)
     normalisation: Literal["none", "imagenet"] = "none"
     precision: Literal["float32", "bf16"] = "float32"
@@ -187,7 +190,7 @@ class PretextRecipe(Frozen):
                     "every": scale.validation_every,
                     "images": scale.validation_images,
                 },
-                "selection": "lowest_total_validation_loss",
+                "selection": options.selection,
                 "precision": options.precision,
                 "threads_on_cpu": 1,
                 "versions": versions_of("networks", "views", "trainer", *(term.component for term in used)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -91,16 +92,44 @@ def batches(
     the views made there in one batch. Either way the same numbers choose the augmentation.
     """
     if device.type == "cuda":
-        for step in range(first, last):
-            epoch, rows = order.batch(step)
-            gathered = torch.from_numpy(images[rows]).pin_memory().to(device, non_blocking=True)
-            yield make_views_on_device(gathered, rows, augment_seed, epoch, dict(views))
+        for epoch, rows, gathered in gather_ahead(images, order, first, last, pinned=True):
+            on_device = gathered.to(device, non_blocking=True)
+            yield make_views_on_device(on_device, rows, augment_seed, epoch, dict(views))
         return
     steps = _Steps(images, order, first, last, augment_seed, views)
     unused = torch.Generator().manual_seed(0)  # without one of its own a loader draws from the global generator
     loader = DataLoader(steps, batch_size=None, num_workers=workers, shuffle=False, generator=unused)
     for made in loader:
         yield tuple(as_float(view) for view in made)
+
+
+def gather_ahead(
+    images: np.ndarray, order: Order, first: int, last: int, pinned: bool
+) -> Iterator[tuple[int, np.ndarray, Tensor]]:
+    """Yield epoch, rows and source images of each step, read by one thread a step ahead.
+
+    Args:
+        images: The cohort, a memory map uint8 ``(N, S, S)``.
+        order: The order of the phase.
+        first: First step.
+        last: Step after the last.
+        pinned: Whether to read into page-locked memory, from which a GPU copies without waiting.
+    """
+
+    def gather(rows: np.ndarray) -> Tensor:
+        read = torch.from_numpy(images[rows])
+        return read.pin_memory() if pinned else read
+
+    with ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for step in range(first, last):
+            epoch, rows = order.batch(step)
+            following = (epoch, rows, thread.submit(gather, rows))
+            if waiting is not None:
+                yield waiting[0], waiting[1], waiting[2].result()
+            waiting = following
+        if waiting is not None:
+            yield waiting[0], waiting[1], waiting[2].result()
 
 
 def as_float(view: Tensor) -> Tensor:

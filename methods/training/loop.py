@@ -37,7 +37,8 @@ class Training:
         objective: Backbone and terms, on the device.
         step: Steps taken.
         steps: Steps to take.
-        best: ``{"step", "loss", "backbone"}`` of the lowest total validation loss so far, or None.
+        best: ``{"step", "loss", "backbone"}`` of the lowest total validation loss so far, or None. Under
+            ``selection: last`` that of the newest validation.
         curve: Rows for ``curve.jsonl``.
         diverged: Whether a loss was not finite; training stops then.
     """
@@ -152,7 +153,8 @@ class Training:
         """Measure, remember the best backbone, and write a row of the curve (at most ``CURVE_ROWS`` in all)."""
         found = self._validation.losses(self.objective, self._precision, self._channels_last)
         loss = found.get("total", math.inf)
-        if math.isfinite(loss) and (self.best is None or loss < self.best["loss"]):
+        newest = self._configuration["selection"] == "last"
+        if math.isfinite(loss) and (newest or self.best is None or loss < self.best["loss"]):
             backbone = {
                 name: value.detach().cpu().clone() for name, value in self.objective.backbone.state_dict().items()
             }

@@ -141,6 +141,7 @@ def test_random_has_no_phase_and_is_drawn_for_every_repeat():
         ("outer_cutout", False),
         ("distortion", "always"),
         ("start_from", "best"),
+        ("selection", "last"),
         ("norm_splits", 2),
         ("normalisation", "imagenet"),
         ("precision", "bf16"),

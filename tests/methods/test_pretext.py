@@ -8,7 +8,7 @@ from harness.errors import CheckpointError, DataError
 from harness.spec import Status
 from methods.pretext import carry_on
 from methods.training import loop
-from methods.training.batches import Order
+from methods.training.batches import Order, gather_ahead
 from methods.training.checkpoints import load_encoder, load_state, write_atomically
 from methods.training.objective import Objective
 from methods.training.optimisers import rate_factor
@@ -205,6 +205,38 @@ def test_an_epoch_is_every_image_once_in_an_order_of_its_own(cohort, tmp_path):
     configuration["validation"] = {"unit": "epochs", "every": 1, "images": None}
     outcome = train(configuration, tmp_path / "epochs", cohort)
     assert outcome.facts["steps"] == 2 * (96 // 16) and len(outcome.curve) == 2
+
+
+def test_gathering_ahead_gives_every_step_its_own_images(cohort):
+    images = np.load(cohort / "pixels.npy", mmap_mode="r")
+    order = Order(np.arange(96), 16, 3)
+    found = list(gather_ahead(images, order, 4, 9, pinned=False))
+    assert len(found) == 5
+    for step, (epoch, rows, gathered) in zip(range(4, 9), found, strict=True):
+        assert epoch == step // 6 and np.array_equal(rows, order.batch(step)[1])
+        assert np.array_equal(gathered.numpy(), images[rows])
+
+
+def test_selection_may_take_the_last_state_instead(cohort, tmp_path):
+    configuration = configurations(6, options={"selection": "last"})["dis"]
+    outcome = train(configuration, tmp_path / "x", cohort)
+    assert outcome.facts["selected_step"] == 6
+    best, _ = load_encoder(tmp_path / "x" / "encoder.safetensors")
+    last = load_state(tmp_path / "x" / "last.pt")["state"]
+    assert all(torch.equal(value, last["backbone." + name]) for name, value in best.items())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_same_phase_runs_on_a_gpu(parents, cohort, tmp_path, precision):
+    configuration = configurations(6, options={"precision": precision})["dis+res+adv"]
+    parent = parents["dis+res"][1]
+    on_gpu = train(configuration, tmp_path / "gpu", cohort, parent=parent, device="cuda:0")
+    on_cpu = train(configuration, tmp_path / "cpu", cohort, parent=parent)
+    for fact in ("initial_state_sha256", "order_sha256", "first_batch_sha256", "steps"):
+        assert on_gpu.facts[fact] == on_cpu.facts[fact]
+    assert math.isclose(on_gpu.values["validation_loss"], on_cpu.values["validation_loss"], rel_tol=0.05)
 
 
 def test_the_cosine_falls_from_one_towards_nothing_by_step_or_by_epoch():
