@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ class Deformation:
 
     def __init__(self, options: Mapping[str, Any], side: int) -> None:
         border = BORDERS[options["border"]]
+        self.numbers, self.python = np.random.Generator(np.random.PCG64(0)), random.Random(0)
         self.compose = A.Compose(
             [
                 A.OneOf(_intensity(options), p=options["intensity"]),
@@ -40,6 +42,8 @@ class Deformation:
                 ),
             ]
         )
+        # one pair of generators for all transforms: seeded one by one they would draw the same numbers
+        self.compose.set_random_state(self.numbers, self.python)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Deform.
@@ -52,7 +56,8 @@ class Deformation:
         Returns:
             Image and mask, of the same shapes and types.
         """
-        self.compose.set_random_seed(seed)
+        self.numbers.bit_generator.state = np.random.PCG64(seed).state
+        self.python.seed(seed)
         made = self.compose(image=image, mask=mask)
         return made["image"], made["mask"]
 

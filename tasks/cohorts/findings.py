@@ -60,7 +60,7 @@ PREVALENCE = {
     "Pleural_Thickening": 0.06,
     "Hernia": 0.04,
 }
-HEALTHY_PATIENTS = 0.4  # share of patients without any finding; 54 % of the real images have none
+HEALTHY_PATIENTS = 0.2  # share of patients without any finding at any time
 
 
 def draw_findings(patient_of: np.ndarray, labels: tuple[str, ...], generator: np.random.Generator) -> np.ndarray:

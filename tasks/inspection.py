@@ -1,0 +1,41 @@
+"""Looking at a data set without training on it: write a phantom of one, verify one. What ``dira-bench data`` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.registry import import_dotted
+from tasks.configuration import ADAPTERS, GENERATORS
+from tasks.datasets.index import Finding
+from tasks.options import Split
+
+
+def write_phantom(cohort: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write a phantom of a data set in its true on-disk layout.
+
+    Args:
+        cohort: ``TaskPlan.cohort`` of a profile that uses phantoms.
+        folder: An empty or new folder.
+
+    Returns:
+        What the generator says of it, its stamp among it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = cohort["generator"]
+    made: dict[str, Any] = import_dotted(GENERATORS.get(name, name))(folder, cohort["generator_options"])
+    return made
+
+
+def verify(cohort: Mapping[str, Any], root: Path, *, published: bool) -> list[Finding]:
+    """Check a data set on disk, opening every image.
+
+    Args:
+        cohort: ``TaskPlan.cohort`` of any profile: it names the adapter and the split.
+        root: The data set.
+        published: Compare counts with the published ones; leave it out for a phantom.
+    """
+    adapter = import_dotted(ADAPTERS.get(cohort["adapter"], cohort["adapter"]))
+    found: list[Finding] = adapter.verify(root, Split.model_validate(cohort["split"]), published=published, decode=True)
+    return found

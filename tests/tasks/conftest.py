@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.contracts import Context
+from harness.registry import load_registry
+from harness.spec import TaskPlan
+from tasks.cohorts.build import build
+
+torch.set_num_threads(1)
+
+
+def context(folder: Path, **inputs: Path) -> Context:
+    return Context(device="cpu", folder=folder, inputs=inputs, resume=folder)
+
+
+def plan_of(task: str, profile: str = "smoke", **transfer: Any) -> TaskPlan:
+    plan = load_registry().resolve_task(task, profile)
+    changed = copy.deepcopy(plan.transfer)
+    for key, value in transfer.items():
+        changed[key] = (
+            {**changed[key], **value} if isinstance(value, dict) and isinstance(changed[key], dict) else value
+        )
+    return plan.model_copy(update={"transfer": changed})
+
+
+def built(task: str, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    build({"task": task, "configuration": plan_of(task).cohort}, context(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cohorts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The two smoke cohorts, built once."""
+    root = tmp_path_factory.mktemp("cohorts")
+    return {task: built(task, root / task) for task in ("chestxray14", "montgomery")}
