@@ -35,7 +35,7 @@ def phantom(
         )
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty; expected a new or empty folder; name another.")
-    write = import_dotted("tasks.cohorts:write_phantom")
+    write = import_dotted("tasks.inspection:write_phantom")
     write(resolved.cohort, folder)
     console.print(f"{resolved.stamp}: {task} in {folder}")
 
@@ -46,10 +46,14 @@ def verify(
     root: Annotated[
         Path | None, typer.Argument(help="Root of the data set; the configured data root if left out.")
     ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--phantom", help="Do not compare counts with the published ones.")
+    ] = False,
     as_json: AsJson = False,
+    profile: Profile = "miniature",
 ) -> None:
-    """Check a data set on disk: leaks and corruption fail (exit code 1), odd counts warn."""
-    session = open_session()
+    """Check a data set on disk: leaks and corruption fail (exit code 2), odd counts warn."""
+    session = open_session(profile)
     if task not in session.registry.tasks:
         raise unknown("task", task, session.registry.tasks.entries, "tasks/registry.yaml")
     place = root or session.registry.data_roots.get(task)
@@ -59,7 +63,8 @@ def verify(
             f"data_roots: {{{task}: FOLDER}} "
             "into params.local.yaml."
         )
-    found: list[Any] = import_dotted("tasks.datasets:verify")(session.registry.tasks[task], Path(place))
+    inspect = import_dotted("tasks.inspection:verify")
+    found: list[Any] = inspect(session.plan.tasks[task].cohort, Path(place), published=not synthetic)
     if as_json:
         print_json([{"level": finding.level, "message": finding.message} for finding in found])
     else:
@@ -69,7 +74,7 @@ def verify(
         failures = sum(finding.level == "fail" for finding in found)
         console.print(f"{task} at {place}: {failures} failures, {sum(f.level == 'warn' for f in found)} warnings")
     if any(finding.level == "fail" for finding in found):
-        raise typer.Exit(1)
+        raise typer.Exit(2)
 
 
 @data.command("prepare")
