@@ -19,6 +19,7 @@ from methods.terms import load
 
 RECIPES: dict[str, str] = {
     "random": "methods.recipes.random:RandomRecipe",
+    "weights": "methods.recipes.weights:WeightsRecipe",
     "pretext": "methods.recipes.pretext:PretextRecipe",
 }
 
