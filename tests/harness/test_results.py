@@ -32,9 +32,11 @@ def finish(store, item, *, value=None, status=Status.OK, device="cpu"):
         assert attempt is not None
         rng = np.random.Generator(np.random.PCG64(int(item.id[:8], 16)))
         value = rng.uniform(0.5, 0.9) if value is None else value
-        values = {metric: value for metric in item.spec.get("metrics", [])} if status is Status.OK else {}
+        values = dict.fromkeys(item.spec.get("metrics", []), value) if status is Status.OK else {}
         arrays = {"resamples": value + rng.normal(0, 0.01, 50)} if item.kind == "trial" and values else {}
-        return store.finish(attempt, status, values=values, arrays=arrays, provenance={"device_class": device, "duration_seconds": 2.0})
+        return store.finish(
+            attempt, status, values=values, arrays=arrays, provenance={"device_class": device, "duration_seconds": 2.0}
+        )
 
 
 def filled(root, **kwargs):
@@ -47,7 +49,10 @@ def filled(root, **kwargs):
 
 def lock(root, *paths):
     """Write the dvc.lock that DVC would have written for these outputs."""
-    outs = [{"path": p.relative_to(root).as_posix(), "hash": "md5", "md5": hashlib.md5(p.read_bytes()).hexdigest()} for p in paths]
+    outs = [
+        {"path": p.relative_to(root).as_posix(), "hash": "md5", "md5": hashlib.md5(p.read_bytes()).hexdigest()}
+        for p in paths
+    ]
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"trials": {"cmd": "x", "outs": outs}}}))
 
 
@@ -59,7 +64,18 @@ def test_writing_twice_gives_the_same_bytes_without_time_or_attempt(root):
         (root / p).unlink()
     write_trials(plan, root, store, adopt(plan, root), METHOD)
     assert first == {p.relative_to(root): p.read_bytes() for p in (root / "results").rglob("*") if p.is_file()}
-    assert list(read_rows(path)[0]) == ["method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id"]
+    assert list(read_rows(path)[0]) == [
+        "method",
+        "task",
+        "label_fraction",
+        "pretrain_seed",
+        "repeat",
+        "metric",
+        "value",
+        "status",
+        "cohort",
+        "trial_id",
+    ]
 
 
 def test_a_value_survives_the_file_bit_for_bit(root):
@@ -77,8 +93,12 @@ def test_resamples_are_the_mean_over_repeats(root):
         for cell in plan.cells.values():
             if cell.trials and cell.key.method == METHOD:
                 metric = plan.registry.tasks[cell.key.task].metric
-                expected = np.mean([store.arrays(store.ok("trial", item.id))["resamples"] for item in cell.trials.values()], axis=0)
-                np.testing.assert_allclose(archive[f"{cell.key.task}|{cell.key.label_fraction!r}|0|{metric}"], expected, rtol=1e-12)
+                expected = np.mean(
+                    [store.arrays(store.ok("trial", item.id))["resamples"] for item in cell.trials.values()], axis=0
+                )
+                np.testing.assert_allclose(
+                    archive[f"{cell.key.task}|{cell.key.label_fraction!r}|0|{metric}"], expected, rtol=1e-12
+                )
 
 
 def test_committed_rows_are_adopted_in_a_fresh_clone_and_change_nothing(root):
@@ -174,7 +194,10 @@ def test_the_pretraining_file_holds_no_time_and_no_host(root):
     content = json.loads(path.read_text())
     assert [phase["name"] for phase in content["pretraining_seeds"][0]["phases"]] == ["dis", "dis+res", "dis+res+adv"]
     assert "duration" not in path.read_text()
-    assert all(phase["id"] == item.id for phase, item in zip(content["pretraining_seeds"][0]["phases"], plan.phases["dira_moco_v2", 0], strict=True))
+    assert all(
+        phase["id"] == item.id
+        for phase, item in zip(content["pretraining_seeds"][0]["phases"], plan.phases["dira_moco_v2", 0], strict=True)
+    )
 
 
 def test_a_run_from_scratch_never_compares_a_row_with_itself(root):

@@ -8,7 +8,7 @@ from harness import versions
 from harness.errors import UnknownName, VersionError
 
 FLOW = 'components:\n  views: {version: 1, modules: [code/views.py], code: ""}\n  views_more: {version: 3, modules: [code/more.py], code: ""}\n'
-BLOCK = "components:\n  metrics:\n    version: 2\n    modules: [code/metrics.py]\n    code: \"\"\n"
+BLOCK = 'components:\n  metrics:\n    version: 2\n    modules: [code/metrics.py]\n    code: ""\n'
 
 
 @pytest.fixture

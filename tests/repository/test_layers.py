@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -34,7 +35,9 @@ def test_layers_are_kept():
 def test_a_command_that_trains_nothing_imports_no_torch(words):
     done = run(sys.executable, "-X", "importtime", "-m", "harness.cli", *words)
     assert done.returncode == 0, done.stderr[-2000:]
-    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "import time:" in line}
+    imported = {
+        line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "import time:" in line
+    }
     assert "harness" in imported
     assert not imported & set(HEAVY)
     json.loads(done.stdout)
@@ -46,13 +49,19 @@ def test_every_registered_component_exists_and_every_module_of_numbers_has_a_com
         for body in yaml.safe_load((ROOT / side / "versions.yaml").read_text())["components"].values():
             listed.setdefault(side, set()).update(body["modules"])
     for side, modules in listed.items():
-        assert all((ROOT / module).is_file() for module in modules), sorted(m for m in modules if not (ROOT / m).is_file())
+        assert all((ROOT / module).is_file() for module in modules), sorted(
+            m for m in modules if not (ROOT / m).is_file()
+        )
         python = {path for path in TRACKED if path.startswith(f"{side}/") and path.endswith(".py")}
         # What is neither a number nor a component: configuration enters identities by value, conformance judges only.
-        free = {p for p in python if re.search(r"(configuration|conformance|profiles|options|recipes/\w+|__init__)\.py$", p)}
+        free = {
+            p for p in python if re.search(r"(configuration|conformance|profiles|options|recipes/\w+|__init__)\.py$", p)
+        }
         # A term's configuration is a value too; its network part is a component.
         free |= {p for p in python if re.match(r"methods/terms/(?!bound)\w+\.py$", p)}
-        assert python - free <= modules, f"no component in {side}/versions.yaml covers {sorted(python - free - modules)}"
+        assert python - free <= modules, (
+            f"no component in {side}/versions.yaml covers {sorted(python - free - modules)}"
+        )
 
 
 def test_dvc_names_every_component_version_that_a_stage_depends_on():
@@ -98,5 +107,5 @@ def test_registry_entries_are_short():
     for side in ("methods", "tasks"):
         text = (ROOT / side / "registry.yaml").read_text()
         starts = [m.start() for m in re.finditer(r"^  [a-z0-9_]+:", text, re.MULTILINE)] + [len(text)]
-        for begin, end in zip(starts, starts[1:], strict=False):
+        for begin, end in itertools.pairwise(starts):
             assert len(text[begin:end].strip().splitlines()) <= 12
