@@ -13,13 +13,14 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigurationError, UnknownName, unknown
-from harness.spec import MethodEntry, MethodPlan, extras
+from harness.spec import MethodEntry, MethodPlan, PhasePlan, extras
 from methods.profiles import load_profile
 from methods.terms import load
 
 RECIPES: dict[str, str] = {
     "random": "methods.recipes.random:RandomRecipe",
     "weights": "methods.recipes.weights:WeightsRecipe",
+    "supervised": "methods.recipes.supervised:SupervisedRecipe",
     "pretext": "methods.recipes.pretext:PretextRecipe",
 }
 
@@ -77,7 +78,29 @@ def resolve(entry: MethodEntry, profile: str) -> MethodPlan:
         plan: MethodPlan = recipe.resolve(entry, profile)
     except ConfigurationError as error:
         raise _all_of(entry, str(error).splitlines()) from error
-    return plan
+    return with_entry_version(plan, entry)
+
+
+def with_entry_version(plan: MethodPlan, entry: MethodEntry) -> MethodPlan:
+    """Write the entry's version into every phase that code from outside our packages makes.
+
+    Our own code has versions of its own (``methods/versions.yaml``). What a stranger's does is known by the entry's
+    version alone: without it an edited term would go on reusing what the old one had trained.
+    """
+    phases = tuple(
+        phase.model_copy(update={"configuration": {**phase.configuration, "entry_version": entry.version}})
+        if _is_from_outside(phase, entry)
+        else phase
+        for phase in plan.phases
+    )
+    return plan.model_copy(update={"phases": phases})
+
+
+def _is_from_outside(phase: PhasePlan, entry: MethodEntry) -> bool:
+    paths = [entry.recipe, phase.run]
+    for term in phase.configuration.get("terms", []):
+        paths.append(str(term["configuration"]["type"]) if isinstance(term, dict) else "")
+    return any(":" in path and path.partition(":")[0].partition(".")[0] != "methods" for path in paths)
 
 
 def describe(error: ValidationError, known: Any, where: str) -> list[str]:

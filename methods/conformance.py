@@ -132,7 +132,7 @@ def expect(holds: bool, otherwise: str) -> None:
 
 
 def write_phantom_cohort(folder: Path, px: int, seed: int) -> None:
-    """Write a cohort of a few noisy blobs in the layout of ``harness.pixels``."""
+    """Write a cohort of a few noisy blobs, with a label and a pseudo-label, in the layout of ``harness.pixels``."""
     generator = np.random.Generator(np.random.PCG64(seed_of(seed, "conformance")))
     total = TRAIN + VALIDATION
     y, x = np.mgrid[0:px, 0:px] / px
@@ -146,15 +146,19 @@ def write_phantom_cohort(folder: Path, px: int, seed: int) -> None:
         "case": [f"case{row}" for row in range(total)],
         "patient": [f"patient{row}" for row in range(total)],
         "split": ["train"] * TRAIN + ["validation"] * VALIDATION,
+        "bright": (width.ravel() > np.median(width)).astype(int),
+        "cluster": (2 * (centre_y.ravel() > 0.5) + (centre_x.ravel() > 0.5)).astype(int),
     }
     pd.DataFrame(cases).to_csv(folder / "cases.csv", index=False)
-    (folder / "manifest.json").write_text(json.dumps({"recipe": "conformance", "seed": seed}))
+    (folder / "manifest.json").write_text(json.dumps({"recipe": "conformance", "seed": seed, "labels": ["bright"]}))
 
 
 def _image_px(plan: MethodPlan) -> int:
     for phase in plan.phases:
         if "views" in phase.configuration:
             return int(phase.configuration["views"]["image_px"])
+        if "image_px" in phase.configuration:
+            return int(phase.configuration["image_px"])
     return 64
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.contracts import Context, Outcome
-from harness.errors import CheckpointError
+from harness.errors import CheckpointError, DataError
 from harness.identity import file_sha256
 from harness.pixels import Pixels
 from harness.seeding import seed as seed_of
@@ -44,7 +46,10 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
     objective = Objective(configuration, seed_of(spec["seed"], "init"))
     if spec["parent"] is not None:
         carry_on(objective, configuration, Path(context.inputs[spec["parent"]]))
-    training = Training(objective, spec, context, pixels.images, pixels.rows("train"), pixels.rows("validation"))
+    classes = classes_of(pixels, configuration["views"])
+    training = Training(
+        objective, spec, context, pixels.images, pixels.rows("train"), pixels.rows("validation"), classes
+    )
     training.run()
 
     facts: dict[str, Any] = {
@@ -82,6 +87,26 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
         {"format": 1, "network": configuration["network"], "terms": configuration["terms"], "state": state},
     )
     return Outcome(values=values, facts=facts, curve=training.curve)
+
+
+def classes_of(pixels: Pixels, views: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the class of every row of a cohort as text ("" for none), or None where pairs are of one image.
+
+    Raises:
+        DataError: If the cohort's table has no such column.
+    """
+    if views["pairs"] == "same_image":
+        return None
+    column, cases = views["pair_class"], pixels.cases
+    if column not in cases:
+        raise DataError(
+            f'{pixels.folder / "cases.csv"} has columns {", ".join(cases.columns)}; expected "{column}" to pair images '
+            "of a class; write it into the cohort, name another with options.pair_class, or take pairs: same_image"
+        )
+    classes = np.full(len(pixels.images), "", dtype=object)
+    known = cases[column].notna()
+    classes[cases.loc[known, "row"].to_numpy(dtype=np.int64)] = cases.loc[known, column].astype(str).to_numpy()
+    return classes.astype(str)
 
 
 def carry_on(objective: Objective, configuration: Mapping[str, Any], parent: Path) -> None:

@@ -45,6 +45,26 @@ class Amount(Frozen):
         return self
 
 
+class Supervision(Frozen):
+    """How a profile trains a network on labels (recipe ``supervised``).
+
+    Attributes:
+        unit: ``steps`` or ``epochs``.
+        count: How many.
+        batch: Images in one optimiser step.
+        optimiser: As for a phase of a pretext method.
+        schedule: As for a phase of a pretext method.
+        generator: Fields of the images' generator, where the images are generated (``methods.shapes``).
+    """
+
+    unit: Literal["steps", "epochs"]
+    count: int = Field(ge=1)
+    batch: int = Field(ge=2)
+    optimiser: dict[str, Any]
+    schedule: dict[str, Any]
+    generator: dict[str, int] | None = None
+
+
 class Profile(Frozen):
     """What a profile says about methods.
 
@@ -56,10 +76,13 @@ class Profile(Frozen):
         amount: How long.
         validation_every: In units of ``amount.unit``.
         validation_images: The first so many validation images, or all (null).
-        optimisers: Discrimination term (or ``none``) → optimiser of backbone and heads.
+        optimisers: Discrimination term (or ``none``) → optimiser of backbone and heads. With ``per_batch``, its rates
+            are those of a batch of that size and grow in proportion to the batch.
         schedules: Discrimination term (or ``none``) → schedule.
         terms: Term → fields of its configuration that differ from the paper's at this scale.
         options: Defaults of a recipe's options under this profile.
+        options_of: Discrimination term (or ``none``) → defaults that hold for that base alone.
+        supervised: What a supervised recipe trains on → how; what is absent cannot be had under this profile.
     """
 
     networks: dict[int, str]
@@ -73,6 +96,8 @@ class Profile(Frozen):
     schedules: dict[str, dict[str, Any]]
     terms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
+    options_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    supervised: dict[str, Supervision] = Field(default_factory=dict)
 
 
 @cache

@@ -20,7 +20,12 @@ _LEVELS = np.arange(256, dtype=np.float32)
 
 
 def make_views(
-    images: np.ndarray, indices: np.ndarray, stream_seed: int, epoch: int, views: dict[str, Any]
+    images: np.ndarray,
+    indices: np.ndarray,
+    stream_seed: int,
+    epoch: int,
+    views: dict[str, Any],
+    partners: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make query, key and target of a batch.
 
@@ -30,6 +35,7 @@ def make_views(
         stream_seed: The phase's ``augment`` seed.
         epoch: Which pass over the data.
         views: The phase's ``views``.
+        partners: Rows whose images the keys are views of, ``(B,)``; the same images if left out.
 
     Returns:
         Query, key and target, uint8 ``(B, P, P)``. The target is the query's crop before jitter, blur, flip and
@@ -45,7 +51,8 @@ def make_views(
         clean = crop(image, of_query.crop[row], px)
         target[row] = clean[:, ::-1] if views["target"] == "aligned" and of_query.flipped[row] else clean
         query[row] = transform(clean, of_query, row)
-        key[row] = transform(crop(image, of_key.crop[row], px), of_key, row)
+        other = image if partners is None else np.asarray(images[partners[row]])
+        key[row] = transform(crop(other, of_key.crop[row], px), of_key, row)
     return query, key, target
 
 

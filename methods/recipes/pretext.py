@@ -7,6 +7,7 @@ methods share is one item and is trained once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
@@ -19,6 +20,7 @@ from methods.terms import Term, build, term_class, to_json
 
 ROLES = ("discrimination", "restoration", "adversary")
 SHORT = {"discrimination": "dis", "restoration": "res", "adversary": "adv"}
+PSEUDO_LABELS = ("cluster", "word")  # columns of a cohort's cases.csv that no annotator made
 
 
 class PretextOptions(Frozen):
@@ -47,6 +49,13 @@ class PretextOptions(Frozen):
         precision: ``float32`` or ``bf16`` (autocast).
         learning_rate: Overrides the optimiser's.
         term: Fields of the discrimination term's configuration (``queue``, ``temperature``, …).
+        pairs: ``same_image``: query and key are two views of one image (every base of the paper); ``same_class``: the
+            key is a view of another image of the same class, which §3.1 allows ("two samples from the same cluster").
+        pair_class: For ``same_class``, the column of the cohort's ``cases.csv`` that says the class: a pseudo-label
+            (``cluster`` or ``word``), or a label, which the entry must own up to in ``saw_labels_of``.
+        optimiser: Overrides the profile's; needed for a term that the profile does not know.
+        schedule: Likewise.
+        own_length: Length of the base's own schedule in the profile's unit, under ``as_paper`` and ``code``; likewise.
     """
 
     budget: Literal["matched", "as_paper", "code"] | None = None
@@ -64,6 +73,11 @@ class PretextOptions(Frozen):
     precision: Literal["float32", "bf16"] = "float32"
     learning_rate: float | None = Field(default=None, gt=0)
     term: dict[str, Any] = Field(default_factory=dict)
+    pairs: Literal["same_image", "same_class"] = "same_image"
+    pair_class: str = Field(default="cluster", min_length=1)
+    optimiser: dict[str, Any] | None = None
+    schedule: dict[str, Any] | None = None
+    own_length: int | None = Field(default=None, ge=1)
 
 
 class PretextRecipe(Frozen):
@@ -112,11 +126,13 @@ class PretextRecipe(Frozen):
             ConfigurationError: If options and profile do not fit together, every error at once.
         """
         scale = load_profile(profile)
-        options = PretextOptions.model_validate({**scale.options, **entry.options})
+        base = self.discrimination or "none"
+        options = PretextOptions.model_validate({**scale.options, **scale.options_of.get(base, {}), **entry.options})
+        term = None if self.discrimination is None else term_class(self.discrimination, "discrimination")
         network = {
             "name": scale.networks.get(entry.dimensions),
             "in_channels": 3,
-            "zero_init_residual": False,
+            "zero_init_residual": bool(getattr(term, "zero_init_residual", False)),
         }
         weights = {"discrimination": 1.0, "restoration": self.restoration, "adversary": self.adversary}
         roles = [
@@ -137,13 +153,30 @@ class PretextRecipe(Frozen):
                 encoder=encoder, unavailable=f'profile "{profile}" has no network for {entry.dimensions} dimensions'
             )
         terms = self._terms(scale, options)
-        base = self.discrimination or "none"
+        chosen = {
+            what: given if given is not None else table.get(base)
+            for what, given, table in (
+                ("optimiser", options.optimiser, scale.optimisers),
+                ("schedule", options.schedule, scale.schedules),
+            )
+        }
         problems = [
-            f'profile "{profile}" names no {what} for "{base}"; add it to methods/profiles.yaml'
-            for what, table in (("optimiser", scale.optimisers), ("schedule", scale.schedules))
-            if base not in table
+            f'profile "{profile}" names no {what} for "{base}"; give options.{what} in the entry, or add it to '
+            "methods/profiles.yaml"
+            for what, found in chosen.items()
+            if found is None
         ]
+        cohort = scale.cohorts[entry.dimensions]
+        unlabelled = options.pairs == "same_image" or options.pair_class in PSEUDO_LABELS
+        if not unlabelled and cohort not in entry.saw_labels_of:
+            problems.append(
+                f'options.pair_class: found "{options.pair_class}", which is no pseudo-label '
+                f"({', '.join(PSEUDO_LABELS)}); expected an entry that owns up to the labels it saw; "
+                f"add saw_labels_of: [{cohort}]"
+            )
         amount = scale.amount if options.budget is None else scale.amount.model_copy(update={"budget": options.budget})
+        if options.own_length is not None:
+            amount = amount.model_copy(update={"base": {**amount.base, base: options.own_length}})
         try:
             stages = share(amount, roles, base)
         except ConfigurationError as error:
@@ -163,7 +196,7 @@ class PretextRecipe(Frozen):
             distorted = options.distortion == "always" or (
                 options.distortion == "with_restoration" and "restoration" in present
             )
-            optimiser = dict(scale.optimisers[base])
+            optimiser = at_batch(chosen["optimiser"] or {}, batch)
             if options.learning_rate is not None:
                 optimiser["learning_rate"] = options.learning_rate
             used = [terms[role] for role in present]
@@ -176,6 +209,8 @@ class PretextRecipe(Frozen):
                     "distortion": distorted,
                     "outer_cutout": options.outer_cutout,
                     "target": options.restoration_target,
+                    "pairs": options.pairs,
+                    **({"pair_class": options.pair_class} if options.pairs == "same_class" else {}),
                 },
                 "terms": [
                     {"role": role, "weight": weights[role], "configuration": to_json(terms[role])} for role in present
@@ -184,7 +219,7 @@ class PretextRecipe(Frozen):
                 "budget": {"unit": amount.unit, "count": count},
                 "batch": batch,
                 "optimiser": optimiser,
-                "schedule": dict(scale.schedules[base]),
+                "schedule": dict(chosen["schedule"] or {}),
                 "validation": {
                     "unit": amount.unit,
                     "every": scale.validation_every,
@@ -201,7 +236,7 @@ class PretextRecipe(Frozen):
                     name=name,
                     run="methods.pretext:run_phase",
                     configuration=configuration,
-                    cohort=scale.cohorts[entry.dimensions],
+                    cohort=cohort,
                 )
             )
             row: dict[str, Any] = {"phase": name, amount.unit: count, "batch": batch}
@@ -233,6 +268,21 @@ class PretextRecipe(Frozen):
                 self.discrimination, "discrimination", {**scale.terms.get(self.discrimination, {}), **options.term}
             )
         return terms
+
+
+def at_batch(optimiser: Mapping[str, Any], batch: int) -> dict[str, Any]:
+    """Return the optimiser for a batch: rates stated ``per_batch`` grow in proportion (Goyal 2017), others stay.
+
+    Args:
+        optimiser: As a profile or an entry states it.
+        batch: Images in one optimiser step.
+    """
+    resolved = {key: value for key, value in optimiser.items() if key != "per_batch"}
+    if "per_batch" in optimiser:
+        for rate in ("learning_rate", "one_dimensional_rate"):
+            if rate in resolved:
+                resolved[rate] = resolved[rate] * batch / optimiser["per_batch"]
+    return resolved
 
 
 def share(amount: Amount, roles: list[str], base: str) -> list[tuple[tuple[str, ...], int]]:

@@ -29,6 +29,8 @@ from harness.errors import ConfigurationError, unknown
 
 TERMS: dict[str, str] = {
     "moco_v2": "methods.terms.moco_v2:MocoV2",
+    "barlow_twins": "methods.terms.barlow_twins:BarlowTwins",
+    "simsiam": "methods.terms.simsiam:SimSiam",
     "restoration": "methods.terms.restoration:Restoration",
     "adversary": "methods.terms.adversary:Adversary",
 }
@@ -42,6 +44,9 @@ class Term(Protocol):
         needs_decoder: Whether the restored image must be computed for it.
         bound: Dotted path of the class that is built from it, called with (configuration, backbone, seed, image_px).
         component: Its key in ``methods/versions.yaml``, or "" for a term from outside.
+
+    A class attribute ``zero_init_residual`` (left out: False) says whether the method starts every residual block at
+    γ = 0.
     """
 
     role: ClassVar[str]

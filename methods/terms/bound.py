@@ -49,6 +49,10 @@ class BoundTerm(nn.Module):
         """Return the term's unweighted loss, a scalar. Changes no state in ``eval`` mode."""
         raise NotImplementedError
 
+    def constant_rate_parameters(self) -> list[nn.Parameter]:
+        """Return those of the term's own parameters whose learning rate follows no schedule."""
+        return []
+
     def opponent_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that play against the backbone; they stay out of its optimiser."""
         return []

@@ -16,6 +16,7 @@ from harness.errors import DataError
 from harness.seeding import seed
 from methods.terms.bound import Views
 from methods.training.objective import Objective
+from methods.training.pairs import Pairs
 from methods.view_parameters import uniforms
 from methods.views import make_views
 from methods.views_on_device import make_views_on_device
@@ -62,17 +63,25 @@ class _Steps(Dataset):
     """Item i = the views of step ``first + i``, uint8; made in a worker process or in this one alike."""
 
     def __init__(
-        self, images: np.ndarray, order: Order, first: int, last: int, augment_seed: int, views: Mapping[str, Any]
+        self,
+        images: np.ndarray,
+        order: Order,
+        first: int,
+        last: int,
+        augment_seed: int,
+        views: Mapping[str, Any],
+        pairs: Pairs,
     ) -> None:
         self._images, self._order, self._first, self._last = images, order, first, last
-        self._seed, self._views = augment_seed, dict(views)
+        self._seed, self._views, self._pairs = augment_seed, dict(views), pairs
 
     def __len__(self) -> int:
         return self._last - self._first
 
     def __getitem__(self, item: int) -> tuple[Tensor, ...]:
         epoch, rows = self._order.batch(self._first + item)
-        made = make_views(self._images, rows, self._seed, epoch, self._views)
+        partners = self._pairs.of(rows, self._seed, epoch)
+        made = make_views(self._images, rows, self._seed, epoch, self._views, partners)
         return tuple(torch.from_numpy(view) for view in made)
 
 
@@ -85,6 +94,7 @@ def batches(
     views: Mapping[str, Any],
     device: torch.device,
     workers: int,
+    pairs: Pairs,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device, of steps first … last − 1.
 
@@ -94,9 +104,11 @@ def batches(
     if device.type == "cuda":
         for epoch, rows, gathered in gather_ahead(images, order, first, last, pinned=True):
             on_device = gathered.to(device, non_blocking=True)
-            yield make_views_on_device(on_device, rows, augment_seed, epoch, dict(views))
+            chosen = pairs.of(rows, augment_seed, epoch)
+            others = None if chosen is rows else torch.from_numpy(images[chosen]).to(device)
+            yield make_views_on_device(on_device, rows, augment_seed, epoch, dict(views), others)
         return
-    steps = _Steps(images, order, first, last, augment_seed, views)
+    steps = _Steps(images, order, first, last, augment_seed, views, pairs)
     unused = torch.Generator().manual_seed(0)  # without one of its own a loader draws from the global generator
     loader = DataLoader(steps, batch_size=None, num_workers=workers, shuffle=False, generator=unused)
     for made in loader:

@@ -20,7 +20,8 @@ from methods.terms.bound import BoundTerm
 from methods.training.batches import Order, as_views, batches
 from methods.training.checkpoints import CHECKPOINT, load_state, state_sha256, write_atomically
 from methods.training.objective import Objective
-from methods.training.optimisers import build_optimiser, rate_factor
+from methods.training.optimisers import build_optimiser, rate_factor, set_rates
+from methods.training.pairs import Pairs
 from methods.training.validation import Validation
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints; changes no number
@@ -51,6 +52,7 @@ class Training:
         images: np.ndarray,
         rows: np.ndarray,
         validation_rows: np.ndarray,
+        classes: np.ndarray | None = None,
     ) -> None:
         configuration = spec["configuration"]
         self.objective = objective
@@ -73,9 +75,18 @@ class Training:
         self._row_every = math.ceil(math.ceil(self.steps / self._interval) / CURVE_ROWS)
         held_out = validation_rows[: every["images"]]
         self._validation = Validation(
-            images, held_out, configuration["batch"], self._seeds["validation"], configuration["views"], self._device
+            images,
+            held_out,
+            configuration["batch"],
+            self._seeds["validation"],
+            configuration["views"],
+            self._device,
+            Pairs(held_out, classes),
         )
-        self._optimiser = build_optimiser(objective.own_parameters(), configuration["optimiser"])
+        self._pairs = Pairs(rows, classes)
+        self._optimiser = build_optimiser(
+            objective.own_parameters(), configuration["optimiser"], objective.constant_rate_parameters()
+        )
         self._opponents: list[tuple[BoundTerm, torch.optim.Optimizer]] = [
             (term, build_optimiser(term.opponent_parameters(), term.opponent_optimiser()))
             for term in objective.bound_terms()
@@ -106,6 +117,7 @@ class Training:
             self._configuration["views"],
             self._device,
             self._context.workers,
+            self._pairs,
         )
         for made in todo:
             self._take_step(made)
@@ -125,8 +137,7 @@ class Training:
     def _take_step(self, made: tuple[Tensor, Tensor, Tensor]) -> None:
         """Step backbone and heads on Σ weight × loss, then the opponents on the same images, then what follows."""
         factor = rate_factor(self._configuration["schedule"], self.step, self.steps, self.order.steps_per_epoch)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._configuration["optimiser"]["learning_rate"] * factor
+        set_rates(self._optimiser, factor)
         views = as_views(self.objective, made, seed_of(self._seeds["step"], self.step), self._channels_last)
         with self._autocast():
             total, losses, shared = self.objective(views)

@@ -67,6 +67,10 @@ class Objective(nn.Module):
         opponents = {id(p) for term in self.bound_terms() for p in term.opponent_parameters()}
         return [p for p in self.parameters() if p.requires_grad and id(p) not in opponents]
 
+    def constant_rate_parameters(self) -> list[nn.Parameter]:
+        """Return those of ``own_parameters`` whose learning rate follows no schedule."""
+        return [p for term in self.bound_terms() for p in term.constant_rate_parameters()]
+
     def bound_terms(self) -> list[BoundTerm]:
         """Return the terms in the order of the phase."""
         return list(self.terms.values())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from methods.training.batches import as_float, as_views
 from methods.training.objective import Objective
+from methods.training.pairs import Pairs
 from methods.views import make_views
 from methods.views_on_device import make_views_on_device
 
@@ -32,7 +33,9 @@ class Validation:
         stream_seed: int,
         views: Mapping[str, Any],
         device: torch.device,
+        pairs: Pairs,
     ) -> None:
+        self._pairs = pairs
         self._images, self._seed, self._views, self._device = images, stream_seed, dict(views), device
         whole = max(batch, len(rows) // batch * batch)
         self._parts = [rows[start : start + batch] for start in range(0, min(whole, len(rows)), batch)]
@@ -44,11 +47,13 @@ class Validation:
             yield from self._kept
             return
         for part in self._parts:
+            partners = self._pairs.of(part, self._seed, 0)
             if self._device.type == "cuda":
                 gathered = torch.from_numpy(self._images[part]).to(self._device)
-                made = make_views_on_device(gathered, part, self._seed, 0, self._views)
+                others = None if partners is part else torch.from_numpy(self._images[partners]).to(self._device)
+                made = make_views_on_device(gathered, part, self._seed, 0, self._views, others)
             else:
-                raw = make_views(self._images, part, self._seed, 0, self._views)
+                raw = make_views(self._images, part, self._seed, 0, self._views, partners)
                 made = tuple(as_float(torch.from_numpy(view)) for view in raw)
             if self._keeps:
                 self._kept.append(made)

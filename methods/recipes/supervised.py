@@ -1,0 +1,118 @@
+"""Supervised: an encoder trained by the suite itself on labels, from scratch.
+
+Two things to train on: the training labels of a task (``trained_on: chestxray14``), for the paper's supervised
+in-domain baseline; and generated pictures of shapes (``trained_on: shapes``), the small profiles' stand-in for a
+network that has seen photographs. The stand-in is never called ImageNet, and profiles that run on real images have no
+use for it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, Field
+
+from harness.errors import ConfigurationError
+from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
+from methods.profiles import load_profile, versions_of
+from methods.recipes.pretext import at_batch
+
+SHAPES = "shapes"
+
+
+class SupervisedOptions(Frozen):
+    """Choices that the paper leaves open.
+
+    Attributes:
+        learning_rate: Overrides the profile's.
+        zero_init_residual: Whether the last norm of every residual block starts at 0.
+    """
+
+    learning_rate: float | None = Field(default=None, gt=0)
+    zero_init_residual: bool = False
+
+
+class SupervisedRecipe(Frozen):
+    """Keys of an entry with ``recipe: supervised``.
+
+    Attributes:
+        trained_on: A task whose training labels are learnt, which the entry must also name in ``saw_labels_of``; or
+            ``shapes``.
+    """
+
+    Options: ClassVar[type[BaseModel] | None] = SupervisedOptions
+
+    trained_on: str
+
+    def resolve(self, entry: MethodEntry, profile: str) -> MethodPlan:
+        """Return a plan of one phase.
+
+        Raises:
+            ConfigurationError: If the entry hides whose labels it saw.
+        """
+        if self.trained_on != SHAPES and self.trained_on not in entry.saw_labels_of:
+            raise ConfigurationError(
+                f'trained_on: found "{self.trained_on}", whose labels saw_labels_of does not name; expected an entry '
+                f"that owns up to the labels it saw; add saw_labels_of: [{self.trained_on}]"
+            )
+        scale = load_profile(profile)
+        options = SupervisedOptions.model_validate(entry.options)
+        network = {
+            "name": scale.networks.get(entry.dimensions),
+            "in_channels": 3,
+            "zero_init_residual": options.zero_init_residual,
+        }
+        encoder = {
+            "obtain": "methods.obtain:backbone",
+            "network": network,
+            "encoder": "trained",
+            "decoder": "fresh",
+            "versions": versions_of("networks", "recipes"),
+        }
+        if network["name"] is None:
+            return MethodPlan(
+                encoder=encoder, unavailable=f'profile "{profile}" has no network for {entry.dimensions} dimensions'
+            )
+        if self.trained_on not in scale.supervised:
+            why = (
+                f'profile "{profile}" takes the imagenet entry, not a stand-in of generated shapes'
+                if self.trained_on == SHAPES
+                else f'profile "{profile}" says nothing of supervised training on {self.trained_on}; '
+                "add it under supervised in methods/profiles.yaml"
+            )
+            return MethodPlan(encoder=encoder, unavailable=why)
+        how = scale.supervised[self.trained_on]
+        optimiser = at_batch(how.optimiser, how.batch)
+        if options.learning_rate is not None:
+            optimiser["learning_rate"] = options.learning_rate
+        generated = self.trained_on == SHAPES
+        configuration = {
+            "network": network,
+            "image_px": scale.image_px,
+            "generator": dict(how.generator or {}) if generated else None,
+            "loss": "cross_entropy" if generated else "binary_cross_entropy",
+            "budget": {"unit": how.unit, "count": how.count},
+            "batch": how.batch,
+            "optimiser": optimiser,
+            "schedule": dict(how.schedule),
+            "validation": {
+                "unit": scale.amount.unit,
+                "every": scale.validation_every,
+                "images": scale.validation_images,
+            },
+            "selection": "lowest_validation_loss",
+            "precision": "float32",
+            "threads_on_cpu": 1,
+            "versions": versions_of("networks", "views", "trainer", "supervised", *(["shapes"] if generated else [])),
+        }
+        name = f"supervised on {'synthetic non-medical shapes' if generated else self.trained_on}"
+        row = {"phase": name, how.unit: how.count, "batch": how.batch}
+        if how.unit == "steps":
+            row["images_seen"] = how.count * how.batch
+        phase = PhasePlan(
+            name=name,
+            run="methods.supervised:run_phase",
+            configuration=configuration,
+            cohort=None if generated else self.trained_on,
+        )
+        return MethodPlan(phases=(phase,), encoder=encoder, budget={"rule": "supervised", "phases": [row]})
