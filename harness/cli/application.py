@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli import auditing, data, execution, listing, stages, upkeep
+from harness.cli import auditing, data, execution, exporting, listing, stages, upkeep
 
 application = typer.Typer(
     name="dira-bench",
@@ -24,6 +24,7 @@ application.command("pin")(upkeep.pin)
 application.command("check")(upkeep.check)
 application.command("audit")(auditing.audit)
 application.command("report")(stages.report)
+application.command("export")(exporting.export)
 application.command("compare")(execution.compare_command)
 application.add_typer(data.data, name="data")
 application.add_typer(stages.stages, name="stage")

@@ -1,0 +1,220 @@
+"""Take what was pretrained elsewhere: safetensors under the names of other libraries, a digest and a card.
+
+Values are untouched, only names change, so an export read back gives the same network. A new layout (a 3D one, say) is
+an entry in ``LAYOUTS``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from harness.errors import CheckpointError, ConfigurationError, unknown
+from harness.identity import file_sha256
+from methods.export_card import card
+from methods.training.checkpoints import ENCODER, load_encoder, save_encoder
+
+
+@dataclass(frozen=True)
+class ExportLayout:
+    """How another library names what we export.
+
+    Attributes:
+        name: What ``--layout`` says.
+        dimensions: Of the networks it is for.
+        names: Our prefix of a part → theirs; a part that is not here is left out.
+        keys: One sentence about the names, for the card.
+        loading: Network → Python that loads the file (``{file}`` is its name) into that library's model; "" is for any
+            other network.
+    """
+
+    name: str
+    dimensions: int
+    names: Mapping[str, str]
+    keys: str
+    loading: Mapping[str, str]
+
+
+OURS = """from pathlib import Path
+
+from methods.external import load
+from methods.networks import build
+
+network = {network}
+state, facts = load(Path("{file}"), network, key_map="{key_map}")
+backbone = build(network, 0)
+backbone.load_state_dict(state, strict=False)  # what the file lacks stays as drawn"""
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        ExportLayout(
+            "torchvision",
+            2,
+            {"encoder.": ""},
+            "torchvision's ResNet, without `fc`",
+            {
+                "unet_resnet50": """from safetensors.torch import load_file
+from torchvision.models import resnet50
+
+model = resnet50()
+model.load_state_dict(load_file("{file}"), strict=False)  # misses fc.weight and fc.bias only""",
+                "": "# torchvision's names, but no network of torchvision has these widths; load it into ours:\n"
+                + OURS.replace("{key_map}", "torchvision"),
+            },
+        ),
+        ExportLayout(
+            "smp",
+            2,
+            {"encoder.": "encoder.", "decoder.": "decoder."},
+            "segmentation-models-pytorch's `Unet`, without `segmentation_head`",
+            {
+                "unet_resnet50": """import segmentation_models_pytorch as smp
+from safetensors.torch import load_file
+
+model = smp.Unet("resnet50", encoder_weights=None, in_channels=3, classes=1)
+model.load_state_dict(load_file("{file}"), strict=False)  # misses the head (and a decoder that is absent)""",
+                "": "# the names of segmentation-models, which has no encoder of these widths; load it into ours:\n"
+                + OURS.replace("{key_map}", "smp"),
+            },
+        ),
+        ExportLayout(
+            "monai",
+            2,
+            {"encoder.": ""},
+            "MONAI's `ResNet` with two spatial dimensions, without `fc`",
+            {
+                "unet_resnet50": """from monai.networks.nets import resnet50
+from safetensors.torch import load_file
+
+# the two options below are not MONAI's defaults; without them it is another network
+model = resnet50(spatial_dims=2, n_input_channels=3, conv1_t_stride=2, bias_downsample=False, feed_forward=False)
+model.load_state_dict(load_file("{file}"))""",
+                "unet_resnet_w16": """from monai.networks.nets.resnet import ResNet, ResNetBlock
+from safetensors.torch import load_file
+
+# conv1_t_stride and bias_downsample are not MONAI's defaults; without them it is another network
+model = ResNet(ResNetBlock, [1, 1, 1, 1], [16, 32, 64, 128], spatial_dims=2, n_input_channels=3,
+               conv1_t_stride=2, bias_downsample=False, feed_forward=False)
+model.load_state_dict(load_file("{file}"))""",
+            },
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files of an export.
+
+    Attributes:
+        weights: safetensors. digest: its SHA-256, as ``sha256sum --check`` reads it. card: Markdown.
+        sha256: Of the weights.
+        tensors: How many.
+        parts: Which parts are in it.
+    """
+
+    weights: Path
+    digest: Path
+    card: Path
+    sha256: str
+    tensors: int
+    parts: tuple[str, ...]
+
+
+def layout_for(name: str, dimensions: int, network: str) -> ExportLayout:
+    """Return a layout.
+
+    Raises:
+        UnknownName: If there is none of that name.
+        ConfigurationError: If it is not for such networks.
+    """
+    if name not in LAYOUTS:
+        raise unknown("layout", name, LAYOUTS, "--layout")
+    layout = LAYOUTS[name]
+    if layout.dimensions != dimensions or not {network, ""} & layout.loading.keys():
+        others = [o.name for o in LAYOUTS.values() if o.dimensions == dimensions and {network, ""} & o.loading.keys()]
+        raise ConfigurationError(
+            f"layout {name} has no names for {network} with {dimensions} dimensions; expected "
+            f"{' or '.join(others) or 'a layout that is still to be written (methods/export.py)'}; export under that"
+        )
+    return layout
+
+
+def export(phase: Path, layout: str, out: Path, about: Mapping[str, Any]) -> Exported:
+    """Write weights, digest and card; the same pretraining gives the same bytes.
+
+    Args:
+        phase: Folder of the method's last phase.
+        layout: Name of a layout.
+        out: Folder for the files; made if need be.
+        about: What the card says (``methods.export_card.card``): ``method``, ``dimensions``, ``decoder_trained``,
+            ``pretrain_seed``, ….
+
+    Raises:
+        UnknownName, ConfigurationError: If the layout does not exist or does not fit, or ``out`` cannot be written.
+        CheckpointError: If the phase's weights are missing or damaged.
+    """
+    weights, described = load_encoder(Path(phase) / ENCODER)
+    network = described["network"]
+    names = layout_for(layout, about["dimensions"], network["name"])
+    parts = ["encoder", *(["decoder"] if about["decoder_trained"] and "decoder." in names.names else [])]
+    tensors = renamed(weights, {part + ".": names.names[part + "."] for part in parts})
+    if not tensors:
+        raise CheckpointError(
+            f"{phase} holds no {' or '.join(parts)} tensors; expected a trained backbone; rerun the pretraining"
+        )
+    stem = f"{about['method']}-{about['profile']}-seed{about['pretrain_seed']}-{layout}"
+    target, digest_file, card_file = (
+        Path(out) / f"{stem}{end}" for end in (".safetensors", ".safetensors.sha256", ".md")
+    )
+    stated = {"layout": layout, "network": network, "parts": parts} | {
+        key: about[key] for key in ("method", "profile", "pretrain_seed", "phase_id", "stamp")
+    }
+    loading = names.loading.get(network["name"], names.loading.get("", ""))
+    loading = loading.replace("{file}", target.name).replace("{network}", repr(dict(network)))
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        save_encoder(target, tensors, stated)
+        sha256 = file_sha256(target)
+        _write(digest_file, f"{sha256}  {target.name}\n")
+        _write(
+            card_file,
+            card(about, network=network, file=target.name, sha256=sha256, layout=layout, keys=names.keys, parts=parts,
+                 tensors=len(tensors), parameters=parameters(tensors), loading=loading),
+        )  # fmt: skip
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write to {out} ({error.strerror}); expected a folder that can be written; give another --out"
+        ) from error
+    return Exported(target, digest_file, card_file, sha256, len(tensors), tuple(parts))
+
+
+def renamed(weights: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the tensors under the given prefixes with those replaced, and nothing else."""
+    return {
+        new + name.removeprefix(old): value
+        for name, value in weights.items()
+        for old, new in prefixes.items()
+        if name.startswith(old)
+    }
+
+
+def parameters(tensors: Mapping[str, Tensor]) -> int:
+    """Count what is trained: batch norm's running statistics and counters are not."""
+    running = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(value.numel() for name, value in tensors.items() if not name.endswith(running))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
