@@ -13,19 +13,27 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import ConfigurationError, DataError, unknown
+from harness.errors import ConfigurationError, DataError, Unavailable, unknown
 from harness.registry import import_dotted
 from harness.spec import TaskEntry, TaskPlan
+from tasks.cohorts.anatomy_files import sources
+from tasks.localization.options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.profiles import component_versions, load_profile, merge
 
 ADAPTERS: dict[str, str] = {
     "chestxray14": "tasks.datasets.chestxray14:ADAPTER",
+    "chexpert": "tasks.datasets.chexpert:ADAPTER",
     "montgomery": "tasks.datasets.montgomery:ADAPTER",
+    "siim_acr": "tasks.datasets.siim_acr:ADAPTER",
 }
 GENERATORS: dict[str, str] = {
     "chestxray14": "tasks.cohorts.chestxray14:write",
+    "chexpert": "tasks.cohorts.chexpert:write",
     "montgomery": "tasks.cohorts.montgomery:write",
+    "siim_acr": "tasks.cohorts.siim_acr:write",
+    "anatomy_chestxray14": "tasks.cohorts.anatomy:write_chestxray14",
+    "anatomy_montgomery": "tasks.cohorts.anatomy:write_montgomery",
 }
 TRANSFERS: dict[str, type[BaseModel]] = {
     "classification": ClassificationTransfer,
@@ -43,9 +51,14 @@ METRICS: dict[str, tuple[str, ...]] = {
         "dice_best_threshold",
     ),
 }
+# Files out of packages that a generator reads: their digests are part of what its phantoms are.
+SOURCES: dict[str, tuple[str, ...]] = {
+    "anatomy_chestxray14": ("labels", "boxes", "relabelled", "scan", "organs"),
+    "anatomy_montgomery": ("scan", "organs"),
+}
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
-COHORT_KEYS = ("cache_px", "resize", "split", "generator")
+COHORT_KEYS = ("made_by", "cache_px", "resize", "split", "generator")
 OPTION_KEYS = ("cohort", "transfer", "metrics", "generator", "versions")
 
 
@@ -128,6 +141,11 @@ def _transfer(
         "dimensions": entry.dimensions,
         "versions": {name: versions[name] for name in ("metrics", "transfer")},
     }
+    if resolved.get("localization") is None:
+        resolved.pop("localization", None)
+    else:
+        known = (*known, *Localization.model_validate(resolved["localization"]).metrics)
+        resolved["versions"]["localization"] = versions["localization"]
     if entry.transfer == "segmentation":
         # The numbers come from this library's sampling code, so its version is part of what they are.
         resolved["augmentation_library"] = "albumentations 2.0.8"
@@ -165,7 +183,8 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
     cohort["versions"].update({str(k): int(v) for k, v in entry.options.get("versions", {}).items()})
     if scale.pixels != "phantom":
         return cohort, None
-    generator = entry.options.get("generator", entry.adapter if entry.adapter in GENERATORS else None)
+    usual = given.get("made_by", entry.adapter if entry.adapter in GENERATORS else None)
+    generator = entry.options.get("generator", usual)
     if generator is None:
         return cohort, (
             f'no phantom generator is known for adapter "{entry.adapter}" of task {entry.name}; write '
@@ -174,8 +193,13 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
     if ":" not in generator and generator not in GENERATORS:
         errors.append(str(unknown("generator", generator, GENERATORS, f"options of task {entry.name}")))
     cohort["generator"] = generator
-    cohort["generator_options"] = given.get("generator", {})
+    cohort["generator_options"] = _without_nulls(given.get("generator", {}))
     cohort["versions"].update(_version(versions, "generator", generator))
+    if generator in SOURCES:
+        try:
+            cohort["sources"] = sources(*SOURCES[generator])
+        except Unavailable as error:
+            return cohort, str(error)
     return cohort, None
 
 

@@ -101,11 +101,13 @@ class Painter:
     Attributes:
         thorax: The batch of images, changed in place.
         boxes: (row, label, x, y, width, height) in pixels, top-left corner first.
+        given: (row, label) → (x, y, width, height) in fractions of the image, where a finding has to lie.
     """
 
     def __init__(self, thorax: Thorax, strength: float, generator: np.random.Generator) -> None:
         self.thorax, self.strength, self.generator = thorax, strength, generator
         self.boxes: list[tuple[int, str, int, int, int, int]] = []
+        self.given: dict[tuple[int, str], tuple[float, float, float, float]] = {}
 
     def paint(self, label: str, rows: np.ndarray) -> None:
         """Paint one finding into some images."""
@@ -117,7 +119,9 @@ class Painter:
         elif label == "Emphysema":
             self._keep(label, rows, t.lung[rows] > 0)
         else:
-            delta = PATTERNS[label](_Region(t, rows, self.generator), label)
+            region = _Region(t, rows, self.generator)
+            region.given = np.array([self.given.get((int(r), label), (np.nan,) * 4) for r in rows], np.float32)
+            delta = PATTERNS[label](region, label)
             severity = np.exp(self.generator.normal(0.0, 0.35, (len(rows), 1, 1))).astype(np.float32)
             delta = delta * (severity * np.float32(self.strength))
             t.depth[rows] += delta
@@ -144,6 +148,7 @@ class _Region:
         self.beside_spine = smooth_step((np.abs(self.u) - 0.065) / 0.010)
         self.generator = generator
         self.count = len(rows)
+        self.given = np.full((self.count, 4), np.nan, np.float32)
 
     def normal(self, mean: float, sd: float) -> np.ndarray:
         """Draw a number per image, float32 ``(n, 1, 1)``."""
@@ -157,7 +162,13 @@ class _Region:
         cv = np.clip(self.normal(*real.y), 0.16, 0.74) - 0.5
         ru = np.clip(np.exp(self.normal(*real.log_width)), 0.035, 0.45) / 2
         rv = np.clip(np.exp(self.normal(*real.log_height)), 0.035, 0.60) / 2
-        return side, cu, cv, ru, rv
+        if np.isnan(self.given).all():
+            return side, cu, cv, ru, rv
+        x, y, width, height = (self.given[:, i, None, None] for i in range(4))
+        known = ~np.isnan(x)
+        cu, cv = np.where(known, x + width / 2 - 0.5, cu), np.where(known, y + height / 2 - 0.5, cv)
+        ru, rv = np.where(known, width / 2, ru), np.where(known, height / 2, rv)
+        return np.where(known, np.sign(cu), side), cu, cv, ru, rv
 
     def blob(self, cu: np.ndarray, cv: np.ndarray, ru: np.ndarray, rv: np.ndarray, softness: float) -> np.ndarray:
         """Return an ellipse of height 1; ``softness`` is the width of its rim in radii."""

@@ -39,8 +39,14 @@ class Options(Frozen):
     strength: float = Field(default=1.0, gt=0)
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the data set into ``folder/MontgomerySet``; returns facts for the manifest."""
+def write(folder: Path, options: Mapping[str, Any], thorax: type[Thorax] = Thorax) -> dict[str, Any]:
+    """Write the data set into ``folder/MontgomerySet``; returns facts for the manifest.
+
+    Args:
+        folder: Where to.
+        options: See ``Options``.
+        thorax: What is rendered.
+    """
     chosen = Options.model_validate(dict(options))
     generator = np.random.Generator(np.random.PCG64(seed(chosen.seed, "montgomery", "patients")))
     numbers = np.sort(generator.permutation(np.arange(1, max(400, 3 * chosen.images)))[: chosen.images])
@@ -60,7 +66,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             part.scale *= min(1.0, width / height) ** 0.8  # the whole rib cage stays in a narrow frame
             drawn = np.random.Generator(np.random.PCG64(seed(chosen.seed, "montgomery", "images", int(wide))))
             _write_images(
-                root, [_name(numbers[r], ill[r]) for r in rows], part, ill[rows], (height, width), chosen, drawn
+                root, [_name(numbers[r], ill[r]) for r in rows], part, ill[rows], (height, width), chosen, drawn, thorax
             )
     sexes, ages = generator.integers(0, 2, chosen.images), generator.integers(4, 90, chosen.images)
     for row, number in enumerate(numbers):
@@ -82,8 +88,9 @@ def _write_images(
     size: tuple[int, int],
     options: Options,
     generator: np.random.Generator,
+    kind: type[Thorax],
 ) -> None:
-    thorax = Thorax(build, *size, generator)
+    thorax = kind(build, *size, generator)
     # shadows: soft, mottled, in the upper lung, sometimes across its edge
     count = (len(names), 1, 1)
     side = np.where(generator.random(count) < 0.5, 1.0, -1.0).astype(np.float32)
