@@ -1,10 +1,8 @@
 """What a run leaves in ``results/``: small byte-stable text files, made from records and nothing else.
 
 For each profile: ``cohorts/<task>.json``, ``pretraining/<method>.json``, ``trials/<method>.csv``,
-``resamples/<method>.npz``,
-``curves/<method>.csv`` and, alone outside every claim of byte-identity, ``provenance/<method>.csv``. The first five
-hold no
-time, no host and no attempt.
+``resamples/<method>.npz``, ``localization/<method>.npz``, ``curves/<method>.csv`` and, alone outside every claim of
+byte-identity, ``provenance/<method>.csv``. The others hold no time, no host and no attempt.
 
 **Adoption.** In a fresh clone the committed rows are as good as a record: a row whose trial id is still planned is
 kept, if its file is exactly what ``dvc.lock`` says. An ``ok`` attempt in the store always wins over a committed row.
@@ -332,6 +330,88 @@ def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, ad
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **dict(sorted(vectors.items())))
     write_atomically(path, stream.getvalue())
+
+
+SHOWN = 16  # annotated pairs of each class and task that a panel may be chosen from
+PER_PAIR = ("cams", "class", "rank", "positives")
+
+
+def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Path:
+    """Write ``localization/<method>.npz``: evidence maps of the first repeat, for panels of the report.
+
+    For each task, up to ``SHOWN`` annotated (image, class) pairs of each class, drawn by a hash of case and class and
+    so the same for every method, with their map, boxes, logits and the rank of the image; and the image itself where a
+    program made it: real images never leave their data root. The archive is empty for a method that was not localized.
+    What is already there stays if it came from the planned trial and the store does not hold that trial or its images.
+    """
+    import numpy as np
+
+    from harness.pixels import Pixels
+
+    path = profile_folder(root, plan.profile) / "localization" / f"{method}.npz"
+    before: dict[str, np.ndarray] = {}
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as archive:
+            before = {name: archive[name] for name in archive.files}
+    arrays: dict[str, np.ndarray] = {}
+    for cell in plan.cells.values():
+        first = min(cell.trials, key=lambda key: (key.pretrain_seed, key.repeat), default=None)
+        if cell.key.method != method or cell.key.label_fraction != 1.0 or first is None:
+            continue
+        item, task = cell.trials[first], cell.key.task
+        record = speaks_for(store, "trial", item.id)
+        cohort = store.ok("cohort", plan.cohorts[task].id)
+        if record is None or trial_status(record) not in SCORED or cohort is None:
+            if str(before.get(f"{task}|trial_id", "")) == item.id:
+                arrays |= {name: array for name, array in before.items() if name.startswith(f"{task}|")}
+            continue
+        if "arrays.npz" not in record.files:
+            continue
+        stored = store.arrays(record)
+        if "localization_cams" in stored:
+            chosen = _shown_pairs(stored)
+            if plan.tasks[task].synthetic:
+                rows = stored["localization_row"][chosen["image"]]
+                chosen["pixels"] = np.asarray(Pixels(store.folder(cohort)).images[rows])
+            chosen["trial_id"] = np.asarray(item.id)
+            arrays |= {f"{task}|{name}": array for name, array in chosen.items()}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **dict(sorted(arrays.items())))
+    write_atomically(path, stream.getvalue())
+    return path
+
+
+def _shown_pairs(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what is kept of the pairs that may be shown, in the order of the draw within each class."""
+    import numpy as np
+
+    arrays = {name.removeprefix("localization_"): array for name, array in stored.items()}
+    names = [name.decode() for name in arrays["class_names"]]
+    cases = [case.decode() for case in arrays["case"]]
+
+    def draw(pair: int) -> tuple[int, str]:
+        label = int(arrays["class"][pair])
+        return label, hashlib.sha256(f"{cases[arrays['image'][pair]]}|{names[label]}".encode()).hexdigest()
+
+    order: list[int] = []
+    taken: dict[int, int] = {}
+    for pair in sorted(range(len(arrays["class"])), key=draw):
+        label = int(arrays["class"][pair])
+        taken[label] = taken.get(label, 0) + 1
+        if taken[label] <= SHOWN:
+            order.append(pair)
+    image = arrays["image"][order]
+    boxes = [np.flatnonzero(arrays["box_pair"] == pair) for pair in order]
+    return {
+        **{name: arrays[name][order] for name in PER_PAIR},
+        "image": image,
+        "case": arrays["case"][image],
+        "logits": arrays["logits"][image].astype(np.float32),
+        "class_names": arrays["class_names"],
+        "side": arrays["side"],
+        "boxes": arrays["boxes"][np.concatenate(boxes)] if boxes else arrays["boxes"][:0],
+        "box_pair": np.repeat(np.arange(len(order), dtype=np.int32), [len(b) for b in boxes]),
+    }
 
 
 def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:

@@ -22,8 +22,15 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(B, 1, S, S)`` to logits ``(B, outputs)``."""
-        features = self.backbone.encode(images.expand(-1, self.backbone.in_channels, -1, -1))[-1]
-        return self.head(features.mean(dim=(-2, -1)))
+        return self.logits(self.features(images))
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map ``(B, 1, S, S)`` to the backbone's feature maps, finest first."""
+        return self.backbone.encode(images.expand(-1, self.backbone.in_channels, -1, -1))
+
+    def logits(self, features: tuple[Tensor, ...]) -> Tensor:
+        """Map feature maps to logits ``(B, outputs)``."""
+        return self.head(features[-1].mean(dim=(-2, -1)))
 
 
 class Segmenter(nn.Module):

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from harness.spec import Frozen
+from tasks.localization.options import Localization
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -138,6 +139,7 @@ class ClassificationTransfer(_Transfer):
         resize_px: Side to which an image is resized before it is cropped to ``image_px`` for validation and test.
         normalisation: ``imagenet`` mean and std, ``chestxray`` (.5056, .252) or ``none``.
         test_time_augmentation: ``ten_crop``: mean of ten sigmoid outputs; ``centre_crop``; ``none``: as validation.
+        localization: How evidence maps are scored against real boxes, on the whole label set; None: they are not made.
     """
 
     resize_px: int = Field(ge=8)
@@ -146,6 +148,7 @@ class ClassificationTransfer(_Transfer):
     loss: Literal["binary_cross_entropy"]
     head: ClassificationHead
     test_time_augmentation: Literal["ten_crop", "centre_crop", "none"]
+    localization: Localization | None = None
 
     @model_validator(mode="after")
     def _sizes(self) -> ClassificationTransfer:

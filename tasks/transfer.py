@@ -25,6 +25,8 @@ from tasks.draws import sample_seeds, uniforms
 from tasks.evaluation import class_probabilities, cross_entropy, pixel_counts
 from tasks.heads import Classifier, Segmenter, module_hash
 from tasks.loading import Batch, OrderHash, batches, batches_per_epoch, load
+from tasks.localization.judge import has_boxes, judge_localization
+from tasks.localization.options import Localization
 from tasks.losses import binary_cross_entropy, dice_sums, soft_dice
 from tasks.metrics import auc_by_class, dice_by_image, iou_by_image, macro, segmentation_scores
 from tasks.resampling import resample_auc, resample_mean, resample_ratio
@@ -42,7 +44,8 @@ def run_trial(spec: Mapping[str, Any], context: Context) -> Outcome:
         context: ``inputs`` holds the folders of the phase (if any) and the cohort.
 
     Returns:
-        Values: every metric of ``spec["metrics"]``, fractions. Facts: hashes of the initial head, first batch, sample
+        Values: every metric of ``spec["metrics"]`` that applies (localization: where there are boxes, and on the whole
+        label set alone), fractions. Facts: hashes of the initial head, first batch, sample
         order and label subset, the selected step, the encoder's facts, per-class results. Arrays: predictions or
         counts per case, hashed case names, the primary metric on patient resamples. ``DIVERGED`` if a loss was not
         finite: with the scores of the best validated weights, if there are any.
@@ -108,7 +111,7 @@ def _outcome(spec: Mapping[str, Any], job: Any, result: Fit, facts: dict[str, An
         message += "; no validated weights to fall back on" if message else "no evaluation gave a finite score"
         return Outcome(facts=facts, curve=result.curve, status=Status.DIVERGED, message=message)
     values, more, arrays = job.judge()
-    unknown = [name for name in spec["metrics"] if name not in values]
+    unknown = [name for name in spec["metrics"] if name not in values and name not in job.elsewhere]
     if unknown:
         raise ConfigurationError(
             f"metric {', '.join(unknown)} is not among {', '.join(values)} of {spec['task']}; correct its entry"
@@ -117,7 +120,7 @@ def _outcome(spec: Mapping[str, Any], job: Any, result: Fit, facts: dict[str, An
         [hashlib.sha256(case.encode()).hexdigest()[:CASE_HASH] for case in job.test_cases["case"]],
         dtype=f"S{CASE_HASH}",
     )
-    chosen = {name: values[name] for name in spec["metrics"]}
+    chosen = {name: values[name] for name in spec["metrics"] if name in values}
     return Outcome(chosen, facts | more, arrays, result.curve, status=diverged, message=message)
 
 
@@ -125,6 +128,7 @@ class _Job:
     """What the two transfers share."""
 
     model: Any
+    elsewhere: tuple[str, ...] = ()  # metrics that do not apply to this trial
 
     def __init__(
         self, spec: Mapping[str, Any], context: Context, pixels: Pixels, backbone: Any, rows: np.ndarray
@@ -216,7 +220,17 @@ class _Classification(_Job):
                 zip(self.names, (int(n) for n in self.labels[self.rows].sum(axis=0)), strict=True)
             ),
         }
-        return {"auc": mean, "scored_classes": float(scored)}, facts, {"predictions": found, "resamples": resamples}
+        values, arrays = {"auc": mean, "scored_classes": float(scored)}, {"predictions": found, "resamples": resamples}
+        options = self.transfer.get("localization")
+        if options is None:
+            return values, facts, arrays
+        if self.spec["label_fraction"] != 1.0 or not has_boxes(self.pixels):
+            self.elsewhere = Localization.model_validate(options).metrics
+            return values, facts, arrays
+        located = judge_localization(
+            self.model, self.pixels, self.test, found, labels, self.names, self.transfer, self.device
+        )
+        return values | located[0], facts | located[1], arrays | located[2]
 
 
 class _Segmentation(_Job):

@@ -14,7 +14,14 @@ from harness.cli.listing import Profile, describe, done_ids, print_plan
 from harness.cli.session import Session, console, open_session
 from harness.errors import ConfigurationError, StoreError, unknown
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
-from harness.results import profile_folder, speaks_for, write_cohort, write_pretraining, write_trials
+from harness.results import (
+    profile_folder,
+    speaks_for,
+    write_cohort,
+    write_localization,
+    write_pretraining,
+    write_trials,
+)
 from harness.spec import Item, Status
 from harness.store import State, Store
 
@@ -224,6 +231,7 @@ def _refresh(session: Session, summary: Summary | None) -> None:
     for name in sorted(methods):
         if (folder / "trials" / f"{name}.csv").is_file():
             write_trials(session.plan, session.root, session.store, session.adopted, name)
+            write_localization(session.plan, session.root, session.store, name)
         if (folder / "pretraining" / f"{name}.json").is_file():
             write_pretraining(session.plan, session.root, session.store, session.adopted, name)
     for item in touched:

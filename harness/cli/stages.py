@@ -17,7 +17,14 @@ from harness.cli.auditing import run_audit
 from harness.cli.execution import execute
 from harness.cli.session import Session, console, open_session
 from harness.errors import unknown
-from harness.results import device_classes, profile_folder, write_cohort, write_pretraining, write_trials
+from harness.results import (
+    device_classes,
+    profile_folder,
+    write_cohort,
+    write_localization,
+    write_pretraining,
+    write_trials,
+)
 
 stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
 ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
@@ -47,11 +54,12 @@ def stage_pretrain(profile: ProfileName, method: str) -> None:
 
 @stages.command("trials")
 def stage_trials(profile: ProfileName, method: str) -> None:
-    """Run the trials of one method that are missing and write trials, resamples and provenance."""
+    """Run the trials of one method that are missing; write trials, resamples, evidence maps and provenance."""
     session = _session(profile)
     _known(method, session.plan.methods, "method")
     execute(session, list(session.plan.trials(lambda cell: cell.key.method == method).values()))
     write_trials(session.plan, session.root, session.store, session.adopted, method)
+    write_localization(session.plan, session.root, session.store, method)
 
 
 @stages.command("statistics")
@@ -91,6 +99,7 @@ def report(
     for method in plan.methods:
         write_pretraining(plan, session.root, session.store, session.adopted, method)
         write_trials(plan, session.root, session.store, session.adopted, method)
+        write_localization(plan, session.root, session.store, method)
     write_statistics(session)
     run_audit(session)
     write_report(session)

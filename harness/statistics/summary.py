@@ -22,7 +22,7 @@ from harness.statistics.paper import PUBLISHED_RUNS, Paper
 from harness.statistics.runs import percentile_interval, worst_case
 from harness.statistics.schema import Block, CellSummary, Comparison
 from harness.statistics.tables import read_rows, write_rows
-from harness.statistics.trials import Runs, Trials
+from harness.statistics.trials import COUNTS, Runs, Trials
 from harness.statistics.verdicts import AgreementAnswer, agreement
 
 ADDED = "added"
@@ -169,7 +169,15 @@ def _metrics(desk: _Desk, cell: CellKey) -> tuple[str, ...]:
     task = desk.tasks[cell.task]
     if not desk.trials.has(cell):
         return (task.metric,)
-    return tuple(dict.fromkeys((task.metric, *(name for name in task.metrics if name != "scored_classes"))))
+    return tuple(dict.fromkeys((task.metric, *(name for name in task.metrics if _summarised(desk, cell, name)))))
+
+
+def _summarised(desk: _Desk, cell: CellKey, metric: str) -> bool:
+    """Leave out counts and what does not apply; of a cell that was never scored, thresholds that nobody prints."""
+    if metric in COUNTS or not desk.trials.applies(cell, metric):
+        return False
+    delta = _delta(metric)
+    return delta is None or desk.trials.scored(cell) or desk.paper.score(*cell, delta) is not None
 
 
 def localization_metric(delta: float) -> str:

@@ -26,9 +26,12 @@ _WORDS = {  # why a planned trial has no value, in the order it is told
     "timeout": "timed out",
     "interrupted": "interrupted",
     "undefined": "undefined",
+    "inapplicable": "not measured",
     "missing": "not run",
     "unavailable": "unavailable",
 }
+# Counted, not measured in points: never summarised as scores.
+COUNTS = frozenset({"scored_classes", "localization_boxes"})
 _COLUMNS = ("method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status")
 
 
@@ -116,6 +119,7 @@ class _Trial:
     status: str = "missing"
     values: dict[str, float] = field(default_factory=dict)
     metrics: set[str] = field(default_factory=set)
+    inapplicable: set[str] = field(default_factory=set)
 
 
 class Trials:
@@ -150,6 +154,20 @@ class Trials:
         """Tell whether the plan holds the cell: it has rows, run or not."""
         return cell in self._cells
 
+    def applies(self, cell: CellKey, metric: str) -> bool:
+        """Tell whether a metric was or may yet be measured on a cell.
+
+        A scored trial with an empty value says that the metric does not apply to it (localization under a label
+        fraction); one that could not be computed is written as ``nan``.
+        """
+        trials = self._cells.get(cell, {}).values()
+        measured = any(metric in trial.values for trial in trials)
+        return measured or not any(metric in trial.inapplicable for trial in trials)
+
+    def scored(self, cell: CellKey) -> bool:
+        """Tell whether any trial of a cell has a value."""
+        return any(trial.values for trial in self._cells.get(cell, {}).values())
+
     def cells(self) -> tuple[CellKey, ...]:
         """List the cells that have rows, in the order of their files."""
         return tuple(self._cells)
@@ -176,7 +194,7 @@ class Trials:
             if trial.status not in SCORED:
                 lacking[trial.status if trial.status in _WORDS else "failed"] += 1
             elif metric not in trial.values:
-                lacking["undefined"] += 1
+                lacking["inapplicable" if metric in trial.inapplicable else "undefined"] += 1
             else:
                 values[index] = 100 * trial.values[metric]
                 rescued += trial.status == "diverged_scored"
@@ -229,7 +247,11 @@ class Trials:
             )
         trial.metrics.add(metric)
         trial.status = row["status"]
-        if value is not None and math.isfinite(value) and row["status"] in SCORED:
+        if row["status"] not in SCORED:
+            return
+        if value is None:
+            trial.inapplicable.add(metric)
+        elif math.isfinite(value):
             trial.values[metric] = value
 
 

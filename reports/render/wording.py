@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from harness.spec import percent
 from harness.statistics.schema import CellSummary, Comparison
+from harness.statistics.trials import COUNTS as COUNTS  # shown as facts of a cell, never multiplied by 100
 
 NONE = "–"
 MINUS = "−"
@@ -29,8 +30,6 @@ METRIC_LABELS = {
     "dice_best_threshold": "Dice at the best threshold",
     "pixel_ap": "pixel average precision",
 }
-# Counted, not measured in points: shown as facts of a cell, never multiplied by 100.
-COUNTS = frozenset({"scored_classes"})
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -497,6 +497,25 @@ def test_a_localization_threshold_is_contrasted_when_the_task_measures_it(folder
     assert not [r for r in folder.summarise()[1] if r.family == "tab5"]
 
 
+def test_a_metric_that_does_not_apply_is_left_out_and_one_that_could_not_be_computed_is_undefined(folder):
+    metrics = ("auc", "scored_classes", "localization_10", "localization_boxes")
+    measured = TASKS | {"chestxray14": TASKS["chestxray14"].model_copy(update={"metrics": metrics})}
+    nothing = dict.fromkeys(range(10), "ok")
+    for fraction in (0.01, 1.0):
+        folder.cell("moco_v2", "chestxray14", around(80.0, 0.1), fraction=fraction)
+        folder.cell("moco_v2", "chestxray14", [2.5] * 10, metric="localization_boxes", fraction=fraction)
+    folder.cell("moco_v2", "chestxray14", [None] * 10, metric="localization_10", fraction=0.01, statuses=nothing)
+    values = [*around(50.0, 1.0)[:9], float("nan")]
+    folder.cell("moco_v2", "chestxray14", values, metric="localization_10", statuses=nothing)
+    cells, _ = folder.summarise(tasks=measured)
+    shown = {(c.label_fraction, c.metric) for c in cells if c.method == "moco_v2" and c.task == "chestxray14" and c.n}
+    assert shown == {(0.01, "auc"), (1.0, "auc"), (1.0, "localization_10")}
+    assert not [c for c in cells if c.metric == "localization_10" and c.label_fraction < 1 and c.method == "moco_v2"]
+    cell = cell_of(cells, "moco_v2", metric="localization_10")
+    assert (cell.done, cell.missing) == (9, "1 undefined")
+    assert cell_of(cells, "moco_v2", fraction=0.01).missing == ""
+
+
 def test_rows_of_methods_and_tasks_that_are_no_longer_registered_are_dropped(folder):
     full(folder)
     methods, tasks = {"moco_v2": METHODS["moco_v2"]}, {"montgomery": TASKS["montgomery"]}

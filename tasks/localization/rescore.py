@@ -1,0 +1,153 @@
+"""Scores localization from what a trial stored, under any options: nothing is trained and no image is read.
+
+``rescore(store.arrays(record), options)`` with the arrays of a trial's record. The trial itself is scored by the same
+function from the same arrays, so the recorded value is what re-scoring under the recorded options gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.errors import ConfigurationError, DataError
+from tasks.localization.boxes import Boxes, activations, best_overlaps, region_boxes
+from tasks.localization.options import BOXES, Localization, metric_name
+
+PREFIX = "localization_"
+STORED = ("cams", "side", "class", "class_names", "image", "case", "logits", "rank", "positives", "boxes", "box_pair")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What localization comes to.
+
+    Attributes:
+        accuracy: δ → share of units found, a fraction; NaN if the denominator is empty.
+        by_class: Class → share found at each δ; only classes with a unit in the denominator.
+        units: Class → units in the denominator.
+        boxes: Mean number of predicted boxes of a pair, over the pairs in the denominator. Of several thresholds:
+            their sum under ``both``, their mean otherwise.
+        overlap: The largest overlap of each pair over thresholds, boxes and real boxes, float64 ``(P,)``.
+    """
+
+    accuracy: dict[float, float]
+    by_class: dict[str, tuple[float, ...]]
+    units: dict[str, int]
+    boxes: float
+    overlap: np.ndarray
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The values of a trial: ``localization_10``, …, ``localization_boxes``."""
+        return {**{metric_name(delta): value for delta, value in self.accuracy.items()}, BOXES: self.boxes}
+
+
+def has_localization(arrays: Mapping[str, Any]) -> bool:
+    """Tell whether a trial stored evidence maps."""
+    return PREFIX + "cams" in arrays
+
+
+def rescore(arrays: Mapping[str, np.ndarray], options: Localization | None = None) -> Scores:
+    """Score a trial's localization.
+
+    Args:
+        arrays: Of a trial's record: ``localization_cams`` float16 ``(P, h, w)``, ``_side`` the evaluation size in
+            pixels, ``_class`` ``(P,)`` index into ``_class_names``, ``_image`` ``(P,)`` index into ``_case`` and
+            ``_logits`` ``(images, outputs)``, ``_boxes`` x₀, y₀, x₁, y₁ in fractions of the view ``(G, 4)`` and
+            ``_box_pair`` ``(G,)``.
+        options: The protocol; the default one if not given. ``cam_level``, ``least_side`` and ``view`` were decided
+            when the maps were made.
+
+    Raises:
+        DataError: If the trial stored no maps.
+        ConfigurationError: If a threshold rule needs what is not there.
+    """
+    options = options or Localization()
+    if not has_localization(arrays):
+        raise DataError(
+            "the trial stored no evidence maps; expected a trial on the whole label set of a task with boxes; "
+            "choose such a one"
+        )
+    stored = {name: np.asarray(arrays[PREFIX + name]) for name in STORED if PREFIX + name in arrays}
+    side = int(stored["side"])
+    pair_class, owner = stored["class"].astype(np.int64), stored["box_pair"].astype(np.int64)
+    real = stored["boxes"].astype(np.float64) * side
+    maps = activations(stored["cams"], side)
+    predicted = [region_boxes(maps, t, options.connectivity, options.component) for t in options.thresholds]
+    inclusive = options.areas == "inclusive"
+    best = np.stack([best_overlaps(p, real, owner, options.overlap, inclusive=inclusive) for p in predicted])
+    by_pair = np.zeros((len(predicted), len(pair_class)))
+    for threshold in range(len(predicted)):
+        np.maximum.at(by_pair[threshold], owner, best[threshold])
+
+    probability = 1.0 / (1.0 + np.exp(-stored["logits"].astype(np.float64)))
+    column = {str(name): i for i, name in enumerate(stored["class_names"].astype(str))}
+    kept = np.ones(len(pair_class), bool)
+    if options.denominator == "predicted":
+        kept = probability[stored["image"], pair_class] >= options.predicted_from
+    overlap, unit_class, in_use = (
+        (by_pair, pair_class, kept) if options.unit == "pair" else (best, pair_class[owner], kept[owner])
+    )
+    overlap, unit_class = overlap[:, in_use], unit_class[in_use]
+
+    units = {name: int((unit_class == i).sum()) for name, i in column.items() if (unit_class == i).any()}
+    members = [unit_class == column[name] for name in units]
+    accuracy: dict[float, float] = {}
+    shares: list[list[float]] = []
+    for delta in options.deltas:
+        hits = overlap >= delta
+        rows = hits.any(axis=0, keepdims=True) if options.threshold_rule == "both" else hits
+        share = np.array([[float(row[m].mean()) for m in members] for row in rows])  # (rows, classes)
+        totals = share.mean(axis=1) if options.average == "macro" and members else _micro(rows)
+        chosen = slice(None)
+        if options.threshold_rule == "best" and members:
+            at = int(np.argmax(totals))
+            chosen = slice(at, at + 1)
+        accuracy[delta] = float(totals[chosen].mean()) if members else float("nan")
+        shares.append([float(value) for value in share[chosen].mean(axis=0)] if members else [])
+    return Scores(
+        accuracy=accuracy,
+        by_class={name: tuple(row[i] for row in shares) for i, name in enumerate(units)},
+        units=units,
+        boxes=_mean_boxes(predicted, kept, together=options.threshold_rule == "both"),
+        overlap=by_pair.max(axis=0),
+    )
+
+
+def _micro(rows: np.ndarray) -> np.ndarray:
+    return rows.mean(axis=1) if rows.size else np.full(len(rows), np.nan)
+
+
+def _mean_boxes(predicted: list[Boxes], kept: np.ndarray, *, together: bool) -> float:
+    if not kept.any():
+        return float("nan")
+    counts = [float(kept[boxes.map].sum()) / float(kept.sum()) for boxes in predicted]
+    return float(sum(counts)) if together else float(np.mean(counts))
+
+
+def variants(arrays: Mapping[str, np.ndarray], options: Localization) -> dict[str, list[float | None]]:
+    """Score what is logged beside the protocol: each threshold alone, and IoBB; δ in ascending order, 4 digits."""
+    changes: dict[str, dict[str, Any]] = {
+        f"threshold_{t}": {"thresholds": (t,), "threshold_rule": "both"} for t in options.thresholds
+    }
+    changes["iobb"] = {"overlap": "iobb"}
+    found: dict[str, list[float | None]] = {}
+    for name, change in changes.items():
+        scores = rescore(arrays, options.model_copy(update=change))
+        found[name] = [None if np.isnan(v) else round(v, 4) for v in scores.accuracy.values()]
+    return found
+
+
+def parse(options: Mapping[str, Any]) -> Localization:
+    """Validate options given as a mapping, as in ``spec["transfer"]["localization"]``.
+
+    Raises:
+        ConfigurationError: For an unknown key or value.
+    """
+    try:
+        return Localization.model_validate(dict(options))
+    except ValueError as error:
+        raise ConfigurationError(f"localization: {error}") from error
