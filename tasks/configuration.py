@@ -27,6 +27,7 @@ ADAPTERS: dict[str, str] = {
     "montgomery": "tasks.datasets.montgomery:ADAPTER",
     "siim_acr": "tasks.datasets.siim_acr:ADAPTER",
 }
+SYNTHETIC_MARKER = "SYNTHETIC.txt"  # lies in the root of every phantom; its first line is the stamp
 GENERATORS: dict[str, str] = {
     "chestxray14": "tasks.cohorts.chestxray14:write",
     "chexpert": "tasks.cohorts.chexpert:write",
@@ -95,14 +96,19 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
     synthetic = scale.pixels == "phantom"
     if problem is None and not short:
         problem = _broken(entry.adapter)
+    stamp = scale.stamp
     if problem is None and not synthetic:
         cohort, problem = _with_fingerprint(entry, cohort, data_roots)
+        marker = data_roots[entry.name] / SYNTHETIC_MARKER if entry.name in data_roots else None
+        if marker is not None and marker.is_file():  # a phantom given as a data root stays a phantom
+            synthetic, stamp = True, marker.read_text().splitlines()[0]
+            cohort["stamp"] = stamp
     transfer["cache_px"] = cohort["cache_px"]
     return TaskPlan(
         cohort_run=COHORT_RUN,
         cohort=cohort,
         synthetic=synthetic,
-        stamp=scale.stamp,
+        stamp=stamp,
         trial_run=trial_run,
         transfer=transfer,
         metrics=metrics,

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from harness.registry import import_dotted
-from tasks.configuration import ADAPTERS, GENERATORS
+from tasks.configuration import ADAPTERS, GENERATORS, SYNTHETIC_MARKER
 from tasks.datasets.index import Finding
 from tasks.options import Split
 
 
-def write_phantom(cohort: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Write a phantom of a data set in its true on-disk layout.
+def write_phantom(cohort: Mapping[str, Any], folder: Path, stamp: str) -> dict[str, Any]:
+    """Write a phantom of a data set in its true on-disk layout, with a file that says it is one.
+
+    Used as a data root, it is known by that file and every number from it is stamped.
 
     Args:
         cohort: ``TaskPlan.cohort`` of a profile that uses phantoms.
         folder: An empty or new folder.
+        stamp: ``TaskPlan.stamp``.
 
     Returns:
         What the generator says of it, its stamp among it.
@@ -25,6 +28,9 @@ def write_phantom(cohort: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     name = cohort["generator"]
     made: dict[str, Any] = import_dotted(GENERATORS.get(name, name))(folder, cohort["generator_options"])
+    (folder / SYNTHETIC_MARKER).write_text(
+        f"{stamp}\nMade by a program. Nothing measured on it says anything about patients.\n"
+    )
     return made
 
 

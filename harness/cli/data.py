@@ -36,7 +36,7 @@ def phantom(
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty; expected a new or empty folder; name another.")
     write = import_dotted("tasks.inspection:write_phantom")
-    write(resolved.cohort, folder)
+    write(resolved.cohort, folder, resolved.stamp)
     console.print(f"{resolved.stamp}: {task} in {folder}")
 
 
