@@ -129,7 +129,7 @@ def test_a_cohort_that_fails_its_verifier_is_not_built(tmp_path: Path) -> None:
 
 def reference(pixels: Pixels, labels: np.ndarray, seed: int, steps: int = 60) -> float:
     """Test AUC of a small supervised network; ``labels`` may be shuffled among the training images."""
-    rows, test = pixels.rows("train"), pixels.rows("test")
+    rows, test = (pixels.rows(part).copy() for part in ("train", "test"))
     images = torch.from_numpy(np.array(pixels.images)).float()[:, None].expand(-1, 3, -1, -1) / 255 - 0.5
     truth = pixels.cases.set_index("row")[list(LABELS)].to_numpy()
     backbone = TinyBackbone(seed)
