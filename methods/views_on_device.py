@@ -1,25 +1,40 @@
 """The views of a whole batch at once on a device, from the same numbers as everywhere (``view_parameters``).
 
-The antialiased crop is two small matrix products, ``Wy @ image @ Wxᵀ``, with PIL's triangle filter as weights: within
-one grey level of PIL, whose two passes round in between. Jitter, blur (a true Gaussian), flip and distortion are
-batched as well; grey levels stay floating-point between the steps.
+Every step is PIL's own arithmetic (``views_pil``), written as batched matrix products:
+
+* the antialiased crop is ``Wy @ (image @ Wxᵀ)`` with PIL's triangle filter as weights;
+* the blur is PIL's, three box blurs along each axis, every pass a product with a banded matrix;
+* jitter, flip and distortion are whole numbers anyway.
+
+All steps give PIL's very levels but one: a Pillow that resizes down first where that is cheaper (13 does so in about
+one crop of ten) rounds in another order, and then the crop is up to one grey level apart.
+
+PIL sums in fixed point, and float32 holds no more than 24 bits. So each whole weight is split into two halves, whose
+sums with grey levels stay below 2²⁴ and are exact in any order (``weighted_sums``). TF32 would break that; torch leaves
+it off for products unless asked, and so must whoever runs this.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from methods.view_parameters import INNER, OUTER, SHUFFLE, ViewParameters, parameters, uniforms
 
+RESIZE_BITS = 22  # of PIL's weights for 8-bit images
+BLUR_BITS = 24
+
 
 def make_views_on_device(
-    images: Tensor, indices: np.ndarray, stream_seed: int, epoch: int, views: dict[str, Any]
+    images: Tensor,
+    indices: np.ndarray,
+    stream_seed: int,
+    epoch: int,
+    views: dict[str, Any],
+    partners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Make query, key and target of a batch.
 
@@ -29,15 +44,15 @@ def make_views_on_device(
         stream_seed: The phase's ``augment`` seed.
         epoch: Which pass over the data.
         views: The phase's ``views``.
+        partners: The images the keys are views of, uint8 ``(B, S, S)``; the same images if left out.
 
     Returns:
         Query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device; see ``methods.views.make_views``.
     """
     drawn = uniforms(stream_seed, epoch, indices)
     px = views["image_px"]
-    source = images.float()
     made = []
-    for view in (0, 1):
+    for view, source in enumerate((images.float(), (images if partners is None else partners).float())):
         of = parameters(drawn[:, view], images.shape[-1], views)
         clean = crop(source, of.crop, px)
         if view == 0:
@@ -50,25 +65,59 @@ def make_views_on_device(
 
 
 def crop(source: Tensor, boxes: np.ndarray, px: int) -> Tensor:
-    """Cut and resize ``(B, S, S)`` to ``(B, px, px)``, antialiased bilinear, rounded to whole grey levels."""
-    box = torch.from_numpy(boxes).to(source.device, torch.float32)
+    """Cut and resize ``(B, S, S)`` to ``(B, px, px)``, antialiased bilinear; across first and then down, like PIL."""
+    box = torch.from_numpy(boxes).to(source.device, torch.float64)
     rows = resize_weights(box[:, 0], box[:, 2], source.shape[1], px)  # (B, px, S)
     columns = resize_weights(box[:, 1], box[:, 3], source.shape[2], px)
-    return torch.bmm(torch.bmm(rows, source), columns.transpose(1, 2)).round_().clamp_(0, 255)
+    across = weighted_sums(source, columns, RESIZE_BITS, down=False)
+    return weighted_sums(across, rows, RESIZE_BITS, down=True)
+
+
+def weighted_sums(levels: Tensor, weights: Tensor, bits: int, *, down: bool) -> Tensor:
+    """Return the weighted sums of grey levels along an axis, rounded to grey levels, halves upwards; exact.
+
+    Args:
+        levels: Whole grey levels, float32 ``(B, H, W)``.
+        weights: Whole numbers in units of 2⁻ᵇⁱᵗˢ, float64 ``(B, N, H)`` to sum down columns, ``(B, N, W)`` across rows.
+        bits: Binary digits of a weight, even.
+        down: Along which axis.
+    """
+    half = bits // 2
+    high = (weights / 2**half).floor()
+    low = weights - high * 2**half
+
+    def product(part: Tensor) -> Tensor:
+        part = part.float()
+        return torch.bmm(part, levels) if down else torch.bmm(levels, part.transpose(1, 2))
+
+    carried = product(low).add_(2 ** (bits - 1)).div_(2**half).floor_()
+    return carried.add_(product(high)).div_(2**half).floor_().clamp_(0, 255)
 
 
 def resize_weights(start: Tensor, length: Tensor, size: int, px: int) -> Tensor:
-    """Return the weights ``(B, px, size)`` that resample [start, start + length) to ``px`` pixels.
+    """Return the weights that resample [start, start + length) to ``px`` pixels, whole, in units of 2⁻²².
 
     Triangle filter of half-width max(1, length / px) source pixels around each centre, normalised inside the crop.
+
+    Args:
+        start: float64 ``(B,)``.
+        length: float64 ``(B,)``.
+        size: Side of the source.
+        px: Side of the result.
+
+    Returns:
+        float64 ``(B, px, size)``.
     """
     scale = (length / px)[:, None, None]
     support = scale.clamp(min=1.0)
-    out = torch.arange(px, device=start.device, dtype=torch.float32)[None, :, None]
-    inside = torch.arange(size, device=start.device, dtype=torch.float32)[None, None, :] - start[:, None, None]
-    weights = (1.0 - ((inside + 0.5) - (out + 0.5) * scale).abs() / support).clamp_(min=0.0)
+    out = torch.arange(px, device=start.device, dtype=torch.float64)[None, :, None]
+    inside = torch.arange(size, device=start.device, dtype=torch.float64)[None, None, :] - start[:, None, None]
+    narrowing = 1.0 / support
+    # PIL's order of operations: whole weights hang on the last bit where scales are simple fractions.
+    weights = (1.0 - ((inside - (out + 0.5) * scale + 0.5) * narrowing).abs()).clamp_(min=0.0)
     weights = weights * ((inside >= 0) & (inside < length[:, None, None]))
-    return weights / weights.sum(dim=-1, keepdim=True)
+    total = weights.cumsum(dim=-1)[..., -1:]  # one after another, as PIL adds them
+    return (weights / total).mul_(2**RESIZE_BITS).add_(0.5).floor_()
 
 
 def transform(views: Tensor, of: ViewParameters) -> Tensor:
@@ -104,18 +153,46 @@ def _contrast_first(order: np.ndarray) -> np.ndarray:
 
 
 def blur(views: Tensor, sigma: np.ndarray) -> Tensor:
-    """Blur each view ``(P, P)`` with its own Gaussian; σ = 0 leaves it as it is. Borders reflect."""
-    radius = max(1, math.ceil(3.0 * float(sigma.max(initial=0.0))))
-    radius = min(radius, views.shape[-1] - 1)
-    offsets = torch.arange(-radius, radius + 1, device=views.device, dtype=torch.float32)
-    spread = torch.from_numpy(sigma.astype(np.float32)).to(views.device)[:, None]
-    kernel = torch.where(
-        spread > 0, torch.exp(-0.5 * (offsets / spread.clamp(min=1e-6)) ** 2), (offsets == 0).float()[None]
-    )
-    kernel = kernel / kernel.sum(dim=1, keepdim=True)  # (B, 2R + 1)
-    stack = F.pad(views[None], (radius, radius, radius, radius), mode="reflect")
-    stack = F.conv2d(stack, kernel[:, None, None, :], groups=len(views))
-    return F.conv2d(stack, kernel[:, None, :, None], groups=len(views))[0]
+    """Blur each view ``(P, P)`` by its own σ as PIL does: three box blurs across, then three down; σ = 0: unchanged."""
+    if not (sigma > 0).any():
+        return views
+    box = box_weights(sigma, views.shape[-1], views.device)  # (B, P, P)
+    for down in (False, False, False, True, True, True):
+        views = weighted_sums(views, box, BLUR_BITS, down=down)
+    return views
+
+
+def box_weights(sigma: np.ndarray, px: int, device: torch.device) -> Tensor:
+    """Return the matrices of one box blur along a line, whole, in units of 2⁻²⁴; three approximate a Gaussian.
+
+    A box of whole radius l with a smaller weight on the pixel beyond either end has, three times over, the variance σ²
+    (Gwosdek 2011, "Theoretical foundations of Gaussian convolution by extended box filtering", as PIL has it, float32
+    roundings included). The line goes on with its end pixels.
+
+    Args:
+        sigma: float64 ``(B,)``; 0 gives the identity.
+        px: Length of the line.
+        device: Where the result lies.
+
+    Returns:
+        float64 ``(B, px, px)``.
+    """
+    narrow = sigma.astype(np.float32)
+    variance = (narrow * narrow / np.float32(3)).astype(np.float64)  # of one pass
+    whole = np.floor((np.sqrt(12 * variance + 1) - 1) / 2)
+    beyond = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    radius = (whole + beyond).astype(np.float32)
+    inner = np.floor(np.float32(2**BLUR_BITS) / (radius * np.float32(2) + np.float32(1))).astype(np.float64)
+    outer = np.floor((2**BLUR_BITS - (2 * whole + 1) * inner) / 2)
+
+    reach = np.arange(-int(whole.max()) - 1, int(whole.max()) + 2)
+    distance = np.abs(reach)[None] - whole[:, None]  # (B, 2R + 1)
+    weights = np.where(distance <= 0, inner[:, None], np.where(distance == 1, outer[:, None], 0.0))
+    line = np.arange(px)
+    read = np.clip(line[:, None] + reach, 0, px - 1)  # (px, 2R + 1): which pixel stands there
+    matrices = torch.zeros(len(sigma), px, px, dtype=torch.float64, device=device)
+    index = torch.from_numpy(read).to(device).expand(len(sigma), -1, -1)
+    return matrices.scatter_add_(2, index, torch.from_numpy(weights).to(device)[:, None].expand(-1, px, -1))
 
 
 def distort(views: Tensor, of: ViewParameters) -> Tensor:
