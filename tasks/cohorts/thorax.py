@@ -121,19 +121,10 @@ class Thorax:
         self.depth = self._depth(generator)
 
     def _outline(self) -> None:
-        b, u, v = self.build, self.u, self.v
-        a = np.abs(u)
-        t = np.clip((v - APEX) / (b.base - APEX), 0.0, 1.0)
-        outer = b.width * (0.05 + 0.30 * (1.0 - (1.0 - t) ** 2.5) ** 0.6)
-        inner = 0.055 + 0.035 * np.exp(-(((v + 0.02) / 0.10) ** 2))
-        arch = 1.0 - ((a - 0.18 * b.width) / 0.20) ** 2
-        self.diaphragm = b.base - b.dome * np.maximum(arch, 0.0) + np.where(u > 0, 0.015, -0.015)
-        tilt = np.float32(0.5)
-        hu, hv = u - 0.075, v - (b.base - 0.13)
-        along, across = np.cos(tilt) * hu + np.sin(tilt) * hv, np.cos(tilt) * hv - np.sin(tilt) * hu
-        self.heart = (1.0 - np.sqrt((along / (0.155 * b.heart)) ** 2 + (across / (0.115 * b.heart)) ** 2)) * 0.115
-        self.wall = np.minimum(outer - a, v - APEX)
-        self.lung = np.minimum(np.minimum(self.wall, a - inner), np.minimum(self.diaphragm - v, -self.heart))
+        self.wall, inner, self.diaphragm, self.heart = outline(self.build, self.u, self.v)
+        self.lung = np.minimum(
+            np.minimum(self.wall, np.abs(self.u) - inner), np.minimum(self.diaphragm - self.v, -self.heart)
+        )
 
     def _depth(self, generator: np.random.Generator) -> np.ndarray:
         b, u, v = self.build, self.u, self.v
@@ -179,6 +170,30 @@ class Thorax:
         shown = np.clip((self.depth * b.gain + 0.02) / 1.45, 0.0, 1.0) ** (0.85 * b.gamma)
         shown += b.noise * generator.standard_normal(shown.shape, dtype=np.float32)
         return (np.clip(shown, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def outline(build: Build, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the frontal outlines that radiographs and volumes (``tasks.cohorts.body``) share.
+
+    Args:
+        build: What the patients are made of.
+        u, v: Coordinates that broadcast with the build's arrays.
+
+    Returns:
+        Signed distance to the rib cage (positive inside), ``|u|`` of the mediastinum's edge, ``v`` of the diaphragm,
+        signed distance to the heart's edge (positive inside).
+    """
+    a = np.abs(u)
+    t = np.clip((v - APEX) / (build.base - APEX), 0.0, 1.0)
+    outer = build.width * (0.05 + 0.30 * (1.0 - (1.0 - t) ** 2.5) ** 0.6)
+    inner = 0.055 + 0.035 * np.exp(-(((v + 0.02) / 0.10) ** 2))
+    arch = 1.0 - ((a - 0.18 * build.width) / 0.20) ** 2
+    diaphragm = build.base - build.dome * np.maximum(arch, 0.0) + np.where(u > 0, 0.015, -0.015)
+    tilt = np.float32(0.5)
+    hu, hv = u - 0.075, v - (build.base - 0.13)
+    along, across = np.cos(tilt) * hu + np.sin(tilt) * hv, np.cos(tilt) * hv - np.sin(tilt) * hu
+    heart = (1.0 - np.sqrt((along / (0.155 * build.heart)) ** 2 + (across / (0.115 * build.heart)) ** 2)) * 0.115
+    return np.minimum(outer - a, v - APEX), inner, diaphragm, heart
 
 
 def _ridges(phase: np.ndarray, width: float) -> np.ndarray:
