@@ -14,10 +14,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigurationError, DataError, Unavailable, unknown
+from harness.pixels import SPLITS
 from harness.registry import import_dotted
 from harness.spec import TaskEntry, TaskPlan
 from tasks.cohorts.anatomy_files import sources
 from tasks.localization.options import Localization
+from tasks.datasets.dicom import MISSING, installed
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.profiles import component_versions, load_profile, merge
 
@@ -59,7 +61,8 @@ SOURCES: dict[str, tuple[str, ...]] = {
 }
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
-COHORT_KEYS = ("made_by", "cache_px", "resize", "split", "generator")
+COHORT_KEYS = ("made_by", "cache_px", "resize", "split", "adapter", "lists", "generator")
+READS_DICOM = ("siim_acr",)  # adapters and generators that need the optional package
 OPTION_KEYS = ("cohort", "transfer", "metrics", "generator", "versions")
 
 
@@ -112,7 +115,7 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
         trial_run=trial_run,
         transfer=transfer,
         metrics=metrics,
-        split_published=not synthetic and entry.split == "official",
+        split_published=not synthetic and entry.split == "official" and "test" not in cohort.get("lists", {}),
         unavailable=problem,
     )
 
@@ -152,6 +155,14 @@ def _transfer(
     else:
         known = (*known, *Localization.model_validate(resolved["localization"]).metrics)
         resolved["versions"]["localization"] = versions["localization"]
+    for key in ("scored_labels", "uncertain"):  # no part of what a data set without them is
+        if resolved.get(key) is None:
+            resolved.pop(key, None)
+    if len(resolved.get("scored_labels", ())) > entry.outputs:
+        errors.append(
+            f"outputs: found {entry.outputs} below the {len(resolved['scored_labels'])} scored_labels; expected an "
+            "output for each"
+        )
     if entry.transfer == "segmentation":
         # The numbers come from this library's sampling code, so its version is part of what they are.
         resolved["augmentation_library"] = "albumentations 2.0.8"
@@ -187,6 +198,14 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
         "versions": {"cohorts": versions["cohorts"], **_version(versions, "adapter", entry.adapter)},
     }
     cohort["versions"].update({str(k): int(v) for k, v in entry.options.get("versions", {}).items()})
+    if given.get("adapter"):
+        cohort["adapter_options"] = given["adapter"]
+        if entry.adapter in ADAPTERS:
+            _try_adapter(entry.adapter, given["adapter"], errors)
+    if scale.pixels != "phantom" and given.get("lists"):
+        cohort["lists"] = _lists(given["lists"], split, errors)
+    if entry.adapter in READS_DICOM and not installed():
+        return cohort, MISSING
     if scale.pixels != "phantom":
         return cohort, None
     usual = given.get("made_by", entry.adapter if entry.adapter in GENERATORS else None)
@@ -222,9 +241,46 @@ def _with_fingerprint(
         return cohort, f"the data root of {entry.name}, {root}, is no folder; {remedy}"
     adapter = import_dotted(ADAPTERS.get(entry.adapter, entry.adapter))
     try:
-        return {**cohort, "fingerprint": adapter.fingerprint(root)}, None
+        found = {**cohort, "fingerprint": adapter.fingerprint(root)}
+        if "lists" in cohort:
+            from tasks.datasets.lists import describe_list
+
+            found["lists"] = {part: describe_list(root, file) for part, file in cohort["lists"].items()}
+        return found, None
     except DataError as error:
         return cohort, str(error)
+
+
+def _try_adapter(name: str, options: Mapping[str, Any], errors: list[str]) -> None:
+    adapter = import_dotted(ADAPTERS[name])
+    if not hasattr(adapter, "with_options"):
+        errors.append(f"options.cohort.adapter: found {sorted(options)}; adapter {name} has no options; remove it")
+        return
+    try:
+        adapter.with_options(options)
+    except ConfigurationError as error:
+        errors.append(str(error))
+
+
+def _lists(given: Any, split: Any, errors: list[str]) -> dict[str, str]:
+    """Check split lists of the user's own: split → path relative to the data root."""
+    asked = "options.cohort.lists"
+    if not isinstance(given, Mapping) or not all(isinstance(file, str) for file in given.values()):
+        errors.append(f"{asked}: found {given!r}; expected {{train: PATH, validation: PATH, test: PATH}}")
+        return {}
+    for part in given:
+        if part not in SPLITS:
+            errors.append(str(unknown("split", part, SPLITS, asked)))
+    rule = split.get("rule") if isinstance(split, Mapping) else None
+    needed = ("train", "validation") if rule == "official" else SPLITS
+    errors += [f"{asked}: no list for {part}; add it" for part in needed if part not in given]
+    errors += [
+        f"{asked}.{part}: found {file}; expected a path relative to the data root, because an absolute one would be "
+        "part of the results' identity; put the list there, or a link to it"
+        for part, file in given.items()
+        if Path(file).is_absolute()
+    ]
+    return dict(given)
 
 
 def _version(versions: Mapping[str, int], role: str, name: str) -> dict[str, int]:

@@ -47,10 +47,17 @@ def class_probabilities(
     return found
 
 
-def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean binary cross-entropy; probabilities are kept 1e-7 from 0 and 1, NaN stays NaN."""
-    p = np.clip(probabilities.astype(np.float64), 1e-7, 1.0 - 1e-7)
-    return float(-np.where(labels > 0, np.log(p), np.log1p(-p)).mean())
+def cross_entropy(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the mean binary cross-entropy; probabilities are kept 1e-7 from 0 and 1, NaN stays NaN.
+
+    Args:
+        labels: In [0, 1] ``(N, C)``.
+        probabilities: ``(N, C)``.
+        weights: Of the cells, 0 or 1 ``(N, C)``; None: all count.
+    """
+    p, y = np.clip(probabilities.astype(np.float64), 1e-7, 1.0 - 1e-7), labels.astype(np.float64)
+    cells = y * np.log(p) + (1.0 - y) * np.log1p(-p)
+    return float(-cells.mean()) if weights is None else float(-(cells * weights).sum() / max(weights.sum(), 1.0))
 
 
 @torch.inference_mode()

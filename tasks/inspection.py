@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.registry import import_dotted
-from tasks.configuration import ADAPTERS, GENERATORS, SYNTHETIC_MARKER
+from tasks.configuration import GENERATORS, SYNTHETIC_MARKER
 from tasks.datasets.index import Finding
+from tasks.datasets.opening import open_adapter
 from tasks.options import Split
 
 
@@ -42,6 +43,6 @@ def verify(cohort: Mapping[str, Any], root: Path, *, published: bool) -> list[Fi
         root: The data set.
         published: Compare counts with the published ones; leave it out for a phantom.
     """
-    adapter = import_dotted(ADAPTERS.get(cohort["adapter"], cohort["adapter"]))
+    adapter = open_adapter(cohort)
     found: list[Finding] = adapter.verify(root, Split.model_validate(cohort["split"]), published=published, decode=True)
     return found

@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy over cases and classes."""
-    return F.binary_cross_entropy_with_logits(logits.float(), labels)
+def binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean binary cross-entropy over cases and classes, of the cells of weight 1 where weights are given."""
+    if weights is None:
+        return F.binary_cross_entropy_with_logits(logits.float(), labels)
+    cells = F.binary_cross_entropy_with_logits(logits.float(), labels, weights, reduction="sum")
+    return cells / weights.sum().clamp(min=1.0)
 
 
 def dice_sums(logits: Tensor, masks: Tensor) -> Tensor:

@@ -137,6 +137,8 @@ class ClassificationTransfer(_Transfer):
 
     Attributes:
         resize_px: Side to which an image is resized before it is cropped to ``image_px`` for validation and test.
+        uncertain: What an uncertain label stands for (``tasks.labels``); None where a data set has none.
+        scored_labels: Classes whose mean is the metric; None: all. With as many ``outputs``, they alone are trained.
         normalisation: ``imagenet`` mean and std, ``chestxray`` (.5056, .252) or ``none``.
         test_time_augmentation: ``ten_crop``: mean of ten sigmoid outputs; ``centre_crop``; ``none``: as validation.
         localization: How evidence maps are scored against real boxes, on the whole label set; None: they are not made.
@@ -147,6 +149,8 @@ class ClassificationTransfer(_Transfer):
     augmentation: CropAugmentation
     loss: Literal["binary_cross_entropy"]
     head: ClassificationHead
+    uncertain: Literal["ones", "zeros", "lsr_ones", "lsr_zeros", "ignore"] | None = None
+    scored_labels: tuple[str, ...] | None = None
     test_time_augmentation: Literal["ten_crop", "centre_crop", "none"]
     localization: Localization | None = None
 

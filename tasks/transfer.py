@@ -24,6 +24,14 @@ from tasks.augmentation import DRAWS, augment, normalise
 from tasks.draws import sample_seeds, uniforms
 from tasks.evaluation import class_probabilities, cross_entropy, pixel_counts
 from tasks.heads import Classifier, Segmenter, module_hash
+from tasks.labels import (
+    require_policy,
+    scored_columns,
+    trained_labels,
+    training_targets,
+    validation_auc,
+    validation_targets,
+)
 from tasks.loading import Batch, OrderHash, batches, batches_per_epoch, load
 from tasks.localization.judge import has_boxes, judge_localization
 from tasks.localization.options import Localization
@@ -173,13 +181,10 @@ class _Job:
 
 class _Classification(_Job):
     def make(self, backbone: Any, generator: torch.Generator) -> Classifier:
-        labels = self.pixels.manifest["labels"]
-        if len(labels) != self.transfer["outputs"]:
-            raise DataError(
-                f"the cohort of {self.spec['task']} has {len(labels)} labels; its entry says outputs: "
-                f"{self.transfer['outputs']}; make them agree"
-            )
+        labels = trained_labels(self.pixels.manifest["labels"], self.transfer, self.spec["task"])
         table = self.pixels.cases.set_index("row")[labels].to_numpy(np.float32)
+        require_policy(table, self.transfer, self.spec["task"])
+        self.scored = scored_columns(labels, self.transfer)
         self.labels = table
         self.names = labels
         return Classifier(backbone, len(labels), self.transfer["head"]["initial_std"], generator)
@@ -188,27 +193,36 @@ class _Classification(_Job):
         transfer = self.transfer
         draws = uniforms(self.spec["seeds"]["augment"], batch.epochs, batch.samples, DRAWS)
         images = augment(self.on_device(batch.images), draws, transfer["image_px"], transfer["augmentation"])
-        labels = torch.from_numpy(self.labels[self.rows[batch.samples]]).to(self.device)
-        return binary_cross_entropy(self.model(self.ready(images)), labels)
+        targets, weights = training_targets(
+            self.labels[self.rows[batch.samples]],
+            transfer.get("uncertain"),
+            self.spec["seeds"]["augment"],
+            batch.epochs,
+            batch.samples,
+        )
+        labels = torch.from_numpy(targets).to(self.device)
+        counted = None if weights is None else torch.from_numpy(weights).to(self.device)
+        return binary_cross_entropy(self.model(self.ready(images)), labels, counted)
 
     def validate(self) -> tuple[float, float]:
         found = class_probabilities(
             self.model, self.pixels, self.validation, self.transfer, self.device, ten_crop=False
         )
-        labels = self.labels[self.validation]
+        labels, weights = validation_targets(self.labels[self.validation], self.transfer.get("uncertain"))
         if not np.isfinite(found).all():
             return math.nan, math.nan
-        return cross_entropy(labels, found), macro(auc_by_class(labels, found))[0]
+        by_class = validation_auc(labels, found, weights)
+        return cross_entropy(labels, found, weights), macro(by_class[self.scored])[0]
 
     def judge(self) -> tuple[dict[str, float], dict[str, Any], dict[str, np.ndarray]]:
         ten = self.transfer["test_time_augmentation"] == "ten_crop"
         found = class_probabilities(self.model, self.pixels, self.test, self.transfer, self.device, ten_crop=ten)
         labels = self.labels[self.test]
         by_class = auc_by_class(labels, found)
-        mean, scored = macro(by_class)
+        mean, scored = macro(by_class[self.scored])
         resamples = resample_auc(
-            labels,
-            found,
+            labels[:, self.scored],
+            found[:, self.scored],
             self.test_cases["patient"].to_numpy(),
             self.transfer["metric"]["resamples"],
             self.spec["resample_seed"],
@@ -217,7 +231,7 @@ class _Classification(_Job):
             "auc_by_class": {n: None if math.isnan(v) else float(v) for n, v in zip(self.names, by_class, strict=True)},
             "scored_classes": scored,
             "labelled_positives": dict(
-                zip(self.names, (int(n) for n in self.labels[self.rows].sum(axis=0)), strict=True)
+                zip(self.names, (int(n) for n in (self.labels[self.rows] > 0).sum(axis=0)), strict=True)
             ),
         }
         values, arrays = {"auc": mean, "scored_classes": float(scored)}, {"predictions": found, "resamples": resamples}

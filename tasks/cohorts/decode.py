@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import DataError
+from tasks.datasets.dicom import read_dicom
 from tasks.datasets.images import image_size, read_grey
 from tasks.datasets.index import Index
+from tasks.datasets.runs import decode_runs
 
 Resize = Literal["area", "nearest"]
 
@@ -49,6 +51,18 @@ def read_mask(root: Path, parts: tuple[str, ...], shape: tuple[int, int], side: 
     return (to_square(union * 255, side, resize) >= 128).astype(np.uint8)
 
 
+def read_runs(case: str, texts: tuple[str, ...], shape: tuple[int, int], side: int, resize: Resize) -> np.ndarray:
+    """Return the union of run lengths, uint8 in {0, 1} ``(side, side)``; reduced as ``read_mask`` does.
+
+    Raises:
+        DataError: If runs are malformed or end beyond the image.
+    """
+    union = np.zeros(shape, np.uint8)
+    for text in texts:
+        union |= decode_runs(text, shape, case)
+    return (to_square(union * 255, side, resize) >= 128).astype(np.uint8)
+
+
 def write_pixels(
     folder: Path,
     root: Path,
@@ -75,14 +89,17 @@ def write_pixels(
     count = len(index.cases)
     shape = (count, side, side)
     partial = {name: folder / f"{name}.partial.npy" for name in ("pixels", "masks")}
+    has_masks = bool(index.masks) or index.runs is not None
     pixels = np.lib.format.open_memmap(partial["pixels"], mode="w+", dtype=np.uint8, shape=shape)
-    masks = np.lib.format.open_memmap(partial["masks"], mode="w+", dtype=np.uint8, shape=shape) if index.masks else None
+    masks = np.lib.format.open_memmap(partial["masks"], mode="w+", dtype=np.uint8, shape=shape) if has_masks else None
     names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
 
     def decode(row: int) -> None:
-        image = read_grey(root / paths[row])
+        image = (read_dicom if paths[row].endswith(".dcm") else read_grey)(root / paths[row])
         pixels[row] = to_square(image, side, resize)
-        if masks is not None:
+        if masks is not None and index.runs is not None:
+            masks[row] = read_runs(names[row], index.runs[names[row]], image.shape, side, resize)
+        elif masks is not None:
             masks[row] = read_mask(root, index.masks[names[row]], image.shape, side, resize)
 
     with ThreadPoolExecutor(max(1, threads)) as pool:

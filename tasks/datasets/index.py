@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pandas as pd
 
@@ -34,11 +34,14 @@ class Index:
 
     Attributes:
         cases: One row a case, ordered by case: ``case``, ``patient``, ``image`` (path relative to the root), ``split``
-            (train, validation or test) and one 0/1 column per label.
+            (train, validation or test) and one 0/1 column per label; −1 is uncertain, in train and validation only.
         labels: Names of the label columns, in the order of the outputs.
         masks: Case → mask files relative to the root; their union is the foreground. Empty without segmentation.
         boxes: ``case, label, x, y, width, height`` in pixels of the image's own frame, top-left corner first.
         split_rule: In words, how the split came about.
+        runs: Case → run lengths (``tasks.datasets.runs``); their union is the foreground, none is an empty mask. Given
+            instead of ``masks``.
+        facts: What the manifest should say besides: states of label cells, images left out.
     """
 
     cases: pd.DataFrame
@@ -46,6 +49,8 @@ class Index:
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     boxes: pd.DataFrame | None = None
     split_rule: str = ""
+    runs: Mapping[str, tuple[str, ...]] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def split_hashes(self) -> dict[str, str]:
         """Return split → SHA-256 of its sorted case names."""

@@ -1,0 +1,324 @@
+"""CheXpert (Irvin et al. 2019): 223,414 radiographs of 64,540 patients with 14 labels in four states, 234 for test.
+
+Read as downloaded: ``CheXpert-v1.0[-small]/{train,valid}/patientNNNNN/studyN/viewN_{frontal,lateral}.jpg`` beside
+``train.csv`` and ``valid.csv``; also the ``CheXpert-v1.0 batch N (train N)`` folders of newer downloads. Handled here:
+
+* ``Path`` holds the root's name, ``CheXpert-v1.0-small`` or another: whatever it says, the folder that is there is
+  read, and a case is known by what follows, so both sizes have the same cases, splits and label subsets;
+* cells are 1, 0, −1 (uncertain) or empty (unmentioned). Empty is read as 0, as the authors do; −1 is kept, and the
+  transfer's ``uncertain`` option decides;
+* laterals, ``AP/PA`` of ``LL`` and ``RL``, a Sex ``Unknown``, studies out of order: rows are sorted.
+
+Test is ``valid.csv``, the 234 images that the paper scores on. Which training images the authors validated on is
+unpublished: a share of the training patients, drawn with a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import ConfigurationError, DataError, unknown
+from tasks.datasets.images import read_grey
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.splits import draw_patients
+from tasks.options import Split
+
+LABELS = (
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+SCORED = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
+ROOTS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
+FILES = {"train": "train.csv", "valid": "valid.csv"}
+PATH = r"^(?:[^/\\]+/)*(train|valid)/(patient\d+)/(study\d+)/(view\d+_(frontal|lateral)\.jpg)$"
+BLANK, UNKNOWN = 2, 9
+STATES = {"1.0": 1, "1": 1, "0.0": 0, "0": 0, "-1.0": -1, "-1": -1, "": BLANK}
+STATE_NAMES = {1: "positive", 0: "negative", -1: "uncertain", BLANK: "blank"}
+VIEWS = ("all", "frontal", "lateral")
+DEFAULT_SPLIT = Split(rule="official", validation_fraction=0.1, seed=99)
+_FIVE = {  # positive, negative, uncertain, blank cells of train.csv
+    "Atelectasis": (33_376, 1_328, 33_739, 154_971),
+    "Cardiomegaly": (27_000, 11_116, 8_087, 177_211),
+    "Consolidation": (14_783, 28_097, 27_742, 152_792),
+    "Edema": (52_246, 20_726, 12_984, 137_458),
+    "Pleural Effusion": (86_187, 35_396, 11_628, 90_203),
+}
+PUBLISHED = {  # counted on the files themselves
+    "training images": 223_414,
+    "training patients": 64_540,
+    "training studies": 187_641,
+    "frontal training images": 191_027,
+    "lateral training images": 32_387,
+    "test images": 234,
+    "test patients": 200,
+    "frontal test images": 202,
+    **{f"{state} {n}": c for n, cells in _FIVE.items() for state, c in zip(STATE_NAMES.values(), cells, strict=True)},
+}
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read ``train.csv`` or ``valid.csv``.
+
+    Returns:
+        In the file's order: ``case`` (``train/patient00001/study1/view1_frontal.jpg``), ``part``, ``patient``,
+        ``study``, ``view``, one int8 column per label (1, 0, −1, 2 for empty) and ``problem``: what is wrong with the
+        row, or "".
+
+    Raises:
+        DataError: If the file is absent or no table, a column is missing, or a path is none of the data set.
+    """
+    if not path.is_file():
+        raise DataError(f"no {path.name} in {path.parent}; expected the label file of CheXpert; put it there")
+    try:
+        frame = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{path} cannot be read as a table ({error}); expected a CSV file; fetch it again") from None
+    frame.columns = [str(c).strip() for c in frame.columns]
+    missing = [c for c in HEADER if c not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{path} lacks the column {', '.join(missing)}; expected the header Path,Sex,Age,…; fetch it again"
+        )
+    parts = frame["Path"].str.strip().str.extract(PATH)
+    odd = parts[0].isna()
+    if odd.any():
+        row = int(odd.to_numpy().argmax())
+        raise DataError(
+            f'line {row + 2} of {path} has the Path "{frame["Path"].iloc[row]}"; expected '
+            "…/train/patient00001/study1/view1_frontal.jpg or the like; correct that line"
+        )
+    cases = pd.DataFrame({
+        "case": parts[0] + "/" + parts[1] + "/" + parts[2] + "/" + parts[3],
+        "part": parts[0],
+        "patient": parts[1],
+        "study": parts[1] + "/" + parts[2],
+        "view": parts[4],
+    })  # fmt: skip
+    problem = pd.Series("", index=cases.index)
+    for label in LABELS:
+        text = frame[label].str.strip()
+        cases[label] = text.map(STATES).fillna(UNKNOWN).astype("int8")
+        wrong = cases[label] == UNKNOWN
+        problem[wrong] = label + ' is "' + text[wrong] + '"; expected 1.0, 0.0, -1.0 or nothing'
+    said = frame["Frontal/Lateral"].str.strip().str.lower()
+    wrong = said != cases["view"]
+    problem[wrong] = 'Frontal/Lateral is "' + frame["Frontal/Lateral"][wrong] + '"; expected what the file name says'
+    cases["problem"] = problem
+    return cases
+
+
+def data_folder(root: Path) -> Path:
+    """Return the folder that holds ``train.csv``: the root, or ``CheXpert-v1.0-small`` or ``CheXpert-v1.0`` in it.
+
+    Raises:
+        DataError: If none does.
+    """
+    require_folder(root, "CheXpert")
+    for folder in (root, *(root / name for name in ROOTS)):
+        if (folder / FILES["train"]).is_file():
+            return folder
+    raise DataError(
+        f"no train.csv in {root} or its folders {' or '.join(ROOTS)}; expected CheXpert as downloaded; unpack it there"
+    )
+
+
+def image_paths(root: Path, folder: Path, cases: pd.DataFrame) -> dict[str, str]:
+    """Return case → path relative to the root, of the images that are there."""
+    bases: dict[tuple[str, str], str] = {}
+    for part in FILES:
+        for base in (folder / part, *sorted(folder.glob(f"CheXpert-v1.0 batch * ({part}*)"))):
+            if base.is_dir():
+                inside = base.relative_to(root).as_posix()
+                for patient in base.iterdir():
+                    bases.setdefault((part, patient.name), inside)
+    found = {}
+    for case, part, patient in zip(cases["case"], cases["part"], cases["patient"], strict=True):
+        base = bases.get((part, patient))
+        if base is not None:
+            path = f"{base}/{case.removeprefix(f'{part}/')}"
+            if (root / path).is_file():
+                found[case] = path
+    return found
+
+
+@dataclass(frozen=True)
+class CheXpert:
+    """The adapter; see the module for what it copes with.
+
+    Attributes:
+        views: ``all`` images, as the paper, or those of one view alone, in train, validation and test alike.
+    """
+
+    name: str = "chexpert"
+    labels: tuple[str, ...] = LABELS
+    views: str = "all"
+
+    def with_options(self, options: Mapping[str, Any]) -> CheXpert:
+        """Return the adapter with ``options.cohort.adapter`` of an entry: ``{views: all | frontal | lateral}``.
+
+        Raises:
+            ConfigurationError: For an unknown key or value.
+        """
+        for key in options:
+            if key != "views":
+                raise unknown("key", key, ("views",), "options.cohort.adapter")
+        views = options.get("views", "all")
+        if views not in VIEWS:
+            raise ConfigurationError(
+                f"options.cohort.adapter.views: found {views!r}; expected {', '.join(VIEWS)}; correct the entry"
+            )
+        return replace(self, views=views)
+
+    def _cases(self, folder: Path, split: Split) -> tuple[pd.DataFrame, str]:
+        """Return every row with its split, and the rule in words."""
+        if split.rule != "official":
+            raise DataError(f'split "{split.rule}" of CheXpert is not offered; expected "official"; correct the entry')
+        train, test = (read_labels(folder / FILES[part]) for part in ("train", "valid"))
+        validation = draw_patients(train["patient"], split.validation_fraction, split.seed)
+        held = train["patient"].isin(validation)
+        train["split"] = held.map({True: "validation", False: "train"})
+        test["split"] = "test"
+        cases = pd.concat([train, test], ignore_index=True)
+        share = f"{split.validation_fraction:.0%}"
+        rule = f"test is valid.csv; validation is {share} of the training patients, drawn with seed {split.seed}"
+        if self.views != "all":  # after the draw: every choice of views has the same validation patients
+            cases = cases[cases["view"] == self.views]
+            rule += f"; {self.views} views alone"
+        return cases.sort_values("case", ignore_index=True), rule
+
+    def read(self, root: Path, split: Split) -> Index:
+        """Index every image of the two label files.
+
+        Raises:
+            DataError: For a missing file or column, a malformed cell, an image listed twice or not there, or an
+                uncertain or empty cell in the test file.
+        """
+        folder = data_folder(root)
+        cases, rule = self._cases(folder, split)
+        for finding in (*_check_rows(cases, folder), *leaks(cases)):
+            if finding.level == "fail":
+                raise DataError(finding.message)
+        paths = image_paths(root, folder, cases)
+        absent = cases.loc[~cases["case"].isin(paths.keys()), "case"]
+        if len(absent):
+            raise DataError(f"{len(absent)} listed images are not under {folder} (first: {absent.iloc[0]}); fetch them")
+        cases["image"] = cases["case"].map(paths)
+        states = {part: _states(cases[cases["split"] == part]) for part in ("train", "validation", "test")}
+        table = cases[["case", "patient", "image", "split"]].copy()
+        for label in LABELS:
+            table[label] = cases[label].where(cases[label] != BLANK, 0).astype("int8")
+        facts = {
+            "views": self.views,
+            "images_by_view": {str(k): int(n) for k, n in sorted(cases["view"].value_counts().items())},
+            "label_cells": states,
+            "blank_cells": "read as negative",
+        }
+        return Index(table, LABELS, split_rule=rule, facts=facts)
+
+    def verify(
+        self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
+    ) -> list[Finding]:
+        """Check cells, paths, leaks and images; see ``Adapter.verify``."""
+        folder = data_folder(root)
+        cases, _ = self._cases(folder, split or DEFAULT_SPLIT)
+        findings = _check_rows(cases, folder)
+        findings += leaks(cases)
+        paths = image_paths(root, folder, cases)
+        findings += [
+            Finding("fail", f"{case} is listed in {FILES[part]} but not under {folder}; expected every listed image")
+            for case, part in zip(cases["case"], cases["part"], strict=True)
+            if case not in paths
+        ]
+        if decode:
+            for case in sorted(paths):
+                try:
+                    read_grey(root / paths[case])
+                except DataError as error:
+                    findings.append(Finding("fail", str(error)))
+        if published and self.views == "all":
+            findings += count_differences(_counts(cases), PUBLISHED, "CheXpert")
+        return findings
+
+    def fingerprint(self, root: Path) -> str:
+        """Digest of the two label files and of every listed image's path and size."""
+        folder = data_folder(root)
+        texts = [folder / name for name in FILES.values() if (folder / name).is_file()]
+        cases = pd.concat([read_labels(path) for path in texts], ignore_index=True)
+        return fingerprint_of(root, texts, [root / path for path in image_paths(root, folder, cases).values()])
+
+
+def _states(cases: pd.DataFrame) -> dict[str, dict[str, int]]:
+    return {
+        label: {name: int((cases[label] == value).sum()) for value, name in STATE_NAMES.items()} for label in LABELS
+    }
+
+
+def _counts(cases: pd.DataFrame) -> dict[str, int]:
+    train, test = cases[cases["part"] == "train"], cases[cases["part"] == "valid"]
+    counts = {
+        "training images": len(train),
+        "training patients": train["patient"].nunique(),
+        "training studies": train["study"].nunique(),
+        "frontal training images": int((train["view"] == "frontal").sum()),
+        "lateral training images": int((train["view"] == "lateral").sum()),
+        "test images": len(test),
+        "test patients": test["patient"].nunique(),
+        "frontal test images": int((test["view"] == "frontal").sum()),
+    }
+    cells = _states(train)
+    return counts | {f"{state} {label}": n for label in SCORED for state, n in cells[label].items()}
+
+
+def _check_rows(cases: pd.DataFrame, folder: Path) -> list[Finding]:
+    """Check what the label files say, each row by itself and against the others."""
+    findings = [
+        Finding("fail", f"{case} in {folder / FILES[part]}: {problem}")
+        for case, part, problem in cases.loc[cases["problem"] != "", ["case", "part", "problem"]].itertuples(
+            index=False
+        )
+    ]
+    for case in sorted(set(cases.loc[cases["case"].duplicated(), "case"])):
+        findings.append(Finding("fail", f"{folder} lists {case} twice; expected one row an image"))
+    for case in cases.loc[(cases["split"] == "test") != (cases["part"] == "valid"), "case"]:
+        findings.append(
+            Finding(
+                "fail",
+                f"{case} is in the wrong label file of {folder}; expected train/ in train.csv, valid/ in valid.csv",
+            )
+        )
+    test = cases[cases["split"] == "test"]
+    for label in LABELS:
+        for state in (-1, BLANK):
+            rows = test.loc[test[label] == state, "case"]
+            if len(rows):
+                found = f"{len(rows)} {STATE_NAMES[state]} cells of {label} in {folder / FILES['valid']}"
+                findings.append(Finding("fail", f"{found} (first: {rows.iloc[0]}); expected 1.0 or 0.0 for test"))
+    healthy = cases[cases["No Finding"] == 1]
+    others = [label for label in LABELS if label not in ("No Finding", "Support Devices")]
+    both = healthy[(healthy[others] == 1).any(axis=1)]
+    if len(both):
+        findings.append(
+            Finding("warn", f'{len(both)} images are "No Finding" and positive at once (first: {both["case"].iloc[0]})')
+        )
+    return findings
+
+
+ADAPTER = CheXpert()

@@ -1,0 +1,101 @@
+"""Reading radiographs out of DICOM files. The library is loaded when a file is opened: most tasks need none."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import DataError, Unavailable
+
+MISSING = 'DICOM files need the package pydicom, which is not installed; run: pip install "dira-bench[data]".'
+
+
+def installed() -> bool:
+    """Say whether the library is there, without loading it."""
+    return find_spec("pydicom") is not None
+
+
+def library() -> Any:
+    """Return the module ``pydicom``.
+
+    Raises:
+        Unavailable: If the optional extra is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError:
+        raise Unavailable(MISSING) from None
+    return pydicom
+
+
+def _open(path: Path, *, pixels: bool) -> Any:
+    reader = library()
+    try:
+        return reader.dcmread(path, stop_before_pixels=not pixels)
+    except FileNotFoundError:
+        raise DataError(f"no image {path}; expected every listed image to be there; fetch it again") from None
+    except Exception as error:  # a damaged file makes the parser raise nearly anything
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return DataError(f"{path} cannot be read as DICOM ({reason}); expected a whole file; fetch it again")
+
+
+def _expect(path: Path, data: Any) -> tuple[int, int]:
+    """Return (height, width); raises for what is no 8-bit grey picture."""
+    rows, columns = data.get("Rows"), data.get("Columns")
+    found = {
+        "SamplesPerPixel": (data.get("SamplesPerPixel", 1), (1,)),
+        "BitsAllocated": (data.get("BitsAllocated"), (8,)),
+        "NumberOfFrames": (int(data.get("NumberOfFrames") or 1), (1,)),
+        "PhotometricInterpretation": (data.get("PhotometricInterpretation"), ("MONOCHROME2", "MONOCHROME1")),
+    }
+    for name, (value, expected) in found.items():
+        if value not in expected:
+            wanted = " or ".join(map(str, expected))
+            raise DataError(f"{path} has {name} {value}; expected {wanted}, an 8-bit grey radiograph; fetch it again")
+    if not rows or not columns:
+        raise DataError(f"{path} has Rows {rows} and Columns {columns}; expected a picture; fetch it again")
+    return int(rows), int(columns)
+
+
+def dicom_shape(path: Path) -> tuple[int, int]:
+    """Return (height, width) from the header alone.
+
+    Raises:
+        DataError: If the file is absent, damaged, or no 8-bit grey picture.
+        Unavailable: Without the library.
+    """
+    data = _open(path, pixels=False)
+    try:
+        return _expect(path, data)
+    except DataError:
+        raise
+    except Exception as error:  # values are converted when they are asked for
+        raise _damaged(path, error) from error
+
+
+def read_dicom(path: Path) -> np.ndarray:
+    """Return a radiograph as uint8 grey ``(height, width)``, bright bone; ``MONOCHROME1`` is inverted.
+
+    Raises:
+        DataError: If the file is absent, damaged, or no 8-bit grey picture.
+        Unavailable: Without the library.
+    """
+    data = _open(path, pixels=True)
+    try:
+        shape = _expect(path, data)
+        image = np.asarray(data.pixel_array)
+    except (DataError, Unavailable):
+        raise
+    except Exception as error:  # the same of the decoder and of damaged pixel data
+        raise _damaged(path, error) from error
+    if image.shape != shape:
+        raise DataError(f"{path} holds a picture of {image.shape}; expected its header's {shape}; fetch it again")
+    image = image.astype(np.uint8)
+    return 255 - image if data.PhotometricInterpretation == "MONOCHROME1" else image

@@ -1,0 +1,35 @@
+"""From a cohort's configuration to its adapter and its index: options of the adapter, lists of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.registry import import_dotted
+from tasks.configuration import ADAPTERS
+from tasks.datasets.index import Index
+from tasks.datasets.lists import apply_lists
+from tasks.options import Split
+
+
+def open_adapter(cohort: Mapping[str, Any]) -> Any:
+    """Return the adapter that ``TaskPlan.cohort`` names, with its options.
+
+    Raises:
+        ConfigurationError: If it cannot be imported or does not take the options.
+    """
+    adapter = import_dotted(ADAPTERS.get(cohort["adapter"], cohort["adapter"]))
+    options = cohort.get("adapter_options")
+    return adapter.with_options(options) if options else adapter
+
+
+def read_index(adapter: Any, root: Path, cohort: Mapping[str, Any]) -> Index:
+    """Index a data set with the configured split, or with the lists that the entry gives.
+
+    Raises:
+        DataError: For anything that the layout forbids, or lists that do not fit it.
+    """
+    index: Index = adapter.read(root, Split.model_validate(cohort["split"]))
+    lists = cohort.get("lists")
+    return apply_lists(index, root, lists) if lists else index
