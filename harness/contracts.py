@@ -116,3 +116,21 @@ class ResolveTask(Protocol):
     """``tasks.configuration.resolve``: an entry under a profile and the known data roots becomes a plan. No torch."""
 
     def __call__(self, entry: TaskEntry, profile: str, data_roots: Mapping[str, Path], /) -> TaskPlan: ...
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """What ``dira-bench check`` found of an entry.
+
+    Attributes:
+        results: (name, passed, message) in the order of the checks; the message says what was found.
+        numbers: Digest of every number that two steps gave: equal before and after an edit means nothing moved.
+    """
+
+    results: tuple[tuple[str, bool, str], ...]
+    numbers: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(passed for _, passed, _ in self.results)

@@ -11,7 +11,6 @@ import copy
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from harness.contracts import Context, Outcome
+from harness.contracts import Conformance, Context, Outcome
 from harness.identity import digest
 from harness.seeding import seed as seed_of
 from harness.spec import MethodPlan, Status
@@ -28,20 +27,6 @@ from methods.terms import load
 STEPS = 2
 TRAIN, VALIDATION = 24, 8
 LARGEST_BATCH = 8
-
-
-@dataclass(frozen=True)
-class Conformance:
-    """What a check found.
-
-    Attributes:
-        results: (name, passed, message) in the order the checks ran; the message says what was found.
-        numbers: Digest of every number that two steps gave: equal before and after an edit means nothing moved. None
-            if the steps failed.
-    """
-
-    results: list[tuple[str, bool, str]]
-    numbers: str | None
 
 
 def check(plan: MethodPlan, seed: int = 0) -> Conformance:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.contracts import Context, Outcome
+from harness.contracts import Conformance, Context, Outcome
 from harness.errors import DataError
+from harness.identity import digest
 from harness.pixels import Pixels
 from harness.registry import import_dotted
 from harness.seeding import seed
@@ -19,32 +20,32 @@ from harness.spec import Status, TaskEntry, TaskPlan
 from tasks.configuration import resolve
 
 STAND_IN = "tasks.conformance:obtain_stand_in"
-Check = tuple[str, bool, str]
 
 
-def check(entry: TaskEntry, profile: str = "smoke") -> list[Check]:
+def check(entry: TaskEntry, profile: str = "smoke") -> Conformance:
     """Check a task on its phantoms under a profile.
 
     Args:
         entry: One entry of a registry of tasks.
         profile: A profile with phantoms.
 
-    Returns:
-        (name, passed, message) of each check, in the order in which they were made; a check that cannot be made
-        because an earlier one failed is left out.
+    A check that cannot be made because an earlier one failed is left out.
     """
-    found: list[Check] = []
+    found: list[tuple[str, bool, str]] = []
+    numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dira-bench-check-") as scratch:
-        for name, run in _checks(entry, profile, Path(scratch)):
+        for name, run in _checks(entry, profile, Path(scratch), numbers):
             try:
                 found.append((name, True, run()))
             except Exception as error:  # whatever a task from outside raises is its result
                 found.append((name, False, f"{type(error).__name__}: {error}"))
                 break
-    return found
+    return Conformance(tuple(found), digest(numbers))
 
 
-def _checks(entry: TaskEntry, profile: str, scratch: Path) -> Iterator[tuple[str, Callable[[], str]]]:
+def _checks(
+    entry: TaskEntry, profile: str, scratch: Path, numbers: dict[str, Any]
+) -> Iterator[tuple[str, Callable[[], str]]]:
     state: dict[str, Any] = {}
 
     def resolves() -> str:
@@ -62,6 +63,7 @@ def _checks(entry: TaskEntry, profile: str, scratch: Path) -> Iterator[tuple[str
         again = _build(entry, state["plan"], scratch / "again")
         first, second = (Pixels(folder).manifest["sha256"] for folder in (state["cohort"], again))
         _require(first == second, "built twice, the files differ; expected a generator that draws from its seed alone")
+        numbers["cohort"] = dict(first)
         return "built twice, every file is the same"
 
     def knows() -> str:
@@ -72,6 +74,10 @@ def _checks(entry: TaskEntry, profile: str, scratch: Path) -> Iterator[tuple[str
         _require(state["first"].status is Status.OK, state["first"].message)
         missing = set(state["plan"].metrics) - set(state["first"].values)
         _require(not missing, f"a trial returns no {', '.join(sorted(missing))}")
+        numbers["trial"] = {
+            "values": {k: repr(v) for k, v in state["first"].values.items()},
+            "curve": repr(state["first"].curve),
+        }
         return ", ".join(f"{name} {value:.3f}" for name, value in state["first"].values.items())
 
     def repeats() -> str:

@@ -160,7 +160,10 @@ def check(
             )
             continue
         conformance = import_dotted(f"{kind}s.conformance:check")
-        found = conformance(resolved)
+        if kind == "method":
+            found = conformance(resolved)
+        else:
+            found = conformance(session.registry.tasks[entry], session.plan.profile)
         checks = [{"name": title, "passed": passed, "message": message} for title, passed, message in found.results]
         reports.append({"kind": kind, "name": entry, "checks": checks, "numbers": found.numbers})
     if as_json:

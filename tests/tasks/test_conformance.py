@@ -17,7 +17,7 @@ from tests.tasks.test_configuration import entry
 
 @pytest.mark.parametrize("task", ["chestxray14", "montgomery"])
 def test_the_built_in_tasks_pass_their_own_conformance_run(task: str) -> None:
-    found = check(load_registry().tasks[task])
+    found = check(load_registry().tasks[task]).results
     assert [name for name, passed, _ in found if not passed] == []
     assert len(found) == 7
 
@@ -42,7 +42,7 @@ def test_a_generator_that_ignores_its_seed_is_caught() -> None:
         "generator": "tests.tasks.test_conformance:unseeded_generator",
         "cohort": {"generator": {"seed": 1, "train": 30, "validation": 8, "test": 20, "file_px": 32}},
     }
-    last = check(entry(options=options))[-1]
+    last = check(entry(options=options)).results[-1]
     assert last[:2] == ("phantoms are a function of their seed", False) and "built twice" in last[2]
 
 
@@ -53,10 +53,10 @@ def careless_trial(spec: Mapping[str, Any], context: Context) -> Outcome:
 
 def test_a_transfer_from_outside_that_ignores_a_seed_is_caught() -> None:
     careless = entry(transfer="tests.tasks.test_conformance:careless_trial", metric="score")
-    last = check(careless)[-1]
+    last = check(careless).results[-1]
     assert last[:2] == ("seeds reach it", False) and "the seed order changes nothing" in last[2]
 
 
 def test_an_entry_that_makes_no_sense_fails_at_its_first_check_with_the_reason() -> None:
-    (only,) = check(entry(metric="auk"))
+    (only,) = check(entry(metric="auk")).results
     assert only[:2] == ("resolves", False) and 'did you mean "auc"' in only[2]
