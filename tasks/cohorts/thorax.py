@@ -177,7 +177,8 @@ def outline(build: Build, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.
 
     Args:
         build: What the patients are made of.
-        u, v: Coordinates that broadcast with the build's arrays.
+        u: To the right of the image; broadcasts with the build's arrays.
+        v: Down; likewise.
 
     Returns:
         Signed distance to the rib cage (positive inside), ``|u|`` of the mediastinum's edge, ``v`` of the diaphragm,
