@@ -46,7 +46,7 @@ from methods.external import load
 from methods.networks import build
 
 network = {network}
-state, facts = load(Path("{file}"), network, key_map="{key_map}")
+state, facts = load(Path("{file}"), network, key_map="{key_map}", parts="{parts}")
 backbone = build(network, 0)
 backbone.load_state_dict(state, strict=False)  # what the file lacks stays as drawn"""
 
@@ -178,6 +178,7 @@ def export(phase: Path, layout: str, out: Path, about: Mapping[str, Any]) -> Exp
     }
     loading = names.loading.get(network["name"], names.loading.get("", ""))
     loading = loading.replace("{file}", target.name).replace("{network}", repr(dict(network)))
+    loading = loading.replace("{parts}", "_".join(parts))
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
         save_encoder(target, tensors, stated)

@@ -20,7 +20,7 @@ from harness.registry import load_registry
 from harness.spec import extras
 from methods.key_layouts import COUNTER, PARTS, Match, best_match, missing
 from methods.networks import build
-from methods.training.checkpoints import ENCODER, save_encoder, state_sha256
+from methods.training.checkpoints import ENCODER, save_encoder
 from methods.weight_files import content_sha256, locate
 
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net")
@@ -94,7 +94,7 @@ def load(
     Returns:
         Our names → tensors, of the parts asked for, complete; and facts: ``layout``, ``rule``, ``matched`` by part,
         ``missing`` (of the parts asked for: counters only, or it would be refused) and ``left_over`` (count and first
-        names), ``state_sha256``.
+        names).
 
     Raises:
         CheckpointError: If the file is missing, not the promised one, damaged, holds code, fills less than the parts
@@ -128,7 +128,6 @@ def load(
         "matched": {part: sum(name.startswith(part + ".") for name in taken.sources) for part in PARTS},
         "missing": {"count": len(absent), "first": absent[:SHOWN]},
         "left_over": {"count": len(unused), "first": unused[:SHOWN]},
-        "state_sha256": state_sha256(state),
     }
 
 
