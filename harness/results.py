@@ -333,7 +333,7 @@ def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, ad
 
 
 SHOWN = 16  # annotated pairs of each class and task that a panel may be chosen from
-PER_PAIR = ("cams", "class", "rank", "positives")
+PER_PAIR = ("cams", "class", "rank", "positives", "overlap", "found")
 
 
 def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Path:

@@ -124,8 +124,8 @@ def overlaps(
 
 def best_overlaps(
     predicted: Boxes, real: np.ndarray, owner: np.ndarray, kind: Literal["iou", "iobb", "either"], *, inclusive: bool
-) -> np.ndarray:
-    """Return, for each real box, its largest overlap with a predicted box of its own map; 0 without one.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find, for each real box, the predicted box of its own map that overlaps it most; of equals the first.
 
     Args:
         predicted: Boxes of all maps.
@@ -133,12 +133,18 @@ def best_overlaps(
         owner: The map of each real box, int ``(G,)``.
         kind: See ``overlaps``.
         inclusive: See ``overlaps``.
+
+    Returns:
+        The overlap, 0 where there is no box, float64 ``(G,)``; and the box's corners, NaN there, ``(G, 4)``.
     """
     low = np.searchsorted(predicted.map, owner, side="left")
     count = np.searchsorted(predicted.map, owner, side="right") - low
     box = np.repeat(np.arange(len(owner)), count)
     offset = np.arange(len(box)) - np.repeat(np.cumsum(count) - count, count)
     found = overlaps(predicted.corners[np.repeat(low, count) + offset], real[box], kind, inclusive=inclusive)
-    best = np.zeros(len(owner))
-    np.maximum.at(best, box, found)
-    return best
+    best, corners = np.zeros(len(owner)), np.full((len(owner), 4), np.nan)
+    order = np.lexsort((-found, box))
+    real_box, first = np.unique(box[order], return_index=True)
+    best[real_box] = found[order[first]]
+    corners[real_box] = predicted.corners[(np.repeat(low, count) + offset)[order[first]]]
+    return best, corners

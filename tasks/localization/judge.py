@@ -87,6 +87,8 @@ def judge_localization(
     }
     arrays = {PREFIX + name: array for name, array in arrays.items()}
     scores = rescore(arrays, options)
+    arrays[PREFIX + "overlap"] = scores.overlap.astype(np.float32)
+    arrays[PREFIX + "found"] = scores.found.astype(np.float32)
     facts = {
         "localization": {
             "level": level,

@@ -31,6 +31,7 @@ class Scores:
         boxes: Mean number of predicted boxes of a pair, over the pairs in the denominator. Of several thresholds:
             their sum under ``both``, their mean otherwise.
         overlap: The largest overlap of each pair over thresholds, boxes and real boxes, float64 ``(P,)``.
+        found: The predicted box that has it, x₀, y₀, x₁, y₁ in fractions of the view ``(P, 4)``; NaN without one.
     """
 
     accuracy: dict[float, float]
@@ -38,6 +39,7 @@ class Scores:
     units: dict[str, int]
     boxes: float
     overlap: np.ndarray
+    found: np.ndarray
 
     @property
     def values(self) -> dict[str, float]:
@@ -78,10 +80,14 @@ def rescore(arrays: Mapping[str, np.ndarray], options: Localization | None = Non
     maps = activations(stored["cams"], side)
     predicted = [region_boxes(maps, t, options.connectivity, options.component) for t in options.thresholds]
     inclusive = options.areas == "inclusive"
-    best = np.stack([best_overlaps(p, real, owner, options.overlap, inclusive=inclusive) for p in predicted])
+    matched = [best_overlaps(p, real, owner, options.overlap, inclusive=inclusive) for p in predicted]
+    best = np.stack([overlap for overlap, _ in matched])
     by_pair = np.zeros((len(predicted), len(pair_class)))
     for threshold in range(len(predicted)):
         np.maximum.at(by_pair[threshold], owner, best[threshold])
+    nearest = np.full((len(pair_class), 4), np.nan)
+    for real_box in np.argsort(best.max(axis=0), kind="stable"):  # the largest last, and so kept
+        nearest[owner[real_box]] = matched[int(best[:, real_box].argmax())][1][real_box] / side
 
     probability = 1.0 / (1.0 + np.exp(-stored["logits"].astype(np.float64)))
     column = {str(name): i for i, name in enumerate(stored["class_names"].astype(str))}
@@ -114,6 +120,7 @@ def rescore(arrays: Mapping[str, np.ndarray], options: Localization | None = Non
         units=units,
         boxes=_mean_boxes(predicted, kept, together=options.threshold_rule == "both"),
         overlap=by_pair.max(axis=0),
+        found=nearest,
     )
 
 

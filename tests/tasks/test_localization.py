@@ -397,3 +397,12 @@ def test_a_box_of_an_unknown_label_ends_in_one_sentence(cohorts, tmp_path):
 def test_an_option_that_makes_no_sense_is_refused(bad):
     with pytest.raises(ConfigurationError, match="localization"):
         parse(bad)
+
+
+def test_the_box_that_comes_nearest_is_kept_for_a_picture():
+    # two regions and two real boxes: the second region fits the second real box exactly
+    image, nothing = block((2, 2, 10, 10), (20, 20, 28, 28)), np.zeros((SIDE, SIDE))
+    scores = rescore(stored([image, nothing], [[(2, 2, 10, 6), (20, 20, 28, 28)], [(0, 0, 4, 4)]]))
+    assert scores.found[0] * SIDE == pytest.approx([20, 20, 28, 28])
+    assert np.isnan(scores.found[1]).all()
+    assert scores.overlap == pytest.approx([1.0, 0.0])
