@@ -154,6 +154,30 @@ def read_metaimage(path: Path) -> Volume:
     return _canonical(itk.GetArrayFromImage(image).transpose(2, 1, 0), affine, path)
 
 
+def metaimage_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Return (shape, affine in LPS) of a MetaImage, without its voxels.
+
+    Raises:
+        DataError: If there is none, it is damaged, or it has not three dimensions.
+    """
+    itk = optional("SimpleITK", "SimpleITK", "MetaImage files")
+    if not path.is_file():
+        raise DataError(f"no file {path}; expected a MetaImage header; fetch it")
+    reader = itk.ImageFileReader()
+    reader.SetImageIO("MetaImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise DataError(f"{path} cannot be read ({_short(error)}); expected a MetaImage header; fetch it") from None
+    if reader.GetDimension() != 3:
+        raise DataError(f"{path} has {reader.GetDimension()} dimensions; expected three; take one volume of it")
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
+    affine[:3, 3] = reader.GetOrigin()
+    return tuple(reader.GetSize()), affine
+
+
 def read_dicom(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
     """Read one CT series: slices sorted by their place in the patient, rescale tags applied.
 

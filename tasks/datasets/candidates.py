@@ -1,0 +1,153 @@
+"""Candidates: points in scans, in LPS millimetres, each with a class; what LUNA16 and PE-CAD share.
+
+A candidate is a case; its patch is cut around the voxel nearest to its point, in the scan's canonical orientation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import DataError
+from tasks.datasets.index import Finding
+from tasks.datasets.volumes import Volume, metaimage_header, nifti_header, read_metaimage, read_nifti
+
+WORLD = ("x_mm", "y_mm", "z_mm")  # LPS millimetres; columns of an index of candidates
+CLASSES = ("0", "1")
+
+
+def read_scan(path: Path) -> Volume:
+    """Read a MetaImage or NIfTI scan by its name's ending.
+
+    Raises:
+        DataError: If it is absent or damaged.
+    """
+    return read_nifti(path) if path.name.endswith((".nii", ".nii.gz")) else read_metaimage(path)
+
+
+def scan_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Return (shape, affine to LPS millimetres) in the file's order, without the voxels.
+
+    Raises:
+        DataError: If it is absent or damaged.
+    """
+    if path.name.endswith((".nii", ".nii.gz")):
+        shape, affine, _ = nifti_header(path)
+        return shape, affine
+    return metaimage_header(path)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV as text, with the line of each row.
+
+    Args:
+        path: The file.
+        columns: Those it must have.
+
+    Returns:
+        Its columns, stripped, and ``line``.
+
+    Raises:
+        DataError: If it is absent, no table, or lacks a column.
+    """
+    if not path.is_file():
+        raise DataError(f"no file {path}; expected a table with the columns {','.join(columns)}; put it there")
+    try:
+        table = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{path} cannot be read as a table ({error}); expected a CSV file; fetch it again") from None
+    table.columns = [str(column).strip() for column in table.columns]
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the column {', '.join(missing)}; expected {','.join(columns)}; correct it")
+    table = table.apply(lambda values: values.str.strip())
+    return table.assign(line=np.arange(2, len(table) + 2))
+
+
+def check_rows(table: pd.DataFrame, name: str, world: Sequence[str]) -> list[Finding]:
+    """Return a failure for each row whose class or coordinates make no sense.
+
+    Args:
+        table: ``read_table``'s, with a column ``class``.
+        name: Of the file.
+        world: Its columns of x, y and z.
+    """
+    findings = []
+    for row in table.loc[~table["class"].isin(CLASSES), ["line", "class"]].itertuples(index=False):
+        findings.append(Finding("fail", f'line {row[0]} of {name} has the unknown class "{row[1]}"; expected 0 or 1'))
+    numbers = table[list(world)].apply(pd.to_numeric, errors="coerce")
+    for line in table.loc[~np.isfinite(numbers).all(axis=1), "line"]:
+        findings.append(Finding("fail", f"line {line} of {name} lacks a number; expected x, y and z in millimetres"))
+    return findings
+
+
+def outside(points: np.ndarray, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """Say which points lie beyond a scan's outermost voxels.
+
+    Args:
+        points: LPS millimetres, ``(N, 3)``.
+        shape: Voxels along each axis of the file.
+        affine: Index → LPS millimetres of the file.
+
+    Returns:
+        bool ``(N,)``.
+    """
+    voxels = (points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+    return ((voxels < -0.5) | (voxels > np.asarray(shape[:3]) - 0.5)).any(axis=1)
+
+
+def check_places(table: pd.DataFrame, name: str, world: Sequence[str], header: Path) -> list[Finding]:
+    """Return a failure for each candidate of one scan that lies outside it, or for the scan that cannot be opened."""
+    try:
+        shape, affine = scan_header(header)
+    except DataError as error:
+        return [Finding("fail", str(error))]
+    points = table[list(world)].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    beyond = outside(points, shape, affine) & np.isfinite(points).all(axis=1)
+    return [
+        Finding(
+            "fail",
+            f"line {line} of {name} lies at ({point[0]:g}, {point[1]:g}, {point[2]:g}) mm, outside {header.name} "
+            f"({'×'.join(map(str, shape))} voxels); expected it inside",
+        )
+        for line, point in zip(table.loc[beyond, "line"], points[beyond], strict=True)
+    ]
+
+
+def check_voxels(path: Path) -> list[Finding]:
+    """Open a scan: a failure if it is damaged, holds what is no number, or cannot be in Hounsfield units."""
+    try:
+        voxels = read_scan(path).voxels
+    except DataError as error:
+        return [Finding("fail", str(error))]
+    if not np.isfinite(voxels).all():
+        count = int((~np.isfinite(voxels)).sum())
+        return [Finding("fail", f"{path} holds {count} voxels that are no number; expected Hounsfield units")]
+    if voxels.min() > -500:
+        return [Finding("fail", f"{path} has the minimum {voxels.min():g}; expected Hounsfield units, air near −1000")]
+    return []
+
+
+def thin_negatives(cases: pd.DataFrame, label: str, per_positive: int | None, seed: int) -> pd.DataFrame:
+    """Keep every positive and, outside the test set, at most so many negatives for each, drawn with a seed.
+
+    Candidates are hundreds to one; the test set is never thinned, for its AUC is what is compared.
+
+    Args:
+        cases: An index's.
+        label: The label column.
+        per_positive: Negatives a positive; None keeps all.
+        seed: Of the draw.
+    """
+    if per_positive is None:
+        return cases
+    generator = np.random.Generator(np.random.PCG64(seed))
+    keep = (cases["split"] == "test") | (cases[label] == 1)
+    for part in ("train", "validation"):
+        negative = np.flatnonzero((cases["split"] == part) & (cases[label] == 0))
+        wanted = per_positive * int(((cases["split"] == part) & (cases[label] == 1)).sum())
+        keep.iloc[generator.permutation(negative)[:wanted]] = True
+    return cases[keep].reset_index(drop=True)
