@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -79,33 +79,58 @@ def pixel_counts(
         device: Where the model is.
         deform: ``deform(i, image, mask)``: augmentation of the validation images, as the authors' loader does.
     """
+
+    def parts() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for start in range(0, len(rows), BATCH):
+            images, masks = gather(pixels, rows[start : start + BATCH], options["image_px"], masks=True)
+            if deform is not None:
+                for i in range(len(images)):
+                    images[i], masks[i] = deform(start + i, images[i], masks[i])
+            batch = torch.from_numpy(images).to(device).float().div_(255.0)
+            truth = torch.from_numpy(masks).to(device)
+            yield normalise(batch, options["normalisation"], model.backbone.in_channels), truth
+
+    return count_pixels(model, parts(), len(rows), options, device)
+
+
+@torch.inference_mode()
+def count_pixels(
+    model: nn.Module,
+    parts: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    cases: int,
+    options: Mapping[str, Any],
+    device: str,
+) -> tuple[PixelCounts, float]:
+    """Return the counts of a segmentation and its soft Dice loss over all cases at once, in 2 or 3 dimensions.
+
+    Args:
+        model: Maps images to logits ``(B, 1, *S)``, in evaluation mode.
+        parts: Images ready for the model ``(B, C, *S)``, and their masks, uint8 in {0, 1} ``(B, *S)``.
+        cases: How many there are in all parts.
+        options: The resolved transfer.
+        device: Where the model is.
+    """
     threshold = options["metric"]["threshold"]
     thresholds = np.unique(np.append(GRID, threshold))
     edges = torch.from_numpy(thresholds.astype(np.float32)).to(device)
-    channels, levels = model.backbone.in_channels, len(thresholds)
-    overlap = np.empty((len(rows), levels), np.int64)
-    predicted, true = np.empty_like(overlap), np.empty(len(rows), np.int64)
+    levels, start = len(thresholds), 0
+    overlap = np.empty((cases, levels), np.int64)
+    predicted, true = np.empty_like(overlap), np.empty(cases, np.int64)
     histograms = torch.zeros((2, BINS), dtype=torch.int64, device=device)
     sums = torch.zeros(2, dtype=torch.float64, device=device)
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        images, masks = gather(pixels, part, options["image_px"], masks=True)
-        if deform is not None:
-            for i in range(len(images)):
-                images[i], masks[i] = deform(start + i, images[i], masks[i])
-        batch = torch.from_numpy(images).to(device).float().div_(255.0)
-        truth = torch.from_numpy(masks).to(device)
+    for images, truth in parts:
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=options["precision"] == "bfloat16"):
-            logits = model(normalise(batch, options["normalisation"], channels))[:, 0].float()
+            logits = model(images)[:, 0].float()
         sums += dice_sums(logits, truth.float()).double()
         probability = torch.sigmoid(logits)
         # how many thresholds each pixel reaches, counted per image, then summed from above
         reached = torch.bucketize(probability.flatten(1), edges, right=True)
-        key = reached + (levels + 1) * torch.arange(len(part), device=device)[:, None]
-        shape = (len(part), levels + 1)
+        key = reached + (levels + 1) * torch.arange(len(images), device=device)[:, None]
+        shape = (len(images), levels + 1)
         everything = torch.bincount(key.flatten(), minlength=shape[0] * shape[1]).view(shape)
         inside = torch.bincount(key[truth.flatten(1) > 0], minlength=shape[0] * shape[1]).view(shape)
-        rows_here = slice(start, start + len(part))
+        rows_here = slice(start, start + len(images))
+        start += len(images)
         predicted[rows_here] = _at_least(everything)
         overlap[rows_here] = _at_least(inside)
         true[rows_here] = truth.flatten(1).sum(dim=1).cpu().numpy()

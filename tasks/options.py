@@ -105,8 +105,9 @@ class SegmentationHead(Frozen):
     kernel: Literal[1, 3]
 
 
-class _Transfer(Frozen):
-    image_px: int = Field(ge=32, multiple_of=32)  # five halvings
+class Training(Frozen):
+    """How long and how fast, what is kept, and how it is scored: the same for every transfer."""
+
     optimiser: Optimiser
     schedule: Schedule
     batch: int = Field(ge=1)
@@ -122,7 +123,7 @@ class _Transfer(Frozen):
     threads: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _length(self) -> _Transfer:
+    def _length(self) -> Training:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"found epochs {self.epochs} and steps {self.steps}; give exactly one of them")
         if self.steps is not None and self.evaluate_every is None:
@@ -130,6 +131,10 @@ class _Transfer(Frozen):
         if self.steps is None and isinstance(self.schedule, Cosine) and self.schedule.over == "steps":
             raise ValueError("found a cosine over steps for a length in epochs; write over: epochs")
         return self
+
+
+class _Transfer(Training):
+    image_px: int = Field(ge=32, multiple_of=32)  # five halvings
 
 
 class ClassificationTransfer(_Transfer):

@@ -40,6 +40,7 @@ from tasks.metrics import auc_by_class, dice_by_image, iou_by_image, macro, segm
 from tasks.resampling import resample_auc, resample_mean, resample_ratio
 from tasks.subsets import subset_hash, training_rows
 from tasks.training import Fit, fit
+from tasks.volumetric.jobs import VOLUME_JOBS
 
 CASE_HASH = 16  # hexadecimal digits of the SHA-256 of a case's name
 
@@ -78,8 +79,8 @@ def run_trial(spec: Mapping[str, Any], context: Context) -> Outcome:
             f"{transfer['dimensions']}D; enter it with other tasks"
         )
     rows = training_rows(pixels.cases, spec["label_fraction"], spec["subset"]["seed"], transfer["subset_unit"])
-    kind = _Classification if transfer["kind"] == "classification" else _Segmentation
-    job = kind(spec, context, pixels, backbone, rows)
+    jobs = IMAGE_JOBS if transfer["dimensions"] == 2 else VOLUME_JOBS
+    job = jobs[transfer["kind"]](spec, context, pixels, backbone, rows)
     facts: dict[str, Any] = {
         "encoder": encoder_facts,
         "initial_head_sha256": module_hash(job.model.head),
@@ -309,3 +310,6 @@ class _Segmentation(_Job):
         }
         arrays = {"overlap": overlap, "predicted": predicted, "true": test.true, "resamples": resamples}
         return values, facts, arrays
+
+
+IMAGE_JOBS: dict[str, type[_Job]] = {"classification": _Classification, "segmentation": _Segmentation}
