@@ -1,0 +1,1 @@
+"""Cluster discrimination for DiRA-Bench."""
