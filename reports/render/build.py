@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from harness.published import Families, load_families
 from harness.spec import Parameters
-from reports.render import figures, frames, pages, style, wording
+from reports.render import figures, frames, pages, panel_figures, style, wording
 from reports.render.formats import latex, markdown
 from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_results
 from reports.render.pages import Picture
+from reports.render.panel_figures import panel_blocks
 from reports.render.tables import Table, added_table, paper_table
 
 
@@ -41,7 +42,9 @@ def metrics(results: Results) -> dict[str, object]:
     return {**({"stamp": stamp} if stamp else {}), "cells": means}
 
 
-def _pictures(results: Results, layouts: Layouts, methods: Mapping[str, str]) -> list[tuple[Picture, bytes]]:
+def _pictures(
+    results: Results, layouts: Layouts, families: Families, methods: Mapping[str, str]
+) -> list[tuple[Picture, bytes]]:
     """Draw every figure that has something to show; with its PNG."""
     drawn = []
 
@@ -55,6 +58,13 @@ def _pictures(results: Results, layouts: Layouts, methods: Mapping[str, str]) ->
         if not frame.empty:
             own = wording.stamp_of([c for c in results.contrasts if c.family == layout.family])
             add(name, layout.title, layout.caption, figures.bars(frame, own), own)
+    for name, panel_layout in layouts.panels.items():
+        blocks, own, task = panel_blocks(results, panel_layout, families, methods)
+        if blocks:
+            caption = panel_layout.caption
+            if not own and not blocks[0].method.has_images:
+                caption += f" The images of {task} stay in their data root: the maps are drawn on plain ground."
+            add(name, panel_layout.title, caption, panel_figures.panels(blocks, own), own)
     for block, name, title in (("published", "effects", "Effects"), ("added", "effects_added", "Effects, added block")):
         frame = frames.effects_frame(results, block)
         if not frame.empty:
@@ -116,7 +126,8 @@ def build(
     tables: list[Table] = []
     unshown: list[str] = []
     for name, layout in layouts.tables.items():
-        table = paper_table(name, layouts, families, data, methods, tasks) if name in families.tables else None
+        known = name in families.tables
+        table = paper_table(name, layouts, families, data, methods, tasks, parameters.alpha) if known else None
         if table is None:
             unshown.append(layout.title)
         else:
@@ -131,7 +142,7 @@ def build(
             write(stem.with_suffix(".html"), pages.table_page(table, parameters.alpha, "../report.html")),
         ]
 
-    pictures = _pictures(data, layouts, methods)
+    pictures = _pictures(data, layouts, families, methods)
     for picture, png in pictures:
         stem = folder / "figures" / picture.name
         written += [write(stem.with_suffix(".svg"), picture.svg), write(stem.with_suffix(".png"), png)]

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from harness.statistics.schema import Comparison
 from reports.render import wording
+from reports.render.gains import Gain
 from reports.render.tables import Entry, Row, Table
 
 _MARKDOWN = {character: "\\" + character for character in "\\`*_{}[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -53,6 +54,7 @@ CONTRAST_HEADINGS = (
     "Contrast", "Effect [95 % CI]", "p", "Finding", "Paper's effect [95 % CI]", "Ours − paper [95 % CI]", "Agreement",
     "Reason",
 )  # fmt: skip
+GAIN_HEADINGS = ("Pair", "Average over", "Gain [95 % CI]", "Paper prints")
 
 
 _CONTRAST_WIDTHS = (0.16, 0.11, 0.05, 0.13, 0.11, 0.11, 0.08, 0.11)  # of the text, less the gaps between columns
@@ -136,6 +138,19 @@ def _markdown_contrasts(contrasts: Sequence[Comparison]) -> list[str]:
     return ["", "Contrasts (method − reference, in points):", "", markdown_table(CONTRAST_HEADINGS, rows)]
 
 
+def gain_words(gain: Gain) -> tuple[str, str, str, str]:
+    """Say an average gain in four texts, under ``GAIN_HEADINGS``."""
+    where = gain.where + (f" ({gain.note})" if gain.note else "")
+    return gain.pair, where, effect(gain.effect, gain.low, gain.high), gain.published or wording.NONE
+
+
+def _markdown_gains(gains: Sequence[Gain]) -> list[str]:
+    if not gains:
+        return []
+    rows = [[markdown_text(word) for word in gain_words(gain)] for gain in gains]
+    return ["", "Average gains, in points:", "", markdown_table(GAIN_HEADINGS, rows)]
+
+
 def markdown(table: Table, alpha: float) -> str:
     """Write a table as Markdown.
 
@@ -155,7 +170,8 @@ def markdown(table: Table, alpha: float) -> str:
         headings = ["Method", *map(markdown_text, table.fact_headings), *columns]
         lines += ["", markdown_table(headings, _markdown_rows(table.published, len(table.fact_headings)))]
         lines += _markdown_contrasts(table.contrasts)
-        for note in (*table.notes, *table.absent):
+        lines += _markdown_gains(table.gains)
+        for note in (*table.notes, *table.remarks, *table.absent):
             lines += ["", markdown_text(note)]
     if table.added:
         if table.published:
@@ -231,6 +247,25 @@ def _latex_contrasts(contrasts: Sequence[Comparison], caption: str, label: str) 
     ]
 
 
+def _latex_gains(gains: Sequence[Gain], caption: str, label: str) -> list[str]:
+    if not gains:
+        return []
+    return [
+        r"\begin{table*}",
+        r"\centering\small",
+        rf"\caption{{{caption}}}",
+        rf"\label{{{label}}}",
+        r"\begin{tabular}{p{0.22\textwidth}p{0.42\textwidth}cc}",
+        r"\toprule",
+        " & ".join(map(latex_text, GAIN_HEADINGS)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(latex_text, gain_words(gain))) + r" \\" for gain in gains),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table*}",
+    ]
+
+
 def latex(table: Table, alpha: float) -> str:
     """Write a table as LaTeX: ``table*`` floats that need the ``booktabs`` package and nothing else.
 
@@ -263,12 +298,15 @@ def latex(table: Table, alpha: float) -> str:
         lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{Not in the paper's table}}}} \\")
         lines += _latex_rows(table.added, 0, facts)
     lines += [r"\bottomrule", r"\end{tabular}"]
-    if notes := (*table.notes, *table.absent, *table.added_notes):
+    if notes := (*table.notes, *table.remarks, *table.absent, *table.added_notes):
         lines.append(rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(map(latex_text, notes))}}}")
     lines.append(r"\end{table*}")
     title = latex_text(table.title)
     lines += _latex_contrasts(
         table.contrasts, f"{title}: its contrasts, in points.{stamp}", f"tab:dira-bench-{table.name}-contrasts"
+    )
+    lines += _latex_gains(
+        table.gains, f"{title}: average gains, in points.{stamp}", f"tab:dira-bench-{table.name}-gains"
     )
     lines += _latex_contrasts(
         table.added_contrasts, f"{title}: contrasts of the added block.{stamp}", f"tab:dira-bench-{table.name}-added"

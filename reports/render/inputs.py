@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from harness.statistics.audit import AuditedClaim
 from harness.statistics.schema import CellSummary, Comparison
 from harness.statistics.summary import read_cells, read_comparisons
 from harness.statistics.tables import read_rows
+from reports.render.panels import Maps, read_maps
 
 CellKey = tuple[str, str, float]  # method, task, label fraction
 
@@ -77,6 +78,7 @@ class Results:
         trials, curves: Every row of the registered methods.
         cohorts, pretraining: Task or method → the JSON object.
         claims: The audit of the paper's own numbers; empty where it was not made.
+        maps: Method → task → evidence maps of the first repeat, of methods that were localized.
     """
 
     profile: str
@@ -87,6 +89,7 @@ class Results:
     cohorts: Mapping[str, Mapping[str, Any]]
     pretraining: Mapping[str, Mapping[str, Any]]
     claims: tuple[AuditedClaim, ...]
+    maps: Mapping[str, Mapping[str, Maps]] = field(default_factory=dict)
 
 
 class Facts(Frozen):
@@ -103,6 +106,7 @@ class TableLayout(Frozen):
         title, caption: As printed. marks: Families whose Findings are printed as marks, in this order.
         metrics: Metrics that form its columns; empty means each task's primary metric.
         facts: What stands beside the rows. beside: Rows of other tables repeated below for orientation.
+        averages: Family whose average gains the paper puts into its text; empty: none.
     """
 
     title: str
@@ -111,6 +115,7 @@ class TableLayout(Frozen):
     metrics: tuple[str, ...] = ()
     facts: Facts = Facts(headings=(), rows={})
     beside: tuple[str, ...] = ()
+    averages: str = ""
 
 
 class FigureLayout(Frozen):
@@ -121,12 +126,28 @@ class FigureLayout(Frozen):
     family: str
 
 
+class PanelLayout(Frozen):
+    """One figure of evidence maps: the pairs of one family.
+
+    Attributes:
+        title, caption: As printed. family: Whose pairs are drawn.
+        classes: Show so many classes, evenly spaced from the one whose panel loses most to the one that gains most;
+            None: all.
+    """
+
+    title: str
+    caption: str
+    family: str
+    classes: int | None = Field(default=None, ge=2)
+
+
 class Layouts(Frozen):
     """``reports/tables.yaml``."""
 
     labels: dict[str, str]
     tables: dict[str, TableLayout]
     figures: dict[str, FigureLayout] = Field(default_factory=dict)
+    panels: dict[str, PanelLayout] = Field(default_factory=dict)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -222,6 +243,11 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
         cohorts={path.stem: _object(path) for path in present("cohorts", tasks, ".json")},
         pretraining={path.stem: _object(path) for path in present("pretraining", methods, ".json")},
         claims=read_claims(results),
+        maps={
+            path.stem: {task: maps for task, maps in found.items() if task in tasks}
+            for path in present("localization", methods, ".npz")
+            if (found := read_maps(path))
+        },
     )
 
 

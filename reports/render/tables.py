@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from harness.published import Families
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import wording
+from reports.render.gains import Gain, average_gains
 from reports.render.inputs import Layouts, Results, TableLayout
 
 
@@ -90,6 +91,8 @@ class Table:
         absent: Sentences naming rows and columns of the paper that are not registered here.
         notes: Why a number is missing or short, one sentence each, published block only; added_notes likewise.
         stamp: What to print in its caption; empty for real images.
+        gains: Average gains of the pairs, where the paper puts such averages into its text.
+        remarks: What a reader must know besides, published rows only.
     """
 
     name: str
@@ -105,6 +108,8 @@ class Table:
     notes: tuple[str, ...]
     added_notes: tuple[str, ...]
     stamp: str
+    gains: tuple[Gain, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def primary_metrics(results: Results) -> dict[str, str]:
@@ -197,6 +202,7 @@ def paper_table(
     results: Results,
     methods: Mapping[str, str],
     tasks: Mapping[str, str],
+    alpha: float = 0.05,
 ) -> Table | None:
     """Build one of the paper's tables from the rows that exist.
 
@@ -207,6 +213,7 @@ def paper_table(
         results: What was measured.
         methods: Registry name → label.
         tasks: The same for tasks.
+        alpha: One minus the level of the intervals of average gains.
 
     Returns:
         The table, or None if none of its cells was planned here.
@@ -221,12 +228,10 @@ def paper_table(
             for metric in layout.metrics or (primary.get(task, ""),):
                 inside = [c for c in own_cells if (c.task, c.label_fraction, c.metric) == (task, fraction, metric)]
                 if inside:
-                    heading = wording.column(tasks[task], fraction)
-                    columns.append(
-                        Column(
-                            task, fraction, metric, f"{heading} ({wording.metric(metric)})", wording.stamp_of(inside)
-                        )
-                    )
+                    heading = f"{wording.column(tasks[task], fraction)} ({wording.metric(metric)})"
+                    if layout.metrics:  # the caption names the task that all columns share
+                        heading = wording.metric(metric).rpartition(" at ")[2]
+                    columns.append(Column(task, fraction, metric, heading, wording.stamp_of(inside)))
     if not columns:
         return None
     contrasts = [c for family in layout.marks for c in results.contrasts if c.family == family]
@@ -261,9 +266,33 @@ def paper_table(
         added_contrasts=tuple(c for c in added_contrasts if c.method in added_names),
         absent=tuple(absent),
         notes=_notes(published, columns),
-        added_notes=_notes(added, columns),
+        added_notes=(*_notes(added, columns), *_boxes_remark(added, columns, results)),
         stamp=wording.stamp_of([c for c in in_columns if c.block == "published" or c.method in added_names]),
+        gains=average_gains(layout.averages, families, results, layout.metrics, methods, tasks, alpha)
+        if layout.averages
+        else (),
+        remarks=_boxes_remark(published, columns, results),
     )
+
+
+def _boxes_remark(rows: Sequence[Row], columns: Sequence[Column], results: Results) -> tuple[str, ...]:
+    """Say how many boxes a model proposes: when any of them may hit, many boxes are an advantage."""
+    where = {(c.task, c.label_fraction) for c in columns if c.metric.startswith("localization")}
+    means = []
+    for row in rows:
+        counts = [
+            t.value
+            for t in results.trials
+            if t.method == row.method
+            and (t.task, t.label_fraction) in where
+            and t.metric == "localization_boxes"
+            and t.value is not None
+        ]
+        if counts:
+            means.append(f"{row.label} {wording.number(sum(counts) / len(counts), 1)}")
+    if not means:
+        return ()
+    return (f"Mean number of predicted boxes of an annotated pair, any of which may hit: {', '.join(means)}.",)
 
 
 def added_table(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str]) -> Table | None:
