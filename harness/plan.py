@@ -219,18 +219,17 @@ def _plan_pretraining(plan: Plan, method: MethodEntry) -> None:
             return
     seeds = 1 if resolved.reinitialised else plan.parameters.pretrain_seeds
     for index in range(seeds):
-        parent: Item | None = None
         chain: list[Item] = []
         for phase in resolved.phases:
-            parent = _plan_phase(plan, phase, parent, index)
-            chain.append(parent)
+            chain.append(_plan_phase(plan, phase, chain, index))
         plan.phases[method.name, index] = chain
 
 
-def _plan_phase(plan: Plan, phase: PhasePlan, parent: Item | None, index: int) -> Item:
+def _plan_phase(plan: Plan, phase: PhasePlan, before: list[Item], index: int) -> Item:
     """A phase is known by its specification, not by its method: two methods that share one train it once."""
     cohort = plan.cohorts[phase.cohort].id if phase.cohort else None
-    ancestry = parent.id if parent else None
+    ancestry = before[-1].id if before else None
+    used = {item.spec["phase"]: item.id for item in before if item.spec["phase"] in phase.uses}
     specification = digest({"configuration": phase.configuration, "cohort": cohort, "parent": ancestry})
     spec = {
         "phase": phase.name,
@@ -241,7 +240,9 @@ def _plan_phase(plan: Plan, phase: PhasePlan, parent: Item | None, index: int) -
         "pretrain_seed": index,
         "seed": seed(plan.parameters.base_seed, "phase", index, specification),
     }
-    needs = tuple(need for need in (cohort, ancestry) if need)
+    if used:
+        spec["uses"] = used
+    needs = tuple(dict.fromkeys(need for need in (cohort, ancestry, *used.values()) if need))
     amount, unit = _budget(phase)
     cost = 0.1 * amount if unit == "steps" else 60.0 * amount
     return _add(plan, "phase", f"pretrain {_words(phase)} · seed {index}", phase.run, spec, needs, cost)

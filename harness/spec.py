@@ -109,12 +109,15 @@ class PhasePlan(Frozen):
         run: Dotted path ``module:function`` of the work (``harness.contracts.Work``).
         configuration: Everything that changes its numbers, versions of components included; JSON values only.
         cohort: Task whose training images it sees (no labels), or None.
+        uses: Names of earlier phases of the chain whose folders it reads besides its parent's; their ids reach the work
+            as ``spec["uses"]``.
     """
 
     name: str
     run: str
     configuration: dict[str, Any]
     cohort: str | None = None
+    uses: tuple[str, ...] = ()
 
 
 class MethodPlan(Frozen):

@@ -51,7 +51,14 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
         objective, spec, context, pixels.images, pixels.rows("train"), pixels.rows("validation"), classes
     )
     training.run()
+    return leave(spec, context, objective, training, first_batch_sha256(training.order, training.augment_seed))
 
+
+def leave(
+    spec: Mapping[str, Any], context: Context, objective: Objective, training: Training, first_batch: str
+) -> Outcome:
+    """Write what a trained phase leaves and return its outcome; see ``run_phase``."""
+    configuration = spec["configuration"]
     facts: dict[str, Any] = {
         "phase": spec["phase"],
         "steps": training.step,
@@ -60,7 +67,7 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
         "parameters": sum(p.numel() for p in objective.backbone.parameters()),
         "initial_state_sha256": training.initial_state_sha256,
         "order_sha256": training.order.sha256(),
-        "first_batch_sha256": first_batch_sha256(training.order, training.augment_seed),
+        "first_batch_sha256": first_batch,
     }
     values: dict[str, float] = {}
     if training.best is not None:
