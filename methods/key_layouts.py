@@ -24,17 +24,35 @@ class Layout:
         source: Who writes it.
         prefixes: What may stand before the part's own names.
         unet: Whether ``encoder.`` and ``decoder.`` follow the prefix; else the encoder's names do.
+        modules: The names of the file's modules, each with ours, where no name is shared.
     """
 
     name: str
     source: str
     prefixes: tuple[str, ...]
     unet: bool = False
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     def rules(self) -> Iterable[dict[str, str]]:
         """Yield the mappings prefix → replacement to try, the likeliest first."""
         for prefix in self.prefixes:
+            if self.modules:
+                yield {prefix + name: ours for name, ours in self.modules.items()}
+                continue
             yield {prefix + part + ".": part + "." for part in PARTS} if self.unet else {prefix: "encoder."}
+
+
+def _models_genesis() -> dict[str, str]:
+    """Return the modules of Models Genesis' 3D U-Net: ``down_tr64`` … ``down_tr512``, ``up_tr256`` … ``up_tr64``."""
+    blocks = {f"down_tr{64 << level}.": f"encoder.levels.{level}." for level in range(4)}
+    blocks |= {f"up_tr{256 >> step}.": f"decoder.steps.{step}.convs." for step in range(3)}
+    modules = {
+        f"{theirs}ops.{position}.{part}1.": f"{ours}{position}.{part.replace('bn', 'norm')}."
+        for theirs, ours in blocks.items()
+        for position in range(2)
+        for part in ("conv", "bn")
+    }
+    return modules | {f"up_tr{256 >> step}.up_conv.": f"decoder.steps.{step}.up." for step in range(3)}
 
 
 LAYOUTS = {
@@ -59,6 +77,12 @@ LAYOUTS = {
                 "encoder_q.backbone.",
             ),
             unet=True,
+        ),
+        Layout(
+            "models_genesis",
+            "the PyTorch releases of Models Genesis and TransVW",
+            ("module.", "", "module.encoder.", "encoder."),
+            modules=_models_genesis(),
         ),
     )
 }  # fmt: skip

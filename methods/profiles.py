@@ -13,6 +13,7 @@ from harness.errors import ConfigurationError, unknown
 from harness.spec import Frozen
 
 HERE = Path(__file__).parent
+IN_CHANNELS = {2: 3, 3: 1}  # as the published weights have them
 
 
 class Amount(Frozen):
@@ -65,6 +66,44 @@ class Supervision(Frozen):
     generator: dict[str, int] | None = None
 
 
+class Volumes(Frozen):
+    """What a profile says about pretraining in 3D (recipe ``volumes``).
+
+    Attributes:
+        cube: Sides X, Y, Z of a cube, multiples of 8.
+        batch: Cubes in one optimiser step.
+        amount: How long; ``matched`` alone.
+        validation_every: In units of ``amount.unit``.
+        validation_cubes: So many of the validation cubes, or all (null).
+        optimiser: Of backbone and heads.
+        schedule: Its rate's.
+        terms: Term → fields of its configuration that differ from the paper's at this scale.
+        autoencoder: How the features are learnt that say which scans are alike (``methods.volumes.autoencoder``).
+        words: Where and how words are drawn (``methods.volumes.words``).
+        options: Defaults of the recipe's options.
+    """
+
+    cube: tuple[int, int, int]
+    batch: int = Field(ge=2)
+    amount: Amount
+    validation_every: int = Field(ge=1)
+    validation_cubes: int | None = Field(default=None, ge=2)
+    optimiser: dict[str, Any]
+    schedule: dict[str, Any]
+    terms: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    autoencoder: dict[str, Any]
+    words: dict[str, Any]
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sides(self) -> Volumes:
+        if any(side < 8 or side % 8 for side in self.cube) or self.amount.budget != "matched":
+            raise ValueError(
+                f"found cube {list(self.cube)}, budget {self.amount.budget}; expected multiples of 8 and matched"
+            )
+        return self
+
+
 class Profile(Frozen):
     """What a profile says about methods.
 
@@ -83,6 +122,7 @@ class Profile(Frozen):
         options: Defaults of a recipe's options under this profile.
         options_of: Discrimination term (or ``none``) → defaults that hold for that base alone.
         supervised: What a supervised recipe trains on → how; what is absent cannot be had under this profile.
+        volumes: How methods pretrain in 3D.
     """
 
     networks: dict[int, str]
@@ -98,6 +138,15 @@ class Profile(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
     options_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
     supervised: dict[str, Supervision] = Field(default_factory=dict)
+    volumes: Volumes | None = None
+
+    def network(self, dimensions: int, *, zero_init_residual: bool = False) -> dict[str, Any]:
+        """Return a network's configuration (``methods.networks.build``); its name is None if there is none."""
+        return {
+            "name": self.networks.get(dimensions),
+            "in_channels": IN_CHANNELS[dimensions],
+            "zero_init_residual": zero_init_residual,
+        }
 
 
 @cache

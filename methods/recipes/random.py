@@ -21,13 +21,13 @@ class RandomRecipe(Frozen):
 
     def resolve(self, entry: MethodEntry, profile: str) -> MethodPlan:
         """Return a plan without phases."""
-        network = load_profile(profile).networks.get(entry.dimensions)
+        network = load_profile(profile).network(entry.dimensions)
         encoder = {
             "obtain": "methods.obtain:backbone",
-            "network": {"name": network, "in_channels": 3, "zero_init_residual": False},
+            "network": network,
             "encoder": "random",
             "decoder": "fresh",
             "versions": versions_of("networks", "recipes"),
         }
-        missing = None if network else f'profile "{profile}" has no network for {entry.dimensions} dimensions'
+        missing = None if network["name"] else f'profile "{profile}" has no network for {entry.dimensions} dimensions'
         return MethodPlan(encoder=encoder, reinitialised=True, unavailable=missing)

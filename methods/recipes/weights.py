@@ -26,6 +26,9 @@ from methods.weight_files import (
 )
 
 
+PUBLISHED_3D = {"transvw_keras", "transvw_pytorch"}
+
+
 class WeightsOptions(Frozen):
     """Where this machine keeps the file.
 
@@ -50,7 +53,8 @@ class WeightsRecipe(Frozen):
         weights: ``torchvision:ResNet50_Weights.IMAGENET1K_V1`` or a path.
         key_map: ``auto``, the name of a layout (``methods.key_layouts.LAYOUTS``), or a mapping prefix → replacement.
         sha256: The file's 64 digits; checked before anything is read.
-        network: The backbone that the file holds, if it is not every profile's.
+        network: The backbone that the file holds, if it is not every profile's. In 3D, where the profile has one of
+            TransVW's two published forms, the file's form takes its place.
         parts: ``encoder``, or ``encoder_decoder`` for a U-Net whose decoder is wanted for segmentation too.
     """
 
@@ -83,8 +87,10 @@ class WeightsRecipe(Frozen):
     def resolve(self, entry: MethodEntry, profile: str) -> MethodPlan:
         """Return one phase that reads the file, or why there is none."""
         scale, known = load_profile(profile), published(self.weights)
-        name = scale.networks.get(entry.dimensions)
-        network: dict[str, Any] = {"name": name, "in_channels": 3, "zero_init_residual": False}
+        network = scale.network(entry.dimensions)
+        if entry.dimensions == 3 and {self.network, network["name"]} <= PUBLISHED_3D:
+            network["name"] = self.network  # two forms of one network: the file decides
+        name = network["name"]
         uses_decoder = self.parts == "encoder_decoder" and entry.transfer == "encoder_decoder"
         encoder: dict[str, Any] = {
             "obtain": "methods.obtain:backbone",
