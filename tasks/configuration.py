@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,20 @@ from harness.pixels import SPLITS
 from harness.registry import import_dotted
 from harness.spec import TaskEntry, TaskPlan
 from tasks.cohorts.anatomy_files import sources
-from tasks.localization.options import Localization
 from tasks.datasets.dicom import MISSING, installed
+from tasks.datasets.volumes import missing
+from tasks.localization.options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
-from tasks.profiles import component_versions, load_profile, merge
+from tasks.profiles import Profile, component_versions, load_profile, merge
+from tasks.volumetric.options import Patches, VolumeClassificationTransfer, VolumeSegmentationTransfer
 
 ADAPTERS: dict[str, str] = {
     "chestxray14": "tasks.datasets.chestxray14:ADAPTER",
     "chexpert": "tasks.datasets.chexpert:ADAPTER",
     "montgomery": "tasks.datasets.montgomery:ADAPTER",
     "siim_acr": "tasks.datasets.siim_acr:ADAPTER",
+    "lits": "tasks.datasets.lits:ADAPTER",
+    "brats": "tasks.datasets.brats:ADAPTER",
 }
 SYNTHETIC_MARKER = "SYNTHETIC.txt"  # lies in the root of every phantom; its first line is the stamp
 GENERATORS: dict[str, str] = {
@@ -35,12 +40,16 @@ GENERATORS: dict[str, str] = {
     "chexpert": "tasks.cohorts.chexpert:write",
     "montgomery": "tasks.cohorts.montgomery:write",
     "siim_acr": "tasks.cohorts.siim_acr:write",
+    "lits": "tasks.cohorts.lits:write",
+    "brats": "tasks.cohorts.brats:write",
     "anatomy_chestxray14": "tasks.cohorts.anatomy:write_chestxray14",
     "anatomy_montgomery": "tasks.cohorts.anatomy:write_montgomery",
 }
 TRANSFERS: dict[str, type[BaseModel]] = {
     "classification": ClassificationTransfer,
     "segmentation": SegmentationTransfer,
+    "classification_3d": VolumeClassificationTransfer,
+    "segmentation_3d": VolumeSegmentationTransfer,
 }
 METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("auc", "scored_classes"),
@@ -53,6 +62,15 @@ METRICS: dict[str, tuple[str, ...]] = {
         "pixel_average_precision",
         "dice_best_threshold",
     ),
+    "classification_3d": ("auc", "scored_classes"),
+    "segmentation_3d": (
+        "iou",
+        "iou_case_mean",
+        "iou_two_class",
+        "dice",
+        "dice_pooled",
+        "pixel_average_precision",
+    ),
 }
 # Files out of packages that a generator reads: their digests are part of what its phantoms are.
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -61,8 +79,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
 }
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
-COHORT_KEYS = ("made_by", "cache_px", "resize", "split", "adapter", "lists", "generator")
+COHORT_KEYS = ("made_by", "cache_px", "resize", "patches", "split", "adapter", "lists", "generator")
 READS_DICOM = ("siim_acr",)  # adapters and generators that need the optional package
+READS_VOLUMES: dict[str, str] = {"lits": "nibabel", "brats": "nibabel"}  # likewise, and which
 OPTION_KEYS = ("cohort", "transfer", "metrics", "generator", "versions")
 
 
@@ -92,7 +111,7 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
     short = ":" not in entry.adapter
     if short and entry.adapter not in ADAPTERS:
         errors.append(str(unknown("adapter", entry.adapter, ADAPTERS, f"task {entry.name}")))
-    transfer, metrics, trial_run = _transfer(entry, scale.transfers, errors)
+    transfer, metrics, trial_run = _transfer(entry, scale, errors)
     cohort, problem = _cohort(entry, scale, errors)
     if errors:
         raise _all_of(entry, errors)
@@ -106,7 +125,8 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
         if marker is not None and marker.is_file():  # a phantom given as a data root stays a phantom
             synthetic, stamp = True, marker.read_text().splitlines()[0]
             cohort["stamp"] = stamp
-    transfer["cache_px"] = cohort["cache_px"]
+    if entry.dimensions == 2:
+        transfer["cache_px"] = cohort["cache_px"]
     return TaskPlan(
         cohort_run=COHORT_RUN,
         cohort=cohort,
@@ -120,9 +140,7 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
     )
 
 
-def _transfer(
-    entry: TaskEntry, defaults: Mapping[str, dict[str, Any]], errors: list[str]
-) -> tuple[dict[str, Any], tuple[str, ...], str]:
+def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict[str, Any], tuple[str, ...], str]:
     """Return the resolved transfer, the metrics with the primary first, and the dotted path of the work."""
     asked = entry.options.get("transfer", {})
     versions = component_versions()
@@ -132,13 +150,14 @@ def _transfer(
     if entry.transfer not in TRANSFERS:
         errors.append(str(unknown("transfer", entry.transfer, TRANSFERS, f"task {entry.name}")))
         return {}, (), ""
-    model = TRANSFERS[entry.transfer]
-    known = METRICS[entry.transfer]
+    name = entry.transfer if entry.dimensions == 2 else f"{entry.transfer}_3d"
+    model, known = TRANSFERS[name], METRICS[name]
     if entry.metric not in known:
         errors.append(str(unknown("metric", entry.metric, known, f"transfer {entry.transfer} of task {entry.name}")))
     if entry.transfer == "segmentation" and entry.outputs != 1:
         errors.append(f"outputs: found {entry.outputs}; segmentation scores one foreground; write outputs: 1")
-    merged = _without_nulls(merge(defaults.get(entry.transfer, {}), asked))
+    usual = merge(scale.transfers.get(name, {}), scale.transfers_of.get(entry.adapter, {}))
+    merged = _without_nulls(merge(usual, asked))
     try:
         resolved = model.model_validate(merged).model_dump(mode="json")
     except ValidationError as error:
@@ -148,8 +167,10 @@ def _transfer(
         "kind": entry.transfer,
         "outputs": entry.outputs,
         "dimensions": entry.dimensions,
-        "versions": {name: versions[name] for name in ("metrics", "transfer")},
+        "versions": {part: versions[part] for part in ("metrics", "transfer")},
     }
+    if entry.dimensions == 3:
+        resolved["versions"]["transfer_3d"] = versions["transfer_3d"]
     if resolved.get("localization") is None:
         resolved.pop("localization", None)
     else:
@@ -163,7 +184,7 @@ def _transfer(
             f"outputs: found {entry.outputs} below the {len(resolved['scored_labels'])} scored_labels; expected an "
             "output for each"
         )
-    if entry.transfer == "segmentation":
+    if name == "segmentation":
         # The numbers come from this library's sampling code, so its version is part of what they are.
         resolved["augmentation_library"] = "albumentations 2.0.8"
     return resolved, (entry.metric, *(name for name in known if name != entry.metric)), TRIAL_RUN
@@ -197,6 +218,14 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
         "resize": resize,
         "versions": {"cohorts": versions["cohorts"], **_version(versions, "adapter", entry.adapter)},
     }
+    if entry.dimensions == 3:
+        for key in ("cache_px", "resize"):  # volumes are cut into patches instead
+            del cohort[key]
+        try:
+            cohort["patches"] = Patches.model_validate(_without_nulls(given.get("patches", {}))).model_dump(mode="json")
+        except ValidationError as error:
+            errors += [f"options.cohort.patches.{line}" for line in describe(error, Patches)]
+        cohort["versions"]["patches"] = versions["patches"]
     cohort["versions"].update({str(k): int(v) for k, v in entry.options.get("versions", {}).items()})
     if given.get("adapter"):
         cohort["adapter_options"] = given["adapter"]
@@ -206,6 +235,8 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
         cohort["lists"] = _lists(given["lists"], split, errors)
     if entry.adapter in READS_DICOM and not installed():
         return cohort, MISSING
+    if entry.adapter in READS_VOLUMES and find_spec(READS_VOLUMES[entry.adapter]) is None:
+        return cohort, missing(READS_VOLUMES[entry.adapter], f"the scans of {entry.name}")
     if scale.pixels != "phantom":
         return cohort, None
     usual = given.get("made_by", entry.adapter if entry.adapter in GENERATORS else None)

@@ -130,7 +130,7 @@ def _known_scores(plan: TaskPlan, pixels: Pixels) -> str:
         _require(known == 1.0 and constant == 0.5, f"knowing scores {known}, constant {constant}; expected 1 and 0.5")
         return f"AUC 1 and 0.5 over {scored} of {labels.shape[1]} classes"
     masks = np.asarray(pixels.masks[test]) > 0
-    true, empty = masks.sum(axis=(1, 2)), plan.transfer["metric"]["empty_score"]
+    true, empty = masks.reshape(len(masks), -1).sum(axis=1), plan.transfer["metric"]["empty_score"]
     known = float(dice_by_image(true, true, true, empty).mean())
     nothing = float(dice_by_image(0 * true, 0 * true, true, empty).mean())
     everything = float(dice_by_image(true, np.full_like(true, masks[0].size), true, empty).mean())
@@ -147,7 +147,9 @@ def _trial(entry: TaskEntry, plan: TaskPlan, cohort: Path, scratch: Path, change
     if ":" not in entry.transfer:
         transfer |= {"steps": 2, "epochs": None, "evaluate_every": 1, "batch": 8}
         transfer["metric"]["resamples"] = 20
-        if transfer["kind"] == "segmentation":  # two steps must not miss the augmentation by chance
+        if transfer["dimensions"] == 3:
+            transfer["augmentation"] |= dict.fromkeys(("flip", "transpose", "rotate", "noise"), 0.5)
+        elif transfer["kind"] == "segmentation":  # two steps must not miss the augmentation by chance
             transfer["augmentation"] |= {"intensity": 1.0, "deformation": 1.0}
     seeds = {role: seed(0, "check", role) for role in ("init", "order", "augment")}
     if changed:
@@ -177,4 +179,4 @@ def obtain_stand_in(encoder: Mapping[str, Any], phase: Path | None, init_seed: i
     """Return a backbone of four strided convolutions that belongs to no method (``harness.contracts.Obtain``)."""
     from tasks.stand_in import StandIn
 
-    return StandIn(init_seed), {"encoder_sha256": "stand-in"}
+    return StandIn(init_seed, encoder["dimensions"]), {"encoder_sha256": "stand-in"}

@@ -25,7 +25,8 @@ class Profile(Frozen):
         pixels: ``phantom``: made by a program in the data set's true layout; ``data_root``: the real files.
         stamp: What every page prints beside a number from these pixels.
         cohorts: Adapter → how its images are made, split and cached.
-        transfers: Transfer → how an encoder is fine-tuned and judged.
+        transfers: Transfer → how an encoder is fine-tuned and judged; ``…_3d`` on volumes.
+        transfers_of: Adapter → what its data set has of its own in that.
     """
 
     extends: str | None = None
@@ -33,6 +34,7 @@ class Profile(Frozen):
     stamp: str = ""
     cohorts: dict[str, dict[str, Any]] = Field(default_factory=dict)
     transfers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    transfers_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from harness.identity import file_sha256
 from harness.pixels import SPLITS, Pixels
 from harness.registry import import_dotted
 from tasks.cohorts.decode import write_pixels
+from tasks.cohorts.patches import middle_slice, write_patches
 from tasks.configuration import GENERATORS
 from tasks.datasets.index import Finding, Index
 from tasks.datasets.opening import open_adapter, read_index
@@ -62,8 +63,12 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
     if failures:
         raise DataError(f"{spec['task']} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))
     index = read_index(adapter, root, configuration)
-    side, resize = configuration["cache_px"], configuration["resize"]
-    write_pixels(context.folder, root, index, side, resize, context.workers, context.report)
+    if "patches" in configuration:
+        patches = configuration["patches"]
+        write_patches(context.folder, root, index, adapter, patches, context.workers, context.report)
+    else:
+        side, resize = configuration["cache_px"], configuration["resize"]
+        write_pixels(context.folder, root, index, side, resize, context.workers, context.report)
     if phantom:
         shutil.rmtree(root)
     _write_sample(context.folder)
@@ -119,7 +124,7 @@ def _manifest(
         "configuration": configuration,
         "labels": list(index.labels),
         "counts": counts,
-        "image_px": configuration["cache_px"],
+        "image_px": configuration["patches"]["shape"] if "patches" in configuration else configuration["cache_px"],
         "split_rule": index.split_rule,
         "split_sha256": index.split_hashes(),
         "split_published": not synthetic and configuration["split"]["rule"] == "official" and not own_test,
@@ -158,10 +163,13 @@ def _write_sample(folder: Path) -> None:
     rows = np.concatenate([pixels.rows(part)[: SAMPLE // 2] for part in ("train", "test")])
     tiles = []
     for row in rows:
-        tile = cv2.cvtColor(np.asarray(pixels.images[row]), cv2.COLOR_GRAY2BGR)
+        image = np.asarray(pixels.images[row])
+        tile = cv2.cvtColor(image if image.ndim == 2 else middle_slice(image), cv2.COLOR_GRAY2BGR)
         tile = cv2.resize(tile, (128, 128), interpolation=cv2.INTER_CUBIC)
         if (folder / "masks.npy").is_file():
-            mask = cv2.resize(np.asarray(pixels.masks[row]), (128, 128), interpolation=cv2.INTER_NEAREST)
+            mask = np.asarray(pixels.masks[row])
+            mask = mask if mask.ndim == 2 else middle_slice(mask)
+            mask = cv2.resize(mask, (128, 128), interpolation=cv2.INTER_NEAREST)
             contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(tile, contours, -1, (0, 220, 255), 1)
         tiles.append(tile)

@@ -113,9 +113,9 @@ def write_pixels(
         partial["masks"].replace(folder / "masks.npy")
     table = index.cases.drop(columns="image")
     table.insert(0, "row", np.arange(count))
-    _write_csv(table, folder / "cases.csv")
+    write_table(table, folder / "cases.csv")
     if index.boxes is not None:
-        _write_csv(_fractions(root, index), folder / "boxes.csv")
+        write_table(_fractions(root, index), folder / "boxes.csv")
 
 
 def _fractions(root: Path, index: Index) -> pd.DataFrame:
@@ -130,7 +130,8 @@ def _fractions(root: Path, index: Index) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["row", "label", "x", "y", "width", "height"])
 
 
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV, whole or not at all."""
     partial = path.with_suffix(".csv.partial")
     table.to_csv(partial, index=False, lineterminator="\n")
     partial.replace(path)

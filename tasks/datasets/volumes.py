@@ -84,9 +84,12 @@ def optional(module: str, package: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise Unavailable(
-            f'{package} is not installed; it reads {what}; install it with: pip install "dira-bench[data]"'
-        ) from None
+        raise Unavailable(missing(package, what)) from None
+
+
+def missing(package: str, what: str) -> str:
+    """Say that an optional package is not installed, and how to install it."""
+    return f'{package} is not installed; it reads {what}; install it with: pip install "dira-bench[data]"'
 
 
 def nifti_header(path: Path) -> tuple[tuple[int, ...], np.ndarray, np.dtype]:

@@ -26,8 +26,8 @@ class Patches(Frozen):
         in_plane: Side to which each slice is resized first, whatever its spacing; None: as it is.
         spacing_mm: Spacing to which a scan is resampled first; None: as it is.
         crop: Voxels that are cut out and then resized to ``shape``; None: ``shape`` itself.
-        per_volume: Patches of one scan, where no candidate or nodule says how many.
-        foreground_share: Share of them whose middle is a random voxel of the foreground; the rest lie anywhere.
+        foreground_share: Where no candidate or nodule says where patches lie: share of them whose middle is a random
+            voxel of the foreground; the rest lie anywhere.
         seed: Of where they lie.
     """
 
@@ -37,7 +37,6 @@ class Patches(Frozen):
     in_plane: int | None = Field(default=None, ge=16)
     spacing_mm: Positive | None = None
     crop: tuple[int, int, int] | None = None
-    per_volume: int = Field(default=1, ge=1)
     foreground_share: Fraction = 0.5
     seed: int = Field(default=0, ge=0)
 

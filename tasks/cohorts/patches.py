@@ -1,0 +1,237 @@
+"""Cut a cohort of volumes once: patches, their masks and a picture of some, in the format of ``harness.pixels``.
+
+An adapter of volumes has, besides ``tasks.datasets.index.Adapter``:
+
+* ``open(root, image) -> Volume``: the scan of a case, ``image`` as in the index; voxels ``(X, Y, Z)``, or
+  ``(C, X, Y, Z)`` where it has several ``channels`` (an attribute; 1 if there is none);
+* ``open_mask(root, image, volume) -> bool (X, Y, Z)`` where the task is to segment (its index then has ``masks``).
+
+A case is a patch. Its middle is the point ``x_mm, y_mm, z_mm`` (LPS millimetres) of the index where it has these
+columns; otherwise it is drawn: see ``draw_centres``. An adapter with a ``cut(root, cases, patches)`` of its own, which
+yields (image, mask or None) for the cases of one scan, is asked instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy.ndimage import zoom
+
+from harness.errors import DataError
+from harness.seeding import seed
+from tasks.cohorts.decode import write_table
+from tasks.datasets.index import Index
+from tasks.volumetric.options import Patches
+
+WORLD = ["x_mm", "y_mm", "z_mm"]
+CV_CHANNELS = 256  # slices that OpenCV resizes at once; it takes 512 at most
+
+
+def scale(voxels: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    """Return float32 in [0, 1]: a window clipped, or without one each channel's minimum to maximum.
+
+    Args:
+        voxels: ``(X, Y, Z)`` or ``(C, X, Y, Z)``.
+        window: Hounsfield units that become 0 and 1.
+    """
+    voxels = voxels.astype(np.float32)
+    if window is not None:
+        low, high = window
+        return (np.clip(voxels, low, high) - np.float32(low)) / np.float32(high - low)
+    axes = (-3, -2, -1)
+    low = voxels.min(axis=axes, keepdims=True)
+    return (voxels - low) / np.maximum(voxels.max(axis=axes, keepdims=True) - low, 1e-6)
+
+
+def resize_in_plane(voxels: np.ndarray, side: int) -> np.ndarray:
+    """Resize every slice of float32 ``(X, Y, Z)`` to ``(side, side)``: by area to less, linearly to more."""
+    if voxels.shape[:2] == (side, side):
+        return voxels
+    how = cv2.INTER_AREA if min(voxels.shape[:2]) >= side else cv2.INTER_LINEAR
+    parts = []
+    for start in range(0, voxels.shape[2], CV_CHANNELS):
+        part = np.ascontiguousarray(voxels[:, :, start : start + CV_CHANNELS])
+        parts.append(cv2.resize(part, (side, side), interpolation=how).reshape(side, side, -1))
+    return np.concatenate(parts, axis=2)
+
+
+def crop_at(voxels: np.ndarray, centre: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Cut a box of ``size`` whose middle voxel is the one nearest to ``centre``; 0 beyond the border.
+
+    Args:
+        voxels: ``(…, X, Y, Z)``.
+        centre: Index, not rounded ``(3,)``. A box of even size has one voxel more before it.
+        size: Whole numbers ``(3,)``.
+    """
+    low = np.floor(np.asarray(centre) + 0.5).astype(int) - np.asarray(size) // 2
+    high = low + size
+    shape = np.array(voxels.shape[-3:])
+    inside = [slice(max(0, a), max(0, min(n, b))) for a, b, n in zip(low, high, shape, strict=True)]
+    pads = [(max(0, -a), max(0, b - n)) for a, b, n in zip(low, high, shape, strict=True)]
+    cut = voxels[(..., *inside)]
+    if cut.size == 0:
+        return np.zeros((*voxels.shape[:-3], *size), voxels.dtype)
+    return np.pad(cut, [(0, 0)] * (voxels.ndim - 3) + pads)
+
+
+def resize_box(voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Resize float32 ``(…, X, Y, Z)`` to ``(…, *shape)``, linearly, borders on borders."""
+    if voxels.shape[-3:] == tuple(shape):
+        return voxels
+    factors = [1.0] * (voxels.ndim - 3) + [n / m for n, m in zip(shape, voxels.shape[-3:], strict=True)]
+    return zoom(voxels, factors, order=1, mode="nearest", grid_mode=True)
+
+
+def draw_centres(
+    mask: np.ndarray, count: int, foreground_share: float, size: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Draw where patches lie: the first ``round(share · count)`` on random foreground voxels, the rest anywhere.
+
+    Boxes are moved until they lie inside the volume where they fit.
+
+    Args:
+        mask: Foreground ``(X, Y, Z)``; without any, all lie anywhere.
+        count: Patches.
+        foreground_share: Of them on the foreground.
+        size: Of a box ``(3,)``.
+        generator: Source of randomness.
+
+    Returns:
+        Indices ``(count, 3)``.
+    """
+    shape, size = np.array(mask.shape), np.asarray(size)
+    anywhere = generator.random((count, 3))
+    centres = np.floor(anywhere * shape)
+    hits = np.flatnonzero(mask)
+    on = round(foreground_share * count) if len(hits) else 0
+    if on:
+        centres[:on] = np.stack(np.unravel_index(hits[generator.integers(0, len(hits), on)], mask.shape), axis=1)
+    low, high = size // 2, shape - size + size // 2
+    return np.where(high >= low, np.clip(centres, low, np.maximum(low, high)), shape // 2)
+
+
+def cut_patches(
+    adapter: Any, root: Path, cases: pd.DataFrame, patches: Patches, *, masks: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Yield each case's patch, float32 in [0, 1] ``(*shape)`` or ``(C, *shape)``, and its mask, bool or None.
+
+    Args:
+        adapter: See the module.
+        root: The data set's folder.
+        cases: Rows of the index that share one scan.
+        patches: How they are cut.
+        masks: Whether the adapter has masks.
+
+    Raises:
+        DataError: For a scan or mask that cannot be read, that do not fit each other, or a point outside the scan.
+    """
+    image = str(cases["image"].iloc[0])
+    volume = adapter.open(root, image)
+    voxels, affine = scale(volume.voxels, patches.window), volume.affine.copy()
+    mask = adapter.open_mask(root, image, volume).astype(np.float32) if masks else None
+    if patches.in_plane is not None:
+        if voxels.ndim == 4:
+            raise DataError(f"{image} has several channels; in_plane is for one; leave it out")
+        factors = np.array([*(patches.in_plane / np.array(voxels.shape[:2])), 1.0])
+        voxels = resize_in_plane(voxels, patches.in_plane)
+        mask = None if mask is None else (resize_in_plane(mask, patches.in_plane) >= 0.5).astype(np.float32)
+        # index 0 is the middle of the first voxel, which grows or shrinks about the volume's corner
+        affine[:3, 3] += affine[:3, :3] @ (0.5 / factors - 0.5)
+        affine[:3, :3] /= factors
+    size = np.array(patches.crop or patches.shape)
+    if patches.spacing_mm is not None:
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        size = np.maximum(1, np.rint(size * patches.spacing_mm / spacing)).astype(int)
+    if set(WORLD) <= set(cases.columns):
+        points = cases[WORLD].to_numpy(float)
+        centres = (points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+        outside = ((centres < -0.5) | (centres > np.array(voxels.shape[-3:]) - 0.5)).any(axis=1)
+        if outside.any():
+            case = cases["case"].iloc[int(outside.argmax())]
+            raise DataError(f"{case} lies outside its scan {root / image}; expected its point inside; correct it")
+    else:
+        generator = np.random.Generator(np.random.PCG64(seed(patches.seed, "patches", image)))
+        where = mask > 0 if mask is not None else np.zeros(voxels.shape[-3:], bool)
+        centres = draw_centres(where, len(cases), patches.foreground_share, size, generator)
+    for centre in centres:
+        patch = resize_box(crop_at(voxels, centre, size), patches.shape)
+        yield patch, None if mask is None else resize_box(crop_at(mask, centre, size), patches.shape) >= 0.5
+
+
+def write_patches(
+    folder: Path,
+    root: Path,
+    index: Index,
+    adapter: Any,
+    patches: Mapping[str, Any],
+    threads: int,
+    report: Callable[[int, int, str], None],
+) -> None:
+    """Write ``pixels.npy``, ``cases.csv`` and, where there are any, ``masks.npy``.
+
+    Args:
+        folder: The cohort's folder.
+        root: The data set's folder.
+        index: Its cases, in the order of the rows; those of one scan share ``image``.
+        adapter: See the module.
+        patches: ``tasks.volumetric.options.Patches`` as a mapping.
+        threads: Scans at once; the result does not depend on it.
+        report: Progress.
+
+    Raises:
+        DataError: See ``cut_patches``.
+    """
+    chosen = Patches.model_validate(dict(patches))
+    count, channels = len(index.cases), int(getattr(adapter, "channels", 1))
+    shape = (count, channels, *chosen.shape) if channels > 1 else (count, *chosen.shape)
+    has_masks = bool(index.masks)
+    partial = {name: folder / f"{name}.partial.npy" for name in ("pixels", "masks")}
+    pixels = np.lib.format.open_memmap(partial["pixels"], mode="w+", dtype=np.dtype(chosen.store), shape=shape)
+    masks = None
+    if has_masks:
+        masks = np.lib.format.open_memmap(partial["masks"], mode="w+", dtype=np.uint8, shape=(count, *chosen.shape))
+    groups = index.cases.groupby("image", sort=False).indices
+    own = getattr(adapter, "cut", None)
+
+    def decode(image: str) -> int:
+        rows = groups[image]
+        cases = index.cases.iloc[rows]
+        found = own(root, cases, chosen) if own else cut_patches(adapter, root, cases, chosen, masks=has_masks)
+        for row, (patch, mask) in zip(rows, found, strict=True):
+            pixels[row] = np.rint(patch * 255.0) if chosen.store == "uint8" else patch
+            if masks is not None:
+                masks[row] = mask
+        return len(rows)
+
+    done = 0
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for number in pool.map(decode, groups):
+            done += number
+            report(done, count, "cutting")
+    pixels.flush()
+    partial["pixels"].replace(folder / "pixels.npy")
+    if masks is not None:
+        masks.flush()
+        partial["masks"].replace(folder / "masks.npy")
+    table = index.cases.drop(columns="image")
+    table.insert(0, "row", np.arange(count))
+    write_table(table, folder / "cases.csv")
+
+
+def middle_slice(volume: np.ndarray) -> np.ndarray:
+    """Return the middle slice of a patch as radiologists look at it, uint8 ``(Y, X)``: the patient's right on the left.
+
+    Args:
+        volume: ``(X, Y, Z)`` or ``(C, X, Y, Z)``, of which the first channel is shown; uint8, or in [0, 1].
+    """
+    first = volume[0] if volume.ndim == 4 else volume
+    middle = np.asarray(first[:, :, first.shape[2] // 2]).T
+    return np.ascontiguousarray(
+        middle if middle.dtype == np.uint8 else np.clip(255.0 * middle, 0, 255).astype(np.uint8)
+    )
