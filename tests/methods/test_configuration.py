@@ -1,10 +1,16 @@
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from harness.errors import ConfigurationError
 from harness.identity import digest
+from harness.plan import make_plan
+from harness.published import load_families
+from harness.registry import load_parameters, load_registry, project_root
 from harness.spec import Frozen, MethodEntry, MethodPlan
 from methods.configuration import resolve
 from methods.profiles import load_profile, profile_names
@@ -12,6 +18,8 @@ from methods.terms import TERMS, build, from_json, load, to_json
 from tests.methods.conftest import registered
 
 METHODS = registered()
+BASES = ("moco_v2", "barlow_twins", "simsiam")
+FAMILIES = Path("reports") / "families.yaml"
 
 
 class MyRecipe(Frozen):
@@ -19,6 +27,14 @@ class MyRecipe(Frozen):
 
     def resolve(self, entry, profile):
         return MethodPlan(encoder={"obtain": "methods.obtain:backbone", "flavour": self.flavour, "profile": profile})
+
+
+@dataclass(frozen=True)
+class MyTerm:
+    role: ClassVar[str] = "discrimination"
+    needs_decoder: ClassVar[bool] = False
+    bound: ClassVar[str] = "nowhere:Nothing"
+    component: ClassVar[str] = ""
 
 
 def entry(**fields):
@@ -83,10 +99,88 @@ def test_the_authors_code_has_two_stages_and_a_small_batch_in_the_second():
     assert found == [("dis+res", 1200, 256), ("dis+res+adv", 400, 16)]
 
 
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("profile", profile_names())
-def test_phases_that_two_methods_share_have_one_configuration(profile):
-    with_restoration, dira = (resolve(METHODS[n], profile).phases for n in ("moco_v2_dir", "dira_moco_v2"))
+def test_phases_that_two_methods_share_have_one_configuration(profile, base):
+    with_restoration, dira = (resolve(METHODS[n], profile).phases for n in (f"{base}_dir", f"dira_{base}"))
     assert digest(with_restoration[0].configuration) == digest(dira[0].configuration)
+
+
+def test_a_phase_that_several_methods_share_is_planned_once():
+    root = project_root()
+    plan = make_plan(load_registry(), load_parameters(root, {"profile": "smoke"}), load_families(root / FAMILIES))
+    for base in BASES:
+        chains = {
+            name: [item.id for item in plan.phases[name, 0]]
+            for name in (base, f"{base}_dir", f"dira_{base}", f"dira_{base}_encoder_only")
+        }
+        assert [len(chain) for chain in chains.values()] == [1, 2, 3, 3]
+        assert chains[f"dira_{base}"] == chains[f"dira_{base}_encoder_only"]
+        assert chains[f"{base}_dir"][0] == chains[f"dira_{base}"][0]
+        # dis 1, dis ¼, +res ¾, +res ½, +adv ¼: five trainings serve four methods
+        assert len({item for chain in chains.values() for item in chain}) == 5
+
+
+def test_every_registered_method_is_another_method():
+    for profile in profile_names():
+        plans = {name: resolve(method, profile) for name, method in METHODS.items()}
+        known = {
+            digest({"phases": [phase.configuration for phase in plan.phases], "encoder": plan.encoder})
+            for plan in plans.values()
+            if plan.unavailable is None
+        }
+        assert len(known) == sum(plan.unavailable is None for plan in plans.values())
+
+
+def test_the_papers_two_dimensional_methods_are_registered_in_its_order():
+    published = load_families(project_root() / FAMILIES)
+    named = {key.method for keys in published.table_cells().values() for key in keys}
+    two_dimensional = {name for name in named if name not in ("random_3d", "transvw", "dira_transvw")}
+    assert two_dimensional <= set(METHODS)
+    ours = [name for name in METHODS if name in two_dimensional]
+    rungs = [rung for base in BASES for rung in (base, f"{base}_dir", f"dira_{base}")]
+    assert ours == ["random", "imagenet", "chestxray14_supervised", *rungs]
+
+
+def test_controls_name_the_base_that_they_question_and_ask_for_full_labels_only():
+    for base in BASES:
+        distorted, encoder_only = METHODS[f"{base}_distorted"], METHODS[f"dira_{base}_encoder_only"]
+        assert base in distorted.compare_with and base in encoder_only.compare_with
+        assert by_name(resolve(distorted, "paper"))["dis"]["views"]["distortion"]
+        assert resolve(encoder_only, "paper").encoder["decoder"] == "fresh"
+    assert METHODS["restoration_only"].compare_with
+    for name, method in METHODS.items():
+        plain = name in ("random", *BASES) or name.removeprefix("dira_") in BASES
+        if method.dimensions == 2:
+            assert method.label_fractions == ("all" if plain else "full"), name
+
+
+@pytest.mark.parametrize(("base", "own"), [("moco_v2", 200), ("barlow_twins", 1000), ("simsiam", 100)])
+def test_the_paper_trains_every_base_for_its_own_schedule_first(base, own):
+    phases = resolve(METHODS[f"dira_{base}"], "paper").phases
+    assert [phase.configuration["budget"]["count"] for phase in phases] == [own, 600, 200]
+    assert {phase.configuration["batch"] for phase in phases} == {256}
+
+
+def test_only_mocos_batch_norm_is_split_as_over_devices():
+    splits = {base: resolve(METHODS[base], "paper").phases[0].configuration["norm_splits"] for base in BASES}
+    assert splits == {"moco_v2": 4, "barlow_twins": 1, "simsiam": 1}
+
+
+def test_a_base_of_ones_own_brings_its_optimiser_schedule_and_length():
+    bare = entry(discrimination="tests.methods.test_configuration:MyTerm")
+    with pytest.raises(ConfigurationError) as raised:
+        resolve(bare, "paper")
+    assert "options.optimiser" in str(raised.value) and "options.schedule" in str(raised.value)
+    options = {
+        "optimiser": {"name": "sgd", "learning_rate": 0.1, "momentum": 0, "weight_decay": 0, "per_batch": 128},
+        "schedule": {"name": "constant", "per": "step"},
+        "own_length": 7,
+    }
+    plan = resolve(bare.model_copy(update={"options": options}), "paper")
+    configuration = plan.phases[0].configuration
+    assert configuration["optimiser"]["learning_rate"] == 0.2 and "per_batch" not in configuration["optimiser"]
+    assert configuration["budget"]["count"] == 7 and configuration["entry_version"] == 1
 
 
 def test_phases_that_differ_have_distinct_digests():
@@ -147,6 +241,9 @@ def test_random_has_no_phase_and_is_drawn_for_every_repeat():
         ("precision", "bf16"),
         ("learning_rate", 0.5),
         ("term", {"temperature": 0.3}),
+        ("pairs", "same_class"),
+        ("optimiser", {"name": "adam", "learning_rate": 0.001, "weight_decay": 0}),
+        ("schedule", {"name": "constant", "per": "step"}),
     ],
 )
 def test_every_option_is_part_of_some_phase(option, value):

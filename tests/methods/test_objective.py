@@ -3,9 +3,13 @@ import torch
 
 from methods.terms.bound import Views
 from methods.training.objective import Objective
+from methods.training.optimisers import build_optimiser, set_rates
 from tests.methods.pretraining import configurations
 
-FULL = configurations()["dis+res+adv"]
+BASES = ("moco_v2", "barlow_twins", "simsiam")
+OF_BASE = {base: configurations(discrimination=base)["dis+res+adv"] for base in BASES}
+FULL = OF_BASE["moco_v2"]
+EVERY_TERM = [*(("discrimination", base) for base in BASES), ("restoration", "moco_v2"), ("adversary", "moco_v2")]
 
 
 def blobs(generator, size):
@@ -25,8 +29,9 @@ def with_weights(**weights):
     return {**FULL, "terms": [{**term, "weight": weights.get(term["role"], term["weight"])} for term in FULL["terms"]]}
 
 
-def test_the_total_is_the_weighted_sum_of_finite_scalars():
-    objective = Objective(FULL, 0)
+@pytest.mark.parametrize("base", BASES)
+def test_the_total_is_the_weighted_sum_of_finite_scalars(base):
+    objective = Objective(OF_BASE[base], 0)
     total, losses, shared = objective(views_of(objective, blobs(torch.Generator().manual_seed(0), 8)))
     assert set(losses) == {"discrimination", "restoration", "adversary"}
     assert all(loss.shape == () and torch.isfinite(loss) for loss in losses.values())
@@ -35,9 +40,9 @@ def test_the_total_is_the_weighted_sum_of_finite_scalars():
     assert shared.restored.shape == (8, 1, 32, 32)
 
 
-@pytest.mark.parametrize("role", ["discrimination", "restoration", "adversary"])
-def test_the_gradient_of_every_term_reaches_every_parameter_of_the_encoder(role):
-    objective = Objective(FULL, 0)
+@pytest.mark.parametrize(("role", "base"), EVERY_TERM)
+def test_the_gradient_of_every_term_reaches_every_parameter_of_the_encoder(role, base):
+    objective = Objective(OF_BASE[base], 0)
     _, losses, _ = objective(views_of(objective, blobs(torch.Generator().manual_seed(0), 8)))
     losses[role].backward()
     for name, parameter in objective.backbone.encoder.named_parameters():
@@ -46,16 +51,19 @@ def test_the_gradient_of_every_term_reaches_every_parameter_of_the_encoder(role)
     assert all(p.grad is None for p in objective.terms["adversary"].opponent_parameters())
 
 
-@pytest.mark.parametrize("role", ["discrimination", "restoration", "adversary"])
-def test_ten_steps_on_one_batch_lower_every_term(role):
+@pytest.mark.parametrize(("role", "base"), EVERY_TERM)
+def test_ten_steps_on_one_batch_lower_every_term(role, base):
     generator = torch.Generator().manual_seed(0)
-    objective = Objective(FULL, 0)
+    objective = Objective(OF_BASE[base], 0)
     with torch.no_grad():
         for _ in range(8):  # fill the queue of 64: against random keys the untrained loss is already low
             objective(views_of(objective, blobs(generator, 8)))
             objective.after_step()
     views = views_of(objective, blobs(generator, 8))
-    optimiser = torch.optim.SGD(objective.own_parameters(), lr=0.03, momentum=0.9)
+    optimiser = build_optimiser(
+        objective.own_parameters(), OF_BASE[base]["optimiser"], objective.constant_rate_parameters()
+    )
+    set_rates(optimiser, 1.0)
     seen = []
     for _ in range(11):
         loss = objective(views)[1][role]
@@ -74,10 +82,11 @@ def test_a_weight_of_zero_removes_a_term_and_moves_nothing_else():
     assert torch.equal(without(views)[0], zero(views)[0])
 
 
-def test_no_terms_start_depends_on_which_others_there_are():
-    whole = Objective(FULL, 0).state_dict()
+@pytest.mark.parametrize("base", BASES)
+def test_no_terms_start_depends_on_which_others_there_are(base):
+    whole = Objective(OF_BASE[base], 0).state_dict()
     for part in ("dis", "dis+res"):
-        for name, value in Objective(configurations()[part], 0).state_dict().items():
+        for name, value in Objective(configurations(discrimination=base)[part], 0).state_dict().items():
             assert torch.equal(value, whole[name]), name
 
 
@@ -89,6 +98,14 @@ def test_the_backbones_optimiser_holds_heads_but_no_opponent_and_no_momentum_enc
     assert sum(name.startswith("backbone.") for name in names) == len(list(objective.backbone.parameters()))
     assert any(name.startswith("terms.discrimination.head") for name in names)
     assert any(name.startswith("terms.restoration.head") for name in names)
+
+
+@pytest.mark.parametrize(("base", "silent"), [("moco_v2", False), ("barlow_twins", True), ("simsiam", True)])
+def test_residual_blocks_start_silent_where_the_original_has_it_so(base, silent):
+    encoder = Objective(OF_BASE[base], 0).backbone.encoder
+    for layer in (encoder.layer1, encoder.layer4):
+        gamma = layer[-1].bn2.weight
+        assert torch.equal(gamma, torch.zeros_like(gamma) if silent else torch.ones_like(gamma))
 
 
 def test_a_decoder_that_no_term_needs_is_not_run():
