@@ -332,7 +332,7 @@ def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, ad
     write_atomically(path, stream.getvalue())
 
 
-SHOWN = 16  # annotated pairs of each class and task that a panel may be chosen from
+SHOWN = 24  # annotated pairs of each class and task that a panel may be chosen from
 PER_PAIR = ("cams", "class", "rank", "positives", "overlap", "found")
 
 

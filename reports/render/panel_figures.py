@@ -114,7 +114,8 @@ def _panel(axis: Axes, maps: Maps, panel: Panel, colours: np.ndarray, *, first: 
     for spine in axis.spines.values():
         spine.set_visible(False)
     if first:
-        kind = "at random" if panel.chosen == "random" else f"median of {panel.eligible}/{panel.kept}"
+        kind = f"median of {panel.eligible} in {panel.kept}" if panel.eligible else f"none of {panel.kept}"
+        kind = "at random" if panel.chosen == "random" else kind
         name = panel.label.replace("_", " ")
         axis.text(0.5, 1.16, name, ha="center", va="bottom", fontsize=8, weight="bold", transform=axis.transAxes)
         axis.text(0.5, 1.03, kind, ha="center", va="bottom", fontsize=7, color=style.MUTED, transform=axis.transAxes)

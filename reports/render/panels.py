@@ -19,7 +19,7 @@ from PIL import Image
 
 from harness.errors import DataError
 
-SIDE = 96  # of a drawn panel, pixels
+SIDE = 64  # of a drawn panel, pixels
 GROUND = 235  # grey of a panel whose image stays in its data root
 _NEEDED = (
     "cams", "class", "class_names", "case", "logits", "rank", "positives", "boxes", "box_pair", "overlap", "found",
@@ -164,7 +164,7 @@ def picture(maps: Maps, pair: int, colours: np.ndarray) -> np.ndarray:
         ground = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=float) / 255.0
     else:
         ground = np.full((SIDE, SIDE), GROUND / 255.0)
-    weight = (0.15 + 0.5 * level)[..., None] * (level[..., None] > 0)
+    weight = 0.7 * level[..., None]
     mixed = (1.0 - weight) * ground[..., None] + weight * colours[np.round(level * 255).astype(int)]
     drawn: np.ndarray = np.round(255.0 * np.clip(mixed, 0.0, 1.0)).astype(np.uint8)
     return drawn
