@@ -1,0 +1,443 @@
+"""LIDC-IDRI (Armato et al. 2011): 1,018 chest CTs of 1,010 patients, nodules outlined by up to four readers each.
+
+``[LIDC-IDRI/]LIDC-IDRI-0001/<study>/<series>/*.dcm`` with one ``*.xml`` in the folder of the CT series. Handled here:
+
+* slices are sorted by their place in the patient, never by file name or instance number; rescale tags are applied;
+* series that are no CT (radiographs, with XML files of another root) are skipped;
+* outlines are outer borders and may have holes (``tasks.datasets.lidc_xml``); they are placed by the slice's UID, or by
+  its position where a file names none;
+* what a nodule is, is a choice: readings of different readers that share a voxel are one nodule; it is a case if at
+  least ``readers`` outlined it, and its mask is what at least a share ``agreement`` of them hold;
+* eight patients have two scans: everything is grouped by patient;
+* four scans have uneven slices (counted) and are left out.
+
+No split is published: the paper's 510/100/408 are sizes only. They are drawn by patient with a seed, counted in scans.
+LUNA16, from which 3D pretraining takes its scans, is a part of this collection: ``pretraining_series.txt`` in the root,
+one series UID a line, says which were pretrained on; test scans among them are counted, or kept out of the test set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, ValidationError
+
+from harness.errors import ConfigurationError, DataError
+from harness.spec import Frozen
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.lidc_xml import Message, Reading, consensus, group, read_message
+from tasks.datasets.volumes import SPACING_TOLERANCE, Volume, optional, read_dicom
+from tasks.options import Split
+
+PATIENT = re.compile(r"^LIDC-IDRI-\d{4}$")
+UNEVEN = ("LIDC-IDRI-0123", "LIDC-IDRI-0267", "LIDC-IDRI-0514", "LIDC-IDRI-0672")
+PRETRAINING_LIST = "pretraining_series.txt"
+DEFAULT_SPLIT = Split(rule="random", test_fraction=408 / 1018, validation_fraction=100 / 610, seed=99)
+PUBLISHED = {"scans": 1_018, "patients": 1_010, "scans without nodule": 135}  # counted in a public database of it
+TAGS = ["Modality", "PatientID", "SeriesInstanceUID", "SOPInstanceUID", "ImagePositionPatient"]
+TAGS += ["ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"]
+
+
+class Options(Frozen):
+    """What the data set leaves open.
+
+    Attributes:
+        readers: A nodule is a case if at least so many readers outlined it.
+        agreement: Share of its readings that must hold a voxel of its mask.
+        test_outside_pretraining: Draw test scans among the patients without a scan in ``pretraining_series.txt``.
+    """
+
+    readers: int = Field(default=3, ge=1, le=4)
+    agreement: float = Field(default=0.5, gt=0.0, le=1.0)
+    test_outside_pretraining: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """One CT series on disk.
+
+    Attributes:
+        patient: As its folder says.
+        uid: Series instance UID.
+        folder: Relative to the root.
+        files: Its slices, relative to the root, in no order that means anything.
+        messages: XML files beside them, relative to the root.
+    """
+
+    patient: str
+    uid: str
+    folder: str
+    files: tuple[str, ...]
+    messages: tuple[str, ...]
+
+
+def data_folder(root: Path) -> Path:
+    """Return the folder that holds the patients: the root itself or ``LIDC-IDRI`` in it.
+
+    Raises:
+        DataError: If neither does.
+    """
+    require_folder(root, "LIDC-IDRI")
+    for folder in (root / "LIDC-IDRI", root):
+        if folder.is_dir() and any(PATIENT.match(path.name) for path in folder.iterdir()):
+            return folder
+    raise DataError(f"no folder LIDC-IDRI-NNNN in {root} or {root / 'LIDC-IDRI'}; expected one a patient; unpack them")
+
+
+def read_header(path: Path) -> Any:
+    """Return the tags of a slice that say what and where it is, without its pixels.
+
+    Raises:
+        DataError: If it is no DICOM file or lacks its series.
+    """
+    pydicom = optional("pydicom", "pydicom", "DICOM files")
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
+        str(header.Modality), str(header.SeriesInstanceUID)
+        return header
+    except Exception as error:  # a damaged file makes the parser raise nearly anything
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path} cannot be read as DICOM ({reason}); expected a whole file; fetch it again") from None
+
+
+def find_series(root: Path) -> tuple[list[Series], list[str], list[Finding]]:
+    """Return the CT series, the folders of other series, and what could not be read, a sentence each."""
+    found, other, findings = [], [], []
+    for patient in sorted(path for path in data_folder(root).iterdir() if PATIENT.match(path.name)):
+        for folder in sorted({path.parent for path in patient.rglob("*.dcm")}):
+            files = sorted(folder.glob("*.dcm"))
+            try:
+                header = read_header(files[0])
+            except DataError as error:
+                findings.append(Finding("fail", str(error)))
+                continue
+            inside = folder.relative_to(root).as_posix()
+            if header.Modality != "CT":
+                other.append(inside)
+                continue
+            found.append(
+                Series(
+                    patient.name,
+                    str(header.SeriesInstanceUID),
+                    inside,
+                    tuple(path.relative_to(root).as_posix() for path in files),
+                    tuple(path.relative_to(root).as_posix() for path in sorted(folder.glob("*.xml"))),
+                )
+            )
+    return found, other, findings
+
+
+def read_readings(root: Path, series: Series) -> list[Message]:
+    """Return what readers say of a series.
+
+    Raises:
+        DataError: For a damaged file, or one that is about another series.
+    """
+    messages = [read_message(root / path) for path in series.messages]
+    for path, message in zip(series.messages, messages, strict=True):
+        if message is not None and message.series and message.series != series.uid:
+            raise DataError(
+                f"{root / path} is about series {message.series}, its folder holds {series.uid}; move it"
+            )
+    return [message for message in messages if message is not None]
+
+
+def draw_split(scans: pd.DataFrame, split: Split, kept_out: set[str]) -> dict[str, str]:
+    """Return patient → split, drawn by patient, the sizes counted in scans.
+
+    Args:
+        scans: A row each: ``patient``.
+        split: Its fractions and seed. The test set takes ``test_fraction`` of all scans, validation its share of the
+            rest; a patient whose scans would overshoot is passed over.
+        kept_out: Patients who must not be test patients.
+
+    Raises:
+        DataError: If too few patients may be test patients.
+    """
+    if split.rule != "random" or split.test_fraction is None:
+        raise DataError(f'split "{split.rule}" of LIDC-IDRI is not published; expected "random"; correct the entry')
+    sizes = scans["patient"].value_counts()
+    ordered = sorted(sizes.index)
+    generator = np.random.Generator(np.random.PCG64(split.seed))
+    drawn = [ordered[i] for i in generator.permutation(len(ordered))]
+    test_scans = max(1, round(split.test_fraction * len(scans)))
+    rest = len(scans) - test_scans
+    assigned = dict.fromkeys(ordered, "train")
+    for part, wanted in (("test", test_scans), ("validation", max(1, round(split.validation_fraction * rest)))):
+        for patient in drawn:
+            free = assigned[patient] == "train" and not (part == "test" and patient in kept_out)
+            if free and sizes[patient] <= wanted:
+                assigned[patient] = part
+                wanted -= int(sizes[patient])
+        if wanted and part == "test" and kept_out:
+            raise DataError(
+                f"{wanted} test scans are missing when patients of {PRETRAINING_LIST} are kept out; expected "
+                f"{test_scans} scans outside pretraining; lower test_fraction"
+            )
+    return assigned
+
+
+def mask_of(
+    readings: list[Reading], headers: list[Any], volume: Volume, agreement: float, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the voxels of a nodule's mask in the canonical volume, and its centre.
+
+    Args:
+        readings: One group of ``tasks.datasets.lidc_xml.group``.
+        headers: Of the slices.
+        volume: The scan.
+        agreement: See ``Options``.
+        where: Names the nodule in an error.
+
+    Returns:
+        Indices, int ``(M, 3)``, and their mean, float ``(3,)``.
+
+    Raises:
+        DataError: If an outline is on no slice or beyond it, or no voxel is agreed upon.
+    """
+    names = {outline.z: outline.image for reading in readings for outline in reading.outlines}
+    indices = []
+    for z, pixels in consensus(readings, agreement).items():
+        header = slice_of(headers, names.get(z, ""), z)
+        if header is None:
+            raise DataError(
+                f"{where} has an outline at z = {z:g} mm, where no slice is; expected one; fetch the series"
+            )
+        indices.append(np.rint(volume.to_voxel(to_world(pixels, header))).astype(np.int64))
+    if not indices:
+        raise DataError(f"{where} has no voxel that its readers agree upon; lower readers or agreement")
+    voxels = np.concatenate(indices)
+    if (voxels < 0).any() or (voxels >= volume.voxels.shape).any():
+        raise DataError(f"{where} reaches beyond its slices; expected outlines inside; fetch its XML file again")
+    return voxels, voxels.mean(axis=0)
+
+
+def slice_of(headers: list[Any], uid: str, z: float) -> Any:
+    """Return the slice of that UID, else the one at that height, else None."""
+    for header in headers:
+        if uid and str(header.SOPInstanceUID) == uid:
+            return header
+    nearest = min(headers, key=lambda header: abs(float(header.ImagePositionPatient[2]) - z))
+    heights = sorted(float(header.ImagePositionPatient[2]) for header in headers)
+    gap = float(np.median(np.diff(heights))) if len(heights) > 1 else 1.0
+    return nearest if abs(float(nearest.ImagePositionPatient[2]) - z) < gap / 2 else None
+
+
+def to_world(pixels: np.ndarray, header: Any) -> np.ndarray:
+    """Map (column, row) of a slice to LPS millimetres (DICOM PS3.3 C.7.6.2.1.1)."""
+    place = np.asarray(header.ImagePositionPatient, float)
+    turn = np.asarray(header.ImageOrientationPatient, float)
+    between_rows, between_columns = (float(part) for part in header.PixelSpacing)
+    return place + pixels[:, :1] * between_columns * turn[:3] + pixels[:, 1:] * between_rows * turn[3:]
+
+
+@dataclass(frozen=True)
+class LidcIdri:
+    """The adapter; see the module for what it copes with."""
+
+    name: str = "lidc_idri"
+    labels: tuple[str, ...] = ("malignant",)
+    options: Options = field(default_factory=Options)
+
+    def with_options(self, options: Mapping[str, Any]) -> LidcIdri:
+        """Return the adapter with ``Options`` of its own.
+
+        Raises:
+            ConfigurationError: For an unknown option or value.
+        """
+        try:
+            return replace(self, options=Options.model_validate(dict(options)))
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigurationError(f"options.cohort.adapter of lidc_idri: {found}; correct them") from None
+
+    def read(self, root: Path, split: Split) -> Index:
+        """Index every nodule that enough readers outlined; the label says that they rate it above 3 of 5 on average.
+
+        Raises:
+            DataError: For a damaged header or XML file, or no nodule at all.
+        """
+        series, _, findings = find_series(root)
+        for finding in findings:
+            raise DataError(finding.message)
+        scans = pd.DataFrame([[s.patient, s.uid] for s in series], columns=["patient", "uid"])
+        pretrained = read_pretraining(root)
+        seen = set(scans.loc[scans["uid"].isin(pretrained), "patient"])
+        assigned = draw_split(scans, split, seen if self.options.test_outside_pretraining else set())
+        rows = []
+        for one in series:
+            if one.patient in UNEVEN:
+                continue
+            for number, readings in enumerate(self.nodules(root, one)):
+                rated = [reading.malignancy for reading in readings if reading.malignancy is not None]
+                malignant = int(bool(rated) and float(np.mean(rated)) > 3)
+                case = f"{one.uid}/{number:03d}"
+                rows.append([case, one.patient, one.folder, assigned[one.patient], malignant])
+        if not rows:
+            raise DataError(
+                f"no nodule of {self.options.readers} readers in {root}; lower readers, or fetch the XML files"
+            )
+        cases = pd.DataFrame(rows, columns=["case", "patient", "image", "split", "malignant"])
+        test = scans[scans["patient"].map(assigned) == "test"]
+        facts = {
+            "readers": self.options.readers,
+            "agreement": self.options.agreement,
+            "scans_per_split": scans["patient"].map(assigned).value_counts().to_dict(),
+            "test_scans": len(test),
+            "test_scans_pretrained_on": int(test["uid"].isin(pretrained).sum()) if pretrained else None,
+            "scans_left_out_as_uneven": int(scans["patient"].isin(UNEVEN).sum()),
+        }
+        rule = (
+            f"by patient, {split.test_fraction:.1%} of the scans for test, {split.validation_fraction:.1%} of the rest "
+            f"for validation, drawn with seed {split.seed}"
+        )
+        if self.options.test_outside_pretraining:
+            rule += f"; no test patient is in {PRETRAINING_LIST}"
+        return Index(cases.sort_values("case", ignore_index=True), self.labels, split_rule=rule, facts=facts)
+
+    def nodules(self, root: Path, series: Series) -> list[list[Reading]]:
+        """Return the groups of readings that are cases, in a fixed order."""
+        groups = [found for message in read_readings(root, series) for found in group(message.readings)]
+        return [
+            readings
+            for readings in groups
+            if len({reading.reader for reading in readings}) >= self.options.readers
+            and consensus(readings, self.options.agreement)
+        ]
+
+    def open(self, root: Path, image: str) -> tuple[Volume, list[tuple[str, np.ndarray, np.ndarray]]]:
+        """Read a series: the scan, and for each of its nodules the case, the mask's voxels ``(M, 3)`` and its centre.
+
+        Raises:
+            DataError: For what is damaged, uneven, or does not fit together.
+        """
+        folder = root / image
+        files = sorted(folder.glob("*.dcm"))
+        volume, headers = read_dicom(files)
+        inside = tuple(path.relative_to(root).as_posix() for path in files)
+        messages = tuple(path.relative_to(root).as_posix() for path in sorted(folder.glob("*.xml")))
+        series = Series("", str(headers[0].SeriesInstanceUID), image, inside, messages)
+        found = []
+        for number, readings in enumerate(self.nodules(root, series)):
+            where = f'nodule "{readings[0].name}" of {folder}'
+            found.append(
+                (f"{series.uid}/{number:03d}", *mask_of(readings, headers, volume, self.options.agreement, where))
+            )
+        return volume, found
+
+    def verify(
+        self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
+    ) -> list[Finding]:
+        """Check series, their slices' places, and XML files; pixels are read if ``decode``."""
+        series, other, findings = find_series(root)
+        if other:
+            findings.append(Finding("warn", f"{len(other)} series are no CT and are left out (first: {other[0]})"))
+        empty = 0
+        for one in series:
+            try:
+                messages = read_readings(root, one)
+            except DataError as error:
+                findings.append(Finding("fail", str(error)))
+                messages = []
+            if not one.messages:
+                findings.append(Finding("warn", f"{one.folder} has no XML file; it counts as a scan without nodules"))
+            readings = [reading for message in messages for reading in message.readings]
+            empty += all(reading.is_point for reading in readings)
+            findings += self._check_slices(root, one, readings, decode)
+        if not any(finding.level == "fail" for finding in findings):
+            findings += leaks(self.read(root, split or DEFAULT_SPLIT).cases)
+        if published:
+            patients = len({one.patient for one in series})
+            counts = {"scans": len(series), "patients": patients, "scans without nodule": empty}
+            findings += count_differences(counts, PUBLISHED, "LIDC-IDRI")
+        return findings
+
+    def _check_slices(self, root: Path, series: Series, readings: list[Reading], decode: bool) -> list[Finding]:
+        headers, findings = [], []
+        for path in series.files:
+            try:
+                header = read_header(root / path)
+                np.asarray(header.ImagePositionPatient, float)
+                headers.append((header, path))
+            except (DataError, AttributeError, TypeError, ValueError) as error:
+                known = isinstance(error, DataError)
+                message = str(error) if known else f"{root / path} has no ImagePositionPatient; expected it; fetch it"
+                findings.append(Finding("fail", message))
+        wrong = sorted({str(h.SeriesInstanceUID) for h, _ in headers} - {series.uid})
+        if wrong:
+            findings.append(
+                Finding("fail", f"{series.folder} holds slices of another series, {wrong[0]}; expected one")
+            )
+        if findings:
+            return findings
+        problem = uneven([(float(header.ImagePositionPatient[2]), path) for header, path in headers])
+        if problem:
+            level = "warn" if series.patient in UNEVEN else "fail"
+            return [Finding(level, problem + ("; the scan is left out" if level == "warn" else ""))]
+        for reading in readings:
+            for outline in reading.outlines:
+                header = slice_of([h for h, _ in headers], outline.image, outline.z)
+                what = f'nodule "{reading.name}" of reader {reading.reader + 1} in {series.folder}'
+                if header is None:
+                    findings.append(
+                        Finding("fail", f"{what} has an outline at z = {outline.z:g} mm, where no slice is")
+                    )
+                elif (outline.points < 0).any() or (outline.points >= (header.Columns, header.Rows)).any():
+                    size = f"{header.Columns}×{header.Rows}"
+                    findings.append(
+                        Finding("fail", f"{what} has an outline beyond its {size} slice; expected it inside")
+                    )
+        if decode:
+            try:
+                lowest = read_dicom(root / path for path in series.files)[0].voxels.min()
+                if lowest > -500:
+                    findings.append(
+                        Finding("fail", f"{series.folder} has the minimum {lowest:g} HU; expected air near −1000")
+                    )
+            except DataError as error:
+                findings.append(Finding("fail", str(error)))
+        return findings
+
+    def fingerprint(self, root: Path) -> str:
+        """Digest of every XML file, of the list of pretraining scans, and of every slice's path and size."""
+        folder = data_folder(root)
+        texts = sorted(folder.rglob("*.xml"))
+        if (root / PRETRAINING_LIST).is_file():
+            texts.append(root / PRETRAINING_LIST)
+        return fingerprint_of(root, texts, folder.rglob("*.dcm"))
+
+
+def uneven(places: list[tuple[float, str]]) -> str | None:
+    """Return one sentence about the first gap or double in a series, or None.
+
+    Args:
+        places: Height in millimetres and name of each slice.
+    """
+    if len(places) < 2:
+        return f"{places[0][1] if places else 'a series'} is a single slice; expected a series"
+    ordered = sorted(places)
+    gaps = np.diff([height for height, _ in ordered])
+    usual = float(np.median(gaps))
+    for at, gap in enumerate(gaps):
+        if gap <= 0 or abs(gap - usual) > SPACING_TOLERANCE * usual:
+            lower, upper = ordered[at][1], ordered[at + 1][1].rsplit("/", 1)[-1]
+            if gap <= 0:
+                return f"{lower} and {upper} lie at one place; expected one slice there"
+            kind = "a slice is missing" if abs(gap / usual - round(gap / usual)) < 0.02 else "the spacing is irregular"
+            return f"{kind} between {lower} and {upper}: {gap:g} mm, others {usual:g} mm"
+    return None
+
+
+def read_pretraining(root: Path) -> set[str]:
+    """Return the series UIDs that pretraining saw, where the list is there."""
+    path = root / PRETRAINING_LIST
+    return {line.strip() for line in path.read_text().splitlines() if line.strip()} if path.is_file() else set()
+
+
+ADAPTER = LidcIdri()

@@ -1,0 +1,309 @@
+"""LUNA16 (Setio et al. 2017): 888 chest CTs in ten folders, candidates for nodules as points, each with a class.
+
+``subset0/ … subset9/<seriesuid>.mhd`` with ``.raw``; ``candidates.csv`` (V1, 551,065 rows) and ``candidates_V2.csv``:
+``seriesuid,coordX,coordY,coordZ,class``; ``annotations.csv``: the same with ``diameter_mm`` at the end; lung masks
+``seg-lungs-LUNA16/<seriesuid>.mhd`` with compressed ``.zraw``. Handled here:
+
+* coordinates are world millimetres, and some scans have −1 in their TransformMatrix: the library converts, and voxels
+  come in one orientation (``tasks.datasets.volumes``);
+* the split is the folders': 0–4 train, 5–6 validation, 7–9 test; scans of 0–6 are those of the 3D pretraining;
+* eight patients of the collection behind it have two scans: where ``patients.csv`` (``seriesuid,patient_id``) lies in
+  the root patients are grouped by it; otherwise a scan counts as a patient;
+* negatives outnumber positives 408 to 1 (V1): in training and validation they are thinned, in the test set never.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, ValidationError
+
+from harness.errors import ConfigurationError, DataError
+from harness.spec import Frozen
+from tasks.datasets.candidates import (
+    WORLD,
+    check_places,
+    check_rows,
+    check_voxels,
+    read_scan,
+    read_table,
+    scan_header,
+    thin_negatives,
+)
+from tasks.datasets.images import plain_name
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.volumes import Volume
+from tasks.options import Split
+
+PARTS = {"train": range(5), "validation": range(5, 7), "test": range(7, 10)}
+ANNOTATIONS, PATIENTS, LUNGS = "annotations.csv", "patients.csv", "seg-lungs-LUNA16"
+COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "class")
+FILE_WORLD = COLUMNS[1:4]
+LUNG_VALUES = {0, 3, 4, 5}  # outside, the two lungs, the trachea
+SUBSET = re.compile(r"^subset([0-9])$")
+PUBLISHED: dict[str, dict[str, int]] = {  # stated by the challenge; V2's counts by others
+    "candidates.csv": {"scans": 888, "candidates": 551_065, "positive candidates": 1_351, "nodules": 1_186},
+    "candidates_V2.csv": {"scans": 888, "candidates": 754_975, "positive candidates": 1_557, "nodules": 1_186},
+}
+
+
+class Options(Frozen):
+    """What the data set leaves open.
+
+    Attributes:
+        candidates_file: V1, the nearest to the paper's "5M candidates", or V2, which the challenge recommends.
+        negatives_per_positive: In training and validation; None keeps all.
+    """
+
+    candidates_file: Literal["candidates.csv", "candidates_V2.csv"] = "candidates.csv"
+    negatives_per_positive: int | None = Field(default=10, ge=1)
+
+
+def scan_paths(root: Path) -> tuple[dict[str, str], list[str]]:
+    """Return seriesuid → path of its header relative to the root, and the uids that lie in two folders.
+
+    Raises:
+        DataError: If there is no folder ``subset0`` … ``subset9``.
+    """
+    require_folder(root, "LUNA16")
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and SUBSET.match(folder.name))
+    if not folders:
+        raise DataError(f"no folder subset0 … subset9 in {root}; expected the ten parts of LUNA16; unpack them there")
+    paths: dict[str, str] = {}
+    twice = []
+    for folder in folders:
+        for path in sorted(folder.glob("*.mhd")):
+            if path.stem in paths:
+                twice.append(path.stem)
+            else:
+                paths[path.stem] = f"{folder.name}/{path.name}"
+    return paths, twice
+
+
+def split_of(path: str) -> str:
+    """Return the split that the folder of a scan belongs to."""
+    number = int(path.removeprefix("subset")[0])
+    return next(part for part, numbers in PARTS.items() if number in numbers)
+
+
+@dataclass(frozen=True)
+class Luna16:
+    """The adapter; see the module for what it copes with."""
+
+    name: str = "luna16"
+    labels: tuple[str, ...] = ("nodule",)
+    options: Options = field(default_factory=Options)
+
+    def with_options(self, options: Mapping[str, Any]) -> Luna16:
+        """Return the adapter with ``Options`` of its own.
+
+        Raises:
+            ConfigurationError: For an unknown option or value.
+        """
+        try:
+            return replace(self, options=Options.model_validate(dict(options)))
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigurationError(f"options.cohort.adapter of luna16: {found}; correct them") from None
+
+    def read(self, root: Path, split: Split) -> Index:
+        """Index every candidate whose scan is there.
+
+        Raises:
+            DataError: For a missing file or column, or a row that makes no sense.
+        """
+        if split.rule != "official":
+            raise DataError(f'split "{split.rule}" of LUNA16 is not offered; expected "official"; correct the entry')
+        paths, _ = scan_paths(root)
+        table = self._table(root)
+        for finding in check_rows(table, self.options.candidates_file, FILE_WORLD):
+            raise DataError(f"{finding.message} ({root})")
+        patients = _patients(root)
+        number = table["line"].astype(str).str.zfill(7)
+        cases = pd.DataFrame({
+            "case": table["seriesuid"] + "/" + number,
+            "patient": table["seriesuid"].map(lambda uid: patients.get(uid, uid)),
+            "image": table["seriesuid"].map(paths),
+            "nodule": table["class"].astype(int),
+            **{ours: table[theirs].astype(float) for ours, theirs in zip(WORLD, FILE_WORLD, strict=True)},
+        })  # fmt: skip
+        absent = int(cases["image"].isna().sum())
+        cases = cases.dropna(subset="image")
+        if cases.empty:
+            raise DataError(f"no candidate of {root / self.options.candidates_file} has a scan; expected subset0 … 9")
+        cases["split"] = cases["image"].map(split_of)
+        found = len(cases)
+        cases = cases.sort_values("case", ignore_index=True)
+        cases = thin_negatives(cases, "nodule", self.options.negatives_per_positive, split.seed)
+        facts = {
+            "candidates_file": self.options.candidates_file,
+            "scans": len(paths),
+            "candidates": found,
+            "candidates_without_scan": absent,
+            "negatives_thinned_to": self.options.negatives_per_positive,
+            "negatives_left_out": found - len(cases),
+            "patients_known": bool(patients),
+        }
+        columns = ["case", "patient", "image", "split", "nodule", *WORLD]
+        rule = "official: subsets 0–4 train, 5–6 validation, 7–9 test"
+        return Index(cases[columns], self.labels, split_rule=rule, facts=facts)
+
+    def open(self, root: Path, image: str) -> Volume:
+        """Read the scan of a case."""
+        return read_scan(root / image)
+
+    def pretraining_scans(self, root: Path) -> pd.DataFrame:
+        """Return the scans of subsets 0–6: ``case`` (seriesuid), ``patient``, ``image``, ``split``."""
+        paths, _ = scan_paths(root)
+        patients = _patients(root)
+        rows = [[uid, patients.get(uid, uid), path, split_of(path)] for uid, path in sorted(paths.items())]
+        scans = pd.DataFrame(rows, columns=["case", "patient", "image", "split"])
+        return scans[scans["split"] != "test"].reset_index(drop=True)
+
+    def verify(
+        self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
+    ) -> list[Finding]:
+        """Check folders, tables and places; scans and lung masks are opened if ``decode``."""
+        paths, twice = scan_paths(root)
+        findings = [Finding("fail", f"{uid}.mhd lies in two subset folders of {root}; expected one") for uid in twice]
+        present = {int(path.removeprefix("subset")[0]) for path in paths.values()}
+        for number in sorted(set(range(10)) - present):
+            findings.append(Finding("warn", f"no scan in subset{number} of {root}"))
+        name = self.options.candidates_file
+        table = self._table(root)
+        findings += check_rows(table, name, FILE_WORLD)
+        absent = sorted(set(table["seriesuid"]) - set(paths))
+        for uid in absent[:3]:
+            findings.append(Finding("warn", f"{name} lists the seriesuid {uid}, which has no scan; it is left out"))
+        if len(absent) > 3:
+            findings.append(Finding("warn", f"{name} lists {len(absent) - 3} more seriesuids without a scan"))
+        by_scan = dict(tuple(table.groupby("seriesuid")))
+        for uid, path in sorted(paths.items()):
+            findings += check_places(by_scan.get(uid, table.iloc[:0]), name, FILE_WORLD, root / path)
+            findings += _check_raw(root / path)
+            if decode:
+                findings += check_voxels(root / path)
+        findings += self._check_nodules(root, paths)
+        findings += _check_lungs(root, paths, decode)
+        if not any(finding.level == "fail" for finding in findings):
+            asked = split or Split(rule="official", validation_fraction=0.1, seed=99)
+            findings += leaks(self.read(root, asked).cases)
+        if published:
+            counts = {
+                "scans": len(paths),
+                "candidates": len(table),
+                "positive candidates": int((table["class"] == "1").sum()),
+            }
+            if (root / ANNOTATIONS).is_file():
+                counts["nodules"] = len(read_table(root / ANNOTATIONS, COLUMNS[:4]))
+            findings += count_differences(counts, PUBLISHED[name], "LUNA16")
+        return findings
+
+    def _table(self, root: Path) -> pd.DataFrame:
+        path = root / self.options.candidates_file
+        table = read_table(path, COLUMNS)
+        for uid in table["seriesuid"].unique():
+            plain_name(uid, str(path))
+        return table
+
+    def _check_nodules(self, root: Path, paths: Mapping[str, str]) -> list[Finding]:
+        if not (root / ANNOTATIONS).is_file():
+            return [Finding("warn", f"no {ANNOTATIONS} in {root}; positives cannot be compared with the nodules")]
+        try:
+            nodules = read_table(root / ANNOTATIONS, (*COLUMNS[:4], "diameter_mm"))
+        except DataError as error:
+            return [Finding("fail", str(error))]
+        absent = sorted(set(nodules["seriesuid"]) - set(paths))
+        findings = [Finding("warn", f"{ANNOTATIONS} lists the seriesuid {uid}, which has no scan") for uid in absent]
+        by_scan = dict(tuple(nodules.groupby("seriesuid")))
+        table = self._table(root)
+        for row in table[table["class"] == "1"].itertuples(index=False):
+            known = by_scan.get(row.seriesuid)
+            numbers = [*FILE_WORLD, "diameter_mm"]
+            at = None if known is None else known[numbers].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+            point = pd.to_numeric(pd.Series([row.coordX, row.coordY, row.coordZ]), errors="coerce").to_numpy(float)
+            if row.seriesuid not in paths or not np.isfinite(point).all():
+                continue
+            # the challenge calls a candidate positive that lies within the radius of a nodule
+            near = at is not None and bool((np.linalg.norm(at[:, :3] - point, axis=1) <= at[:, 3] / 2 + 1).any())
+            if not near:
+                where = f"line {row.line} of {self.options.candidates_file}"
+                findings.append(Finding("warn", f"{where} is positive but lies in no nodule of {ANNOTATIONS}"))
+        return findings
+
+    def fingerprint(self, root: Path) -> str:
+        """Digest of the tables and of every scan's path and size."""
+        paths, _ = scan_paths(root)
+        texts = [root / n for n in (self.options.candidates_file, ANNOTATIONS, PATIENTS) if (root / n).is_file()]
+        headers = [root / path for path in paths.values()]
+        data = [found for header in headers for found in header.parent.glob(f"{header.stem}.*raw")]
+        return fingerprint_of(root, texts, [*headers, *data])
+
+
+def _patients(root: Path) -> dict[str, str]:
+    """Return seriesuid → patient, where the table is there."""
+    if not (root / PATIENTS).is_file():
+        return {}
+    table = read_table(root / PATIENTS, ("seriesuid", "patient_id"))
+    return dict(zip(table["seriesuid"], table["patient_id"], strict=True))
+
+
+def _check_raw(header: Path) -> list[Finding]:
+    """Compare the size of uncompressed data with what the header promises, without reading them."""
+    try:
+        fields = dict(
+            (part.strip() for part in line.split("=", 1))
+            for line in header.read_text(encoding="ascii", errors="replace").splitlines()
+            if "=" in line
+        )
+    except OSError as error:
+        return [Finding("fail", f"{header} cannot be read ({error}); expected a MetaImage header; fetch it")]
+    data = fields.get("ElementDataFile", "")
+    if data in ("", "LOCAL") or fields.get("CompressedData", "False") == "True":
+        return []
+    try:
+        path = header.parent / plain_name(data, str(header))
+        shape, _ = scan_header(header)
+    except DataError as error:
+        return [Finding("fail", str(error))]
+    if not path.is_file():
+        return [Finding("fail", f"no file {path}, which {header.name} names; expected it beside the header; fetch it")]
+    width = {"MET_SHORT": 2, "MET_USHORT": 2, "MET_UCHAR": 1, "MET_CHAR": 1, "MET_INT": 4, "MET_FLOAT": 4}
+    wanted = int(np.prod(shape)) * width.get(fields.get("ElementType", ""), 0)
+    if wanted and path.stat().st_size < wanted:
+        return [
+            Finding("fail", f"{path} has {path.stat().st_size} bytes; expected {wanted}, it is cut; fetch it again")
+        ]
+    return []
+
+
+def _check_lungs(root: Path, paths: Mapping[str, str], decode: bool) -> list[Finding]:
+    """Compare the lung masks that are there with their scans."""
+    findings = []
+    for path in sorted((root / LUNGS).glob("*.mhd")) if (root / LUNGS).is_dir() else ():
+        if path.stem not in paths:
+            findings.append(Finding("warn", f"{LUNGS}/{path.name} has no scan"))
+            continue
+        try:
+            shape, wanted = scan_header(path)[0], scan_header(root / paths[path.stem])[0]
+            if shape != wanted:
+                findings.append(Finding("fail", f"{LUNGS}/{path.name} has shape {shape}; expected its scan's {wanted}"))
+            if decode:
+                values = set(np.unique(read_scan(path).voxels).tolist())
+                if not values <= LUNG_VALUES:
+                    strange = sorted(values - LUNG_VALUES)[:3]
+                    findings.append(
+                        Finding("fail", f"{LUNGS}/{path.name} holds the unknown label {strange}; expected 0, 3, 4, 5")
+                    )
+        except DataError as error:
+            findings.append(Finding("fail", str(error)))
+    return findings
+
+
+ADAPTER = Luna16()
