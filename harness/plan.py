@@ -265,7 +265,8 @@ def _words(phase: PhasePlan) -> str:
         if isinstance(term, dict)
     ]
     amount, unit = _budget(phase)
-    return f"{phase.name} ({', '.join(types)}), {amount:g} {unit}"
+    terms_named = f" ({', '.join(types)})" if types else ""
+    return f"{phase.name}{terms_named}, {amount:g} {unit}"
 
 
 def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -> None:

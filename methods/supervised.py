@@ -24,6 +24,7 @@ from harness.identity import digest, file_sha256
 from harness.pixels import Pixels
 from harness.seeding import seed as seed_of
 from harness.spec import Status
+from methods import views_on_device
 from methods.networks import build
 from methods.networks.backbone import random_numbers_from
 from methods.shapes import CLASSES, make_shapes
@@ -139,17 +140,23 @@ def cohort(spec: Mapping[str, Any], context: Context) -> Labelled:
     return Labelled(pixels.images, labels, len(names), pixels.rows("train"), pixels.rows("validation"))
 
 
-def one_view(images: np.ndarray, rows: np.ndarray, stream_seed: int, epoch: int, image_px: int) -> Tensor:
-    """Return one undistorted view of each image, float32 ``(B, 1, P, P)`` in [0, 1]: the query of a phase ``dis``."""
-    of = parameters(
-        uniforms(stream_seed, epoch, rows)[:, 0],
-        images.shape[-1],
-        {"image_px": image_px, "distortion": False, "outer_cutout": False},
-    )
-    made = np.empty((len(rows), image_px, image_px), np.uint8)
+def one_view(
+    images: np.ndarray, rows: np.ndarray, stream_seed: int, epoch: int, image_px: int, device: torch.device
+) -> Tensor:
+    """Return one undistorted view of each image, float32 ``(B, 1, P, P)`` in [0, 1]: the query of a phase ``dis``.
+
+    As in all pretraining, OpenCV makes it on a CPU, and a GPU makes a whole batch at once from the same numbers.
+    """
+    plain = {"image_px": image_px, "distortion": False, "outer_cutout": False}
+    of = parameters(uniforms(stream_seed, epoch, rows)[:, 0], images.shape[-1], plain)
+    if device.type == "cuda":
+        source = torch.from_numpy(images[rows]).to(device).float()
+        made = views_on_device.transform(views_on_device.crop(source, of.crop, image_px), of)
+        return made.div(255).clamp_(0, 1).unsqueeze(1)
+    views = np.empty((len(rows), image_px, image_px), np.uint8)
     for position, row in enumerate(rows):
-        made[position] = transform(crop(np.asarray(images[row]), of.crop[position], image_px), of, position)
-    return as_float(torch.from_numpy(made))
+        views[position] = transform(crop(np.asarray(images[row]), of.crop[position], image_px), of, position)
+    return as_float(torch.from_numpy(views))
 
 
 def whole_image(images: np.ndarray, rows: np.ndarray, image_px: int) -> Tensor:
@@ -224,7 +231,7 @@ class Supervised:
             rate_factor(configuration["schedule"], self.step, self.steps, self.order.steps_per_epoch),
         )
         epoch, rows = self.order.batch(self.step)
-        views = one_view(self._data.images, rows, self.seeds["augment"], epoch, configuration["image_px"])
+        views = one_view(self._data.images, rows, self.seeds["augment"], epoch, configuration["image_px"], self._device)
         loss = self._loss(views, rows)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()

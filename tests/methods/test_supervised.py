@@ -21,6 +21,7 @@ from tests.methods.conftest import registered
 from tests.methods.phantom_pixels import write_pixels
 
 METHODS = registered()
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_the_first_loss_is_the_cross_entropy_written_in_numpy(labelled):
     context = Context(device="cpu", folder=labelled, inputs={"c": labelled}, resume=labelled / "none")
     training = Supervised(spec, context, cohort(spec, context))
     rows = np.arange(8)
-    views = one_view(np.load(labelled / "pixels.npy"), rows, 1, 0, 32)
+    views = one_view(np.load(labelled / "pixels.npy"), rows, 1, 0, 32, CPU)
     with torch.no_grad():
         found = float(training._loss(views, rows))
         logits = training.head(training.backbone.encode(views.expand(-1, 3, -1, -1))[-1].mean((2, 3)))
@@ -85,7 +86,7 @@ def test_its_view_is_the_query_of_a_phase_without_distortion(labelled):
     images, rows = np.load(labelled / "pixels.npy"), np.arange(20)
     views = {"image_px": 32, "distortion": False, "outer_cutout": True, "target": "unflip"}
     query = make_views(images, rows, 9, 2, views)[0]
-    assert np.array_equal(one_view(images, rows, 9, 2, 32)[:, 0].mul(255).round().byte().numpy(), query)
+    assert np.array_equal(one_view(images, rows, 9, 2, 32, CPU)[:, 0].mul(255).round().byte().numpy(), query)
 
 
 def test_test_images_are_never_learnt_from(tmp_path, labelled):
