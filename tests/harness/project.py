@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import yaml
+
 from harness.plan import Plan, make_plan
 from harness.published import load_families
 from harness.registry import load_parameters, load_registry
@@ -12,8 +14,12 @@ from harness.registry import load_parameters, load_registry
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def copy(folder: Path) -> Path:
-    """Copy what a plan is made from."""
+METHODS = ("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")
+TASKS = ("chestxray14", "montgomery")
+
+
+def copy(folder: Path, methods: tuple[str, ...] = METHODS, tasks: tuple[str, ...] = TASKS) -> Path:
+    """Copy what a plan is made from, with a registry small enough to reason about."""
     for side in ("methods", "tasks"):
         (folder / side).mkdir(parents=True, exist_ok=True)
         for path in (ROOT / side).glob("*.yaml"):
@@ -21,6 +27,10 @@ def copy(folder: Path) -> Path:
     (folder / "reports").mkdir(exist_ok=True)
     shutil.copy(ROOT / "reports" / "families.yaml", folder / "reports")
     shutil.copy(ROOT / "params.yaml", folder)
+    for side, names in (("methods", methods), ("tasks", tasks)):
+        path = folder / side / "registry.yaml"
+        entries = yaml.safe_load(path.read_text())[side]
+        path.write_text(yaml.safe_dump({side: {name: entries[name] for name in names}}, sort_keys=False, width=1000))
     return folder
 
 

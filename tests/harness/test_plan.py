@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from harness.identity import item_id
 from tests.harness import project
@@ -36,7 +37,9 @@ def test_adding_a_method_changes_no_other_id_and_no_other_seed(root):
 def test_a_version_moves_its_own_trials_only(root):
     before = ids(project.plan(root))
     path = root / "methods/registry.yaml"
-    path.write_text(path.read_text().replace("recipe: random, version: 1", "recipe: random, version: 2"))
+    registry = yaml.safe_load(path.read_text())
+    registry["methods"]["random"]["version"] += 1
+    path.write_text(yaml.safe_dump(registry, sort_keys=False))
     after = ids(project.plan(root))
     assert {key.method for key in before if before[key] != after[key]} == {"random"}
 
