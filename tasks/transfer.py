@@ -24,6 +24,7 @@ from tasks.augmentation import DRAWS, augment, normalise
 from tasks.draws import sample_seeds, uniforms
 from tasks.evaluation import class_probabilities, cross_entropy, pixel_counts
 from tasks.heads import Classifier, Segmenter, module_hash
+from tasks.kept_weights import KeptWeights
 from tasks.labels import (
     require_policy,
     scored_columns,
@@ -87,16 +88,18 @@ def run_trial(spec: Mapping[str, Any], context: Context) -> Outcome:
         "subset_sha256": subset_hash(pixels.cases, rows),
         "labelled": len(rows),
     }
-    seen = OrderHash()
+    seen, kept = OrderHash(), KeptWeights(context.folder)
     result = fit(
         job.model,
         _noted(job.batches(), seen),
         job.loss,
-        job.validate,
+        kept.watching(job.validate, job.model),
         transfer,
         batches_per_epoch(len(rows), transfer["batch"]),
         context.report,
     )
+    if result.selected is not None:
+        kept.judged(job.model)
     facts |= {
         "first_batch_sha256": seen.first,
         "sample_order_sha256": seen.order,

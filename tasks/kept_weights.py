@@ -1,0 +1,55 @@
+"""Whether a trial leaves the weights it fine-tuned: a wish of the one who runs it, which changes no number.
+
+``DIRA_BENCH_KEEP_WEIGHTS=none`` (the default) keeps none: a ResNet-50 is 94 MB and there are hundreds of trials, while
+predictions and evidence maps, from which every score can be computed again, are kept anyway. ``best`` keeps the weights
+that were judged, ``all`` those of every evaluation too. They lie in the attempt's folder as safetensors, hashed in its
+record like everything there. Never part of a trial's identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from harness.errors import ConfigurationError
+
+VARIABLE = "DIRA_BENCH_KEEP_WEIGHTS"
+CHOICES = ("none", "best", "all")
+
+
+class KeptWeights:
+    """Writes weights into an attempt's folder, as far as they are asked for."""
+
+    def __init__(self, folder: Path, wish: str | None = None) -> None:
+        self.folder = folder
+        self.wish = (wish or os.environ.get(VARIABLE) or "none").strip().lower()
+        if self.wish not in CHOICES:
+            raise ConfigurationError(f'{VARIABLE} is "{self.wish}"; expected {", ".join(CHOICES)}; set one of them')
+        self._evaluations = 0
+
+    def watching(self, evaluate: Callable[[], tuple[float, float]], model: Any) -> Callable[[], tuple[float, float]]:
+        """Return ``evaluate`` so that under ``all`` each evaluated state is written."""
+
+        def watched() -> tuple[float, float]:
+            found = evaluate()
+            self._evaluations += 1
+            if self.wish == "all":
+                self._write(model, f"weights_evaluation_{self._evaluations:03d}")
+            return found
+
+        return watched
+
+    def judged(self, model: Any) -> None:
+        """Write the weights that are judged, unless none are asked for."""
+        if self.wish != "none":
+            self._write(model, "weights_best")
+
+    def _write(self, model: Any, name: str) -> None:
+        tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        partial = self.folder / f"{name}.safetensors.partial"
+        save_file(tensors, partial)
+        partial.replace(self.folder / f"{name}.safetensors")
