@@ -22,6 +22,7 @@ RECIPES: dict[str, str] = {
     "weights": "methods.recipes.weights:WeightsRecipe",
     "supervised": "methods.recipes.supervised:SupervisedRecipe",
     "pretext": "methods.recipes.pretext:PretextRecipe",
+    "volumes": "methods.recipes.volumes:VolumesRecipe",
 }
 
 

@@ -25,7 +25,6 @@ from methods.weight_files import (
     published,
 )
 
-
 PUBLISHED_3D = {"transvw_keras", "transvw_pytorch"}
 
 

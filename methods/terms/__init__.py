@@ -31,6 +31,7 @@ TERMS: dict[str, str] = {
     "moco_v2": "methods.terms.moco_v2:MocoV2",
     "barlow_twins": "methods.terms.barlow_twins:BarlowTwins",
     "simsiam": "methods.terms.simsiam:SimSiam",
+    "visual_words": "methods.terms.visual_words:VisualWords",
     "restoration": "methods.terms.restoration:Restoration",
     "adversary": "methods.terms.adversary:Adversary",
 }

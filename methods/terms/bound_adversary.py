@@ -16,25 +16,28 @@ from methods.terms.adversary import Adversary
 from methods.terms.bound import BoundTerm, Forward, Views
 
 
-def discriminator(configuration: Adversary) -> nn.Sequential:
+def discriminator(configuration: Adversary, dimensions: int = 2) -> nn.Sequential:
     """Build the discriminator: 1-channel image to a map of logits, one per patch (no sigmoid).
 
     Four blocks of 3×3 convolution (strides 2, 2, 2, 1), instance norm except in the first (no affine part, no running
     statistics), LeakyReLU 0.2; then a fifth 3×3 convolution to one channel: 224 px give 28 × 28. ``layers: four``
-    leaves out the fourth block, so that there are four convolutions in all. Weights N(0, 0.02).
+    leaves out the fourth block, so that there are four convolutions in all. Weights N(0, 0.02). In 3D the same of 3×3×3
+    convolutions (DiRA §4.1 says no more; no code was released): 64 × 64 × 32 voxels give 8 × 8 × 4.
     """
     widths = configuration.widths if configuration.layers == "blocks_and_output" else configuration.widths[:3]
+    convolution = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+    norm = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}[dimensions]
     layers: list[nn.Module] = []
     before = 1
     for position, width in enumerate(widths):
-        layers.append(nn.Conv2d(before, width, 3, stride=2 if position < 3 else 1, padding=1))
+        layers.append(convolution(before, width, 3, stride=2 if position < 3 else 1, padding=1))
         if position > 0:
-            layers.append(nn.InstanceNorm2d(width))
+            layers.append(norm(width))
         layers.append(nn.LeakyReLU(0.2))
         before = width
-    layers.append(nn.Conv2d(before, 1, 3, padding=1))
+    layers.append(convolution(before, 1, 3, padding=1))
     for layer in layers:
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, convolution):
             nn.init.normal_(layer.weight, 0.0, 0.02)
     return nn.Sequential(*layers)
 
@@ -48,13 +51,14 @@ class BoundAdversary(BoundTerm):
 
     def __init__(self, configuration: Adversary, backbone: nn.Module, seed: int, image_px: int) -> None:
         super().__init__()
-        if image_px < 32:
+        least = {2: 32, 3: 8}[backbone.dimensions]  # a map of 4 × 4; of 2 × 2 × 1, if the other sides are twice as long
+        if image_px < least:
             raise ConfigurationError(
-                f"found {image_px}-px images; expected at least 32 px, for instance norm to have pixels to average"
+                f"found {image_px}-px images; expected at least {least} px, for instance norm to have pixels to average"
             )
         self.configuration = configuration
         with random_numbers_from(seed_of(seed, "discriminator")):
-            self.discriminator = discriminator(configuration)
+            self.discriminator = discriminator(configuration, backbone.dimensions)
 
     def forward(self, views: Views, forward: Forward, backbone: nn.Module) -> Tensor:
         """Return what the backbone minimises: how well the discriminator sees through its restored images."""

@@ -16,6 +16,7 @@ WITHOUT_VERSION = {
     "methods/views_pil.py",
     "methods/terms/__init__.py",
     "methods/training/__init__.py",
+    "methods/volumes/__init__.py",
 }
 
 

@@ -1,0 +1,159 @@
+"""What makes two scans alike: the features of an autoencoder (TransVW, self-discovery).
+
+The autoencoder is the U-Net itself, skip connections included, as released: whole scans, resized, are to be restored as
+they are. Its feature of a scan is the mean over the coarsest feature map.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Context
+from harness.errors import CheckpointError
+from harness.identity import digest
+from harness.seeding import seed as seed_of
+from methods.networks import build
+from methods.networks.backbone import random_numbers_from
+from methods.training.checkpoints import load_state, write_atomically
+from methods.training.optimisers import Plateau
+from methods.volumes.words import unit
+
+CHECKPOINT_SECONDS = 60.0
+
+
+class Autoencoder(nn.Module):
+    """The backbone and a 1×1×1 convolution with a sigmoid."""
+
+    def __init__(self, network: Mapping[str, Any], init_seed: int) -> None:
+        super().__init__()
+        self.backbone = build(network, seed_of(init_seed, "backbone"))
+        with random_numbers_from(seed_of(init_seed, "head")):
+            self.head = nn.Conv3d(self.backbone.decoder_channels, 1, 1)
+            nn.init.xavier_uniform_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+    def forward(self, scans: Tensor) -> Tensor:
+        """Map ``(B, 1, X, Y, Z)`` to itself, as well as it can."""
+        return torch.sigmoid(self.head(self.backbone(scans)))
+
+    def features(self, scans: Tensor) -> Tensor:
+        """Map ``(B, 1, X, Y, Z)`` to ``(B, F)``."""
+        return self.backbone.encode(scans)[-1].mean(dim=(2, 3, 4))
+
+
+def shrink(scan: np.ndarray, shape: Sequence[int]) -> Tensor:
+    """Resize a whole scan to ``shape``, trilinear; float16 ``(1, X, Y, Z)`` in [0, 1]."""
+    whole = torch.from_numpy(unit(np.asarray(scan)))[None, None]
+    return F.interpolate(whole, size=tuple(shape), mode="trilinear", align_corners=False)[0].half()
+
+
+def learn_features(
+    scans: Any,
+    training: np.ndarray,
+    validation: np.ndarray,
+    configuration: Mapping[str, Any],
+    seed: int,
+    context: Context,
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Train the autoencoder and return the feature of every scan.
+
+    Args:
+        scans: ``scans[row]`` gives a scan.
+        training: Rows it is trained on.
+        validation: Rows that decide on learning rate, stop and best weights.
+        configuration: ``network``; ``autoencoder``: ``shape``, ``batch``, ``epochs``, ``learning_rate``, ``plateau``
+            (``factor``, ``patience``) and ``stop_after`` epochs without a better validation loss.
+        seed: Everything is drawn from it.
+        context: Device, progress, and where an interrupted training goes on.
+
+    Returns:
+        float32 ``(M, F)`` for rows 0 … M − 1, zeros for rows of no split; and the curve, a row an epoch.
+    """
+    how, device = configuration["autoencoder"], torch.device(context.device)
+    model = Autoencoder(configuration["network"], seed_of(seed, "init")).to(device)
+    rows = np.concatenate([training, validation])
+    small = {int(row): shrink(scans[row], how["shape"]) for row in rows}
+    optimiser = torch.optim.Adam(model.parameters(), lr=how["learning_rate"])
+    plateau = Plateau(how["plateau"]["factor"], how["plateau"]["patience"])
+    marks = digest({"configuration": dict(configuration), "seed": seed})
+    kept, best, since, curve, epoch = None, math.inf, 0, [], 0
+    path = context.resume / "autoencoder.pt"
+    if (state := _resumed(path, marks)) is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        plateau.load(state["plateau"])
+        kept, best, since, curve, epoch = (state[name] for name in ("kept", "best", "since", "curve", "epoch"))
+    saved = time.monotonic()
+    while epoch < how["epochs"] and since < how["stop_after"]:
+        model.train()
+        order = np.random.Generator(np.random.PCG64(seed_of(seed, "order", epoch))).permutation(training)
+        summed = 0.0
+        for part in _parts(order, how["batch"]):
+            batch = torch.stack([small[int(row)] for row in part]).to(device).float()
+            loss = F.mse_loss(model(batch), batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            summed += float(loss.detach()) * len(part)
+        found = _loss(model, small, validation, how["batch"], device)
+        epoch, since = epoch + 1, since + 1
+        curve.append({"step": epoch, "train_autoencoder": summed / len(training), "validation_autoencoder": found})
+        if found < best:
+            kept, best, since = {n: v.detach().cpu().clone() for n, v in model.state_dict().items()}, found, 0
+        for group in optimiser.param_groups:
+            group["lr"] = how["learning_rate"] * plateau.factor_after(found)
+        context.report(epoch, how["epochs"], "autoencoder")
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            context.resume.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, {
+                "marks": marks, "model": model.state_dict(), "optimiser": optimiser.state_dict(),
+                "plateau": plateau.state(), "kept": kept, "best": best, "since": since, "curve": curve, "epoch": epoch,
+            })  # fmt: skip
+            saved = time.monotonic()
+    if kept is not None:
+        model.load_state_dict(kept)
+    return _features(model, small, how["batch"], device), curve
+
+
+def _parts(rows: np.ndarray, batch: int) -> list[np.ndarray]:
+    return [rows[start : start + batch] for start in range(0, len(rows), batch)]
+
+
+@torch.no_grad()
+def _loss(model: Autoencoder, small: Mapping[int, Tensor], rows: np.ndarray, batch: int, device: torch.device) -> float:
+    model.eval()
+    summed = 0.0
+    for part in _parts(rows, batch):
+        volumes = torch.stack([small[int(row)] for row in part]).to(device).float()
+        summed += float(F.mse_loss(model(volumes), volumes)) * len(part)
+    return summed / len(rows)
+
+
+@torch.no_grad()
+def _features(model: Autoencoder, small: Mapping[int, Tensor], batch: int, device: torch.device) -> np.ndarray:
+    model.eval()
+    features = np.zeros((max(small) + 1, model.backbone.channels[-1]), np.float32)
+    for part in _parts(np.array(sorted(small)), batch):
+        volumes = torch.stack([small[int(row)] for row in part]).to(device).float()
+        features[part] = model.features(volumes).cpu().numpy()
+    return features
+
+
+def _resumed(path: Path, marks: str) -> dict[str, Any] | None:
+    """Return the state of an interrupted training of this very configuration, or None."""
+    if not path.is_file():
+        return None
+    try:
+        state = load_state(path)
+    except CheckpointError:
+        return None
+    return state if state.get("marks") == marks else None

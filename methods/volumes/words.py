@@ -1,0 +1,204 @@
+"""Where visual words are: patients that look alike, places that are lung, cubes around them (TransVW, self-discovery).
+
+A word is what is seen at one place in patients whose scans look alike: a class that no annotator made. All lengths are
+in voxels of the scans as they are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from harness.errors import DataError
+
+DEPTH_SLICES = 3  # looked into by the tissue rule
+
+
+@dataclass(frozen=True)
+class Word:
+    """One visual word.
+
+    Attributes:
+        reference: Row of the scan in which its place was drawn.
+        corner: Lowest corner (x, y, z) of its cube.
+        training: Rows of the training scans most like the reference, itself first.
+        validation: Rows of the validation scans most like it.
+    """
+
+    reference: int
+    corner: tuple[int, int, int]
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+
+
+def find_words(
+    scans: Any,
+    features: np.ndarray,
+    training: np.ndarray,
+    validation: np.ndarray,
+    options: Mapping[str, Any],
+    seed: int,
+) -> list[Word]:
+    """Draw the words.
+
+    For each: a random reference among the training scans, none twice until all were; the scans nearest to it in the
+    space of features; a random place in it that is far enough from the border and from the places of earlier words and
+    holds little tissue. After ``tries`` failures another reference is drawn.
+
+    Args:
+        scans: ``scans[row]`` gives a scan ``(X, Y, Z)``, as stored.
+        features: ``(M, F)``, a row for each scan.
+        training: Rows of the training scans.
+        validation: Rows of the validation scans.
+        options: ``words``, ``cube`` (X, Y, Z), ``border`` (x and y, z), ``apart``, ``tissue_hu``, ``tissue_share``,
+            ``tries``, ``nearest_training``, ``nearest_validation``.
+        seed: Everything is drawn from it.
+
+    Raises:
+        DataError: If no reference has a place for a word, or there are too few scans.
+    """
+    if len(training) < 2 or len(validation) < 1:
+        raise DataError(
+            f"found {len(training)} training and {len(validation)} validation scans to discover words in; expected at "
+            "least 2 and 1; enlarge the cohort"
+        )
+    generator = np.random.Generator(np.random.PCG64(seed))
+    words: list[Word] = []
+    unused: list[int] = []
+    fruitless = 0
+    while len(words) < options["words"]:
+        if not unused:
+            unused = generator.permutation(training).tolist()
+        reference = unused.pop()
+        corner = _place(scans[reference], [word.corner for word in words], options, generator)
+        if corner is None:
+            fruitless += 1
+            if fruitless >= len(training):
+                raise DataError(
+                    f"found no place for word {len(words)} of {options['words']} in {fruitless} scans; expected cubes "
+                    f"of {options['cube']} voxels inside the border {options['border']} with at most "
+                    f"{options['tissue_share']:g} tissue, {options['apart']} voxels from earlier words; ask for fewer "
+                    "words or loosen the rules under volumes.discovery in methods/profiles.yaml"
+                )
+            continue
+        fruitless = 0
+        words.append(
+            Word(
+                reference,
+                corner,
+                nearest(features, reference, training, options["nearest_training"]),
+                nearest(features, reference, validation, options["nearest_validation"]),
+            )
+        )
+    return words
+
+
+def nearest(features: np.ndarray, reference: int, rows: np.ndarray, count: int) -> tuple[int, ...]:
+    """Return the rows nearest to the reference by L2 distance, nearest first, at most ``count``; ties by row."""
+    distances = np.linalg.norm(features[rows].astype(np.float64) - features[reference].astype(np.float64), axis=1)
+    return tuple(int(row) for row in rows[np.argsort(distances, kind="stable")][:count])
+
+
+def _place(
+    scan: np.ndarray, taken: Sequence[tuple[int, ...]], options: Mapping[str, Any], generator: np.random.Generator
+) -> tuple[int, int, int] | None:
+    cube, (around, ends) = options["cube"], options["border"]
+    low = (around, around, ends)
+    # The tissue rule looks two slices beyond the cube.
+    high = [side - edge - length for side, edge, length in zip(scan.shape, low, (*cube[:2], cube[2] + 2), strict=True)]
+    if any(most < least for least, most in zip(low, high, strict=True)):
+        return None
+    threshold = from_hounsfield(options["tissue_hu"])
+    for _ in range(options["tries"]):
+        corner = tuple(int(generator.integers(least, most + 1)) for least, most in zip(low, high, strict=True))
+        if any(np.linalg.norm(np.subtract(corner, other)) < options["apart"] for other in taken):
+            continue
+        x, y, z = corner
+        window = scan[x : x + cube[0], y : y + cube[1], z : z + cube[2] + DEPTH_SLICES - 1]
+        if tissue(unit(window), threshold).mean() <= options["tissue_share"]:
+            return (x, y, z)
+    return None
+
+
+def from_hounsfield(units: float) -> float:
+    """Return what Hounsfield units become when [−1000, 1000] is mapped to [0, 1]."""
+    return (min(max(units, -1000.0), 1000.0) + 1000.0) / 2000.0
+
+
+def tissue(window: np.ndarray, threshold: float) -> np.ndarray:
+    """Return how near below each voxel tissue lies: 1 in it, ½ one slice below, 0 two slices below or not at all.
+
+    Args:
+        window: ``(X, Y, Z + 2)``, the cube and two slices more.
+        threshold: At or above it is tissue.
+
+    Returns:
+        float32 ``(X, Y, Z)``.
+    """
+    depth = window.shape[2] - (DEPTH_SLICES - 1)
+    found = np.zeros((*window.shape[:2], depth), np.float32)
+    for below in range(DEPTH_SLICES - 1, -1, -1):
+        is_tissue = window[:, :, below : below + depth] >= threshold
+        found[is_tissue] = 1.0 - below / (DEPTH_SLICES - 1)
+    return found
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where a cube is cut: its lowest corner and its sides, in voxels; another size is resized to the cube's."""
+
+    corner: tuple[int, int, int]
+    sides: tuple[int, int, int]
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether it lies inside a scan of this shape."""
+        return all(0 <= at <= whole - side for at, side, whole in zip(self.corner, self.sides, shape, strict=True))
+
+
+def boxes(
+    shape: Sequence[int],
+    corner: tuple[int, int, int],
+    cube: Sequence[int],
+    more_resolutions: int,
+    generator: np.random.Generator,
+) -> list[Box]:
+    """Return the box at a place and others around it, larger or smaller, that lie inside a scan.
+
+    The place is the same coordinates in every scan: none is registered. Other resolutions have sides in x and y from 50
+    to 79 voxels for a cube of 64, and a corner moved by −10 to 9 in x and y; the slices stay.
+
+    Returns:
+        The boxes, the first of the cube's own size; none if that one juts out.
+    """
+    first = Box(corner, (cube[0], cube[1], cube[2]))
+    if not first.fits(shape):
+        return []
+    scale = cube[0] / 64
+    found = [first]
+    for _ in range(more_resolutions):
+        sides = [int(generator.integers(round(50 * scale), round(80 * scale))) for _ in range(2)]
+        moves = [int(generator.integers(-round(10 * scale), max(1, round(10 * scale)))) for _ in range(2)]
+        other = Box((corner[0] + moves[0], corner[1] + moves[1], corner[2]), (sides[0], sides[1], cube[2]))
+        if other.fits(shape):
+            found.append(other)
+    return found
+
+
+def cut(scan: np.ndarray, box: Box, cube: Sequence[int]) -> np.ndarray:
+    """Cut a box out of a scan and resize it, linearly within slices, to the cube's shape; float32 in [0, 1]."""
+    (x, y, z), (across, down, deep) = box.corner, box.sides
+    piece = unit(scan[x : x + across, y : y + down, z : z + deep])
+    if box.sides != tuple(cube):
+        piece = cv2.resize(piece, (cube[1], cube[0])).reshape(tuple(cube))
+    return piece
+
+
+def unit(voxels: np.ndarray) -> np.ndarray:
+    """Turn stored voxels, uint8 in 0…255 or floating in [0, 1], into float32 in [0, 1]."""
+    if voxels.dtype == np.uint8:
+        return voxels.astype(np.float32) / 255
+    return voxels.astype(np.float32)
