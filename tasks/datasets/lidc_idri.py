@@ -19,7 +19,7 @@ one series UID a line, says which were pretrained on; test scans among them are 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
+from tasks.cohorts.patches import crop_at, resize_box, scale
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
 from tasks.datasets.lidc_xml import Message, Reading, consensus, group, read_message
 from tasks.datasets.volumes import SPACING_TOLERANCE, Volume, optional, read_dicom
 from tasks.options import Split
+from tasks.volumetric.options import Patches
 
 PATIENT = re.compile(r"^LIDC-IDRI-\d{4}$")
 UNEVEN = ("LIDC-IDRI-0123", "LIDC-IDRI-0267", "LIDC-IDRI-0514", "LIDC-IDRI-0672")
@@ -142,9 +144,7 @@ def read_readings(root: Path, series: Series) -> list[Message]:
     messages = [read_message(root / path) for path in series.messages]
     for path, message in zip(series.messages, messages, strict=True):
         if message is not None and message.series and message.series != series.uid:
-            raise DataError(
-                f"{root / path} is about series {message.series}, its folder holds {series.uid}; move it"
-            )
+            raise DataError(f"{root / path} is about series {message.series}, its folder holds {series.uid}; move it")
     return [message for message in messages if message is not None]
 
 
@@ -299,7 +299,9 @@ class LidcIdri:
         )
         if self.options.test_outside_pretraining:
             rule += f"; no test patient is in {PRETRAINING_LIST}"
-        return Index(cases.sort_values("case", ignore_index=True), self.labels, split_rule=rule, facts=facts)
+        messages = {one.folder: one.messages for one in series}
+        masks = dict(zip(cases["case"], (messages[folder] for folder in cases["image"]), strict=True))
+        return Index(cases.sort_values("case", ignore_index=True), self.labels, masks, split_rule=rule, facts=facts)
 
     def nodules(self, root: Path, series: Series) -> list[list[Reading]]:
         """Return the groups of readings that are cases, in a fixed order."""
@@ -330,6 +332,26 @@ class LidcIdri:
                 (f"{series.uid}/{number:03d}", *mask_of(readings, headers, volume, self.options.agreement, where))
             )
         return volume, found
+
+    def cut(self, root: Path, cases: pd.DataFrame, patches: Patches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the patch around each nodule of one scan, float32 in [0, 1], and its mask, bool.
+
+        The mask holds whatever of the scan's nodules lies in the patch. ``spacing_mm``, ``crop``, ``window`` apply.
+        """
+        volume, nodules = self.open(root, str(cases["image"].iloc[0]))
+        voxels, mask = scale(volume.voxels, patches.window), np.zeros(volume.voxels.shape, np.float32)
+        centres = {}
+        for case, indices, centre in nodules:
+            mask[tuple(indices.T)] = 1.0
+            centres[case] = centre
+        size = np.array(patches.crop or patches.shape)
+        if patches.spacing_mm is not None:
+            size = np.maximum(1, np.rint(size * patches.spacing_mm / volume.spacing)).astype(int)
+        for case in cases["case"]:
+            yield (
+                resize_box(crop_at(voxels, centres[case], size), patches.shape),
+                resize_box(crop_at(mask, centres[case], size), patches.shape) >= 0.5,
+            )
 
     def verify(
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
