@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(sys.executable).parent
-STABLE = ("cohorts", "pretraining", "trials", "resamples", "curves")
+STABLE = ("cohorts", "pretraining", "trials", "resamples", "localization", "curves")
 
 
 class Clone:
