@@ -102,8 +102,21 @@ def nifti_header(path: Path) -> tuple[tuple[int, ...], np.ndarray, np.dtype]:
     return image.shape, LPS_FROM_RAS @ image.affine, image.get_data_dtype()
 
 
-def read_nifti(path: Path) -> Volume:
+def nifti_missing_bytes(path: Path) -> int:
+    """Return how many bytes an uncompressed NIfTI file lacks against its header, without reading them."""
+    if path.suffix == ".gz":
+        return 0  # only unpacking tells
+    image = _open_nifti(path)
+    wanted = int(image.dataobj.offset) + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+    return max(0, wanted - path.stat().st_size)
+
+
+def read_nifti(path: Path, affine: np.ndarray | None = None) -> Volume:
     """Read a NIfTI file (``.nii``, ``.nii.gz``) with its scaling applied.
+
+    Args:
+        path: The file.
+        affine: To LPS millimetres, believed in place of the file's own: a mask's header may be worse than its image's.
 
     Returns:
         int16 or uint8 where the file stores whole numbers without scaling, float32 otherwise.
@@ -123,7 +136,7 @@ def read_nifti(path: Path) -> Volume:
         raise DataError(f"{path} is damaged ({_short(error)}); expected a whole file; fetch it again") from None
     if voxels.dtype == np.float64:
         voxels = voxels.astype(np.float32)
-    return _canonical(voxels, LPS_FROM_RAS @ image.affine, path)
+    return _canonical(voxels, LPS_FROM_RAS @ image.affine if affine is None else affine, path)
 
 
 def _open_nifti(path: Path) -> Any:

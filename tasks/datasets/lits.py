@@ -1,0 +1,229 @@
+"""LiTS (Bilic et al. 2019): 131 abdominal CTs with liver and tumours outlined.
+
+``volume-N.nii`` and ``segmentation-N.nii`` with N from 0 to 130, wherever they lie below the root: the challenge's
+``Training Batch 1`` and ``2``, or a mirror's ``volume_pt1`` … ``volume_pt8`` and ``segmentations``. Handled here:
+
+* orientation differs between cases (left or right, head or feet first): headers are obeyed, voxels come in one;
+* 28–47 carry an identity affine and a spacing of 1×1×1 that is not theirs, so nothing is ever resampled by spacing:
+  slices are resized to ``in_plane`` and the third axis stays, as in the code of Models Genesis;
+* headers of image and segmentation disagree in places (type, affine): they are aligned voxel by voxel, and the image's
+  affine counts for both;
+* 0 background, 1 liver, 2 tumour: the foreground is ≥ 1 unless asked otherwise;
+* the split is by index: 0–99 train, 100–114 validation, 115–129 test; 130 is left out, as the authors do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, ValidationError
+
+from harness.errors import ConfigurationError, DataError
+from harness.spec import Frozen
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, require_folder
+from tasks.datasets.volumes import Volume, nifti_header, nifti_missing_bytes, read_nifti
+from tasks.options import Split
+
+NAME = re.compile(r"^(volume|segmentation)-(\d+)\.nii(?:\.gz)?$")
+SPLIT = {"train": range(100), "validation": range(100, 115), "test": range(115, 130)}
+WITHOUT_GEOMETRY = range(28, 48)  # the cases of 3D-IRCADb
+LABELS = {0, 1, 2}
+LEAST_HU = -500  # a CT with air in it goes below
+PUBLISHED = {"volumes": 131, "segmentations": 131}
+
+
+class Options(Frozen):
+    """What the data set leaves open.
+
+    Attributes:
+        patches_per_volume: Patches cut from each scan. Neither paper nor code says how many.
+        foreground: ``liver``: tumours count as liver; ``healthy_liver``: they do not; ``tumour``: they alone.
+    """
+
+    patches_per_volume: int = Field(default=32, ge=1)
+    foreground: Literal["liver", "healthy_liver", "tumour"] = "liver"
+
+
+def find_files(root: Path) -> tuple[dict[int, str], dict[int, str], list[str]]:
+    """Return index → path relative to the root, of volumes and of segmentations, and what lies there twice.
+
+    Raises:
+        DataError: If there is no volume.
+    """
+    require_folder(root, "LiTS")
+    found: dict[str, dict[int, str]] = {"volume": {}, "segmentation": {}}
+    twice = []
+    for path in sorted(root.rglob("*.nii*")):
+        match = NAME.match(path.name)
+        if match is None:
+            continue
+        group, number = found[match[1]], int(match[2])
+        if number in group:
+            twice.append(path.relative_to(root).as_posix())
+        else:
+            group[number] = path.relative_to(root).as_posix()
+    if not found["volume"]:
+        raise DataError(f"no volume-N.nii below {root}; expected the training batches of LiTS; unpack them there")
+    return found["volume"], found["segmentation"], twice
+
+
+@dataclass(frozen=True)
+class Lits:
+    """The adapter; see the module for what it copes with."""
+
+    name: str = "lits"
+    labels: tuple[str, ...] = ()
+    options: Options = field(default_factory=Options)
+
+    def with_options(self, options: Mapping[str, Any]) -> Lits:
+        """Return the adapter with ``Options`` of its own.
+
+        Raises:
+            ConfigurationError: For an unknown option or value.
+        """
+        try:
+            return replace(self, options=Options.model_validate(dict(options)))
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigurationError(f"options.cohort.adapter of lits: {found}; correct them") from None
+
+    def read(self, root: Path, split: Split) -> Index:
+        """Index the patches of every volume of the split.
+
+        Raises:
+            DataError: For a split other than the official one, or a volume without its segmentation.
+        """
+        if split.rule != "official":
+            raise DataError(f'split "{split.rule}" of LiTS is not offered; expected "official"; correct the entry')
+        volumes, segmentations, _ = find_files(root)
+        rows, masks = [], {}
+        for part, numbers in SPLIT.items():
+            for number in numbers:
+                if number not in volumes:
+                    continue
+                if number not in segmentations:
+                    raise DataError(f"{root / volumes[number]} has no segmentation-{number}.nii; fetch it")
+                for patch in range(self.options.patches_per_volume):
+                    case = f"volume-{number:03d}/{patch:03d}"
+                    rows.append([case, f"{number:03d}", volumes[number], part])
+                    masks[case] = (segmentations[number],)
+        cases = pd.DataFrame(rows, columns=["case", "patient", "image", "split"])
+        absent = [part for part in SPLIT if not (cases["split"] == part).any()]
+        if absent:
+            raise DataError(f"no volume of the {' and '.join(absent)} split below {root}; expected indices 0 to 129")
+        facts = {"volumes": int(cases["patient"].nunique()), "foreground": self.options.foreground}
+        rule = "by index: 0–99 train, 100–114 validation, 115–129 test; 130 is left out"
+        return Index(cases.sort_values("case", ignore_index=True), self.labels, masks, split_rule=rule, facts=facts)
+
+    def open(self, root: Path, image: str) -> Volume:
+        """Read the scan of a case, int16 or float32 Hounsfield units."""
+        volume = read_nifti(root / image)
+        if not np.isfinite(volume.voxels).all():
+            raise DataError(f"{root / image} holds values that are not numbers; expected Hounsfield units; fetch it")
+        return volume
+
+    def open_mask(self, root: Path, image: str, volume: Volume) -> np.ndarray:
+        """Return the foreground of a scan, bool ``(X, Y, Z)``; only the image's header says how it lies.
+
+        Raises:
+            DataError: If the segmentation has another shape or an unknown label.
+        """
+        path = root / self._segmentation(root, image)
+        labels = read_nifti(path, affine=nifti_header(root / image)[1]).voxels
+        problem = _problem(path, labels, volume.voxels.shape)
+        if problem:
+            raise DataError(problem)
+        if self.options.foreground == "liver":
+            return labels >= 1
+        return labels == (1 if self.options.foreground == "healthy_liver" else 2)
+
+    def verify(
+        self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
+    ) -> list[Finding]:
+        """Check pairs, headers and sizes; with ``decode`` every voxel too."""
+        volumes, segmentations, twice = find_files(root)
+        findings = [Finding("fail", f"{path} is there a second time below {root}; expected one") for path in twice]
+        for number in sorted(set(volumes) ^ set(segmentations)):
+            have, lack = ("volume", "segmentation") if number in volumes else ("segmentation", "volume")
+            findings.append(Finding("fail", f"{have}-{number}.nii has no {lack}-{number}.nii below {root}; fetch it"))
+        unknown = sorted(n for n in volumes if not any(n in numbers for numbers in SPLIT.values()))
+        for number in unknown:
+            findings.append(Finding("warn", f"volume-{number}.nii is in no split and is left out"))
+        bare = []
+        for number in sorted(set(volumes) & set(segmentations)):
+            try:
+                found, plain = self._check_case(root, volumes[number], segmentations[number], decode)
+            except DataError as error:
+                found, plain = [Finding("fail", str(error))], False
+            findings += found
+            if plain:
+                bare.append(number)
+        if bare:
+            strange = sorted(set(bare) - set(WITHOUT_GEOMETRY))
+            text = f"{len(bare)} volumes have an identity affine (first: volume-{bare[0]}.nii): spacing unknown"
+            findings.append(Finding("warn", text + (f"; not expected of {strange[:5]}" if strange else "")))
+        if published:
+            counts = {"volumes": len(volumes), "segmentations": len(segmentations)}
+            findings += count_differences(counts, PUBLISHED, "LiTS")
+        return findings
+
+    def _check_case(self, root: Path, image: str, segmentation: str, decode: bool) -> tuple[list[Finding], bool]:
+        findings = []
+        shape, affine, _ = nifti_header(root / image)
+        other, its_affine, _ = nifti_header(root / segmentation)
+        if shape != other:
+            text = f"{root / segmentation} has shape {other}; expected {shape}, that of {Path(image).name}; fetch both"
+            findings.append(Finding("fail", text))
+        elif np.abs(affine - its_affine).max() > 1e-2 * np.abs(affine).max():
+            text = f"{segmentation} and {Path(image).name} have different affines; they are aligned voxel by voxel"
+            findings.append(Finding("warn", text))
+        for path in (root / image, root / segmentation):
+            missing = nifti_missing_bytes(path)
+            if missing:
+                findings.append(Finding("fail", f"{path} is cut: {missing} bytes are missing; fetch it again"))
+        if decode and not findings:
+            volume = self.open(root, image)
+            least = float(volume.voxels.min())
+            if least > LEAST_HU:
+                text = f"{root / image} has no value below {least:g}; expected Hounsfield units with air; check scaling"
+                findings.append(Finding("fail", text))
+            labels = read_nifti(root / segmentation).voxels
+            problem = _problem(root / segmentation, labels, labels.shape)
+            if problem:
+                findings.append(Finding("fail", problem))
+            elif not (labels >= 1).any():
+                findings.append(Finding("warn", f"{segmentation} outlines no liver"))
+        plain = bool(np.allclose(np.abs(affine), np.eye(4)))
+        return findings, plain
+
+    def _segmentation(self, root: Path, image: str) -> str:
+        match = NAME.match(Path(image).name)
+        found = find_files(root)[1].get(int(match[2])) if match else None
+        if found is None:
+            raise DataError(f"{root / image} has no segmentation; expected one of the same number; fetch it")
+        return found
+
+    def fingerprint(self, root: Path) -> str:
+        """Digest of every file's path and size; there is no list."""
+        volumes, segmentations, _ = find_files(root)
+        return fingerprint_of(root, [], [root / path for path in (*volumes.values(), *segmentations.values())])
+
+
+def _problem(path: Path, labels: np.ndarray, shape: tuple[int, ...]) -> str:
+    """Say what is wrong with a segmentation, in a sentence; empty if nothing is."""
+    if labels.shape != shape:
+        return f"{path} has shape {labels.shape}; expected its volume's {shape}; fetch both again"
+    values = np.unique(labels)
+    strange = [v for v in values.tolist() if v not in LABELS]
+    if strange:
+        return f"{path} holds the unknown label {strange[0]:g}; expected 0, 1 (liver) and 2 (tumour); correct it"
+    return ""
+
+
+ADAPTER = Lits()
