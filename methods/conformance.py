@@ -22,10 +22,12 @@ from harness.contracts import Conformance, Context, Outcome
 from harness.identity import digest
 from harness.seeding import seed as seed_of
 from harness.spec import MethodPlan, Status
+from methods.networks.volumes import FORMS
 from methods.terms import load
 
 STEPS = 2
 TRAIN, VALIDATION = 24, 8
+SCANS = 8  # to train on, half as many to validate; for methods in 3D
 LARGEST_BATCH = 8
 
 
@@ -52,8 +54,10 @@ def check(plan: MethodPlan, seed: int = 0) -> Conformance:
         return Conformance([("available", False, plan.unavailable)], None)
     with tempfile.TemporaryDirectory(prefix="conformance-") as temporary:
         root = Path(temporary)
-        px = _image_px(plan)
-        write_phantom_cohort(root / "cohort", 2 * px, seed)
+        size = _size(plan)
+        write_phantom_cohort(root / "cohort", 2 * size[0], seed)
+        if len(size) == 3:
+            write_phantom_scans(root / "cohort", size, seed)
 
         def train(name: str, train_seed: int) -> tuple[Path | None, list[Outcome]]:
             return _train(plan, root, name, train_seed)
@@ -105,8 +109,8 @@ def check(plan: MethodPlan, seed: int = 0) -> Conformance:
 
         if attempt("loads", loads):
             attempt("initialisation is seeded", init_seed)
-            attempt("pyramid of shapes", lambda: _pyramid(made["backbone"], px))
-            attempt("gradient reaches the encoder", lambda: _gradient(made["backbone"], px))
+            attempt("pyramid of shapes", lambda: _pyramid(made["backbone"], size))
+            attempt("gradient reaches the encoder", lambda: _gradient(made["backbone"], size))
     return Conformance(results, digest(numbers))
 
 
@@ -138,13 +142,34 @@ def write_phantom_cohort(folder: Path, px: int, seed: int) -> None:
     (folder / "manifest.json").write_text(json.dumps({"recipe": "conformance", "seed": seed, "labels": ["bright"]}))
 
 
-def _image_px(plan: MethodPlan) -> int:
+def write_phantom_scans(folder: Path, cube: tuple[int, ...], seed: int) -> None:
+    """Write a few scans of noise with a denser rim, large enough for cubes, as ``methods.volumes.scans`` reads them."""
+    generator = np.random.Generator(np.random.PCG64(seed_of(seed, "conformance scans")))
+    shape = tuple(2 * side + 8 for side in cube)
+    scans = generator.normal(60, 15, (SCANS + SCANS // 2, *shape))
+    scans[:, :3] += 100
+    scans[1::2] += 20
+    np.save(folder / "scans.npy", np.clip(scans, 0, 255).astype(np.uint8))
+    rows = range(len(scans))
+    table = {
+        "row": rows,
+        "case": [f"scan{row}" for row in rows],
+        "patient": [f"patient{row}" for row in rows],
+        "split": ["train"] * SCANS + ["validation"] * (SCANS // 2),
+    }
+    pd.DataFrame(table).to_csv(folder / "scans.csv", index=False)
+
+
+def _size(plan: MethodPlan) -> tuple[int, ...]:
+    """Return the sides of what the network sees: of a square image, or of a cube."""
     for phase in plan.phases:
-        if "views" in phase.configuration:
-            return int(phase.configuration["views"]["image_px"])
-        if "image_px" in phase.configuration:
-            return int(phase.configuration["image_px"])
-    return 64
+        views = phase.configuration.get("views", {})
+        if "cube" in views:
+            return tuple(views["cube"])
+        px = views.get("image_px", phase.configuration.get("image_px"))
+        if px is not None:
+            return (int(px),) * 2
+    return (16, 16, 8) if plan.encoder.get("network", {}).get("name") in FORMS else (64, 64)
 
 
 def _shorten(configuration: dict[str, Any]) -> dict[str, Any]:
@@ -177,6 +202,8 @@ def _train(plan: MethodPlan, root: Path, name: str, seed: int) -> tuple[Path | N
             "pretrain_seed": 0,
             "seed": seed_of(seed, "phase", position),
         }
+        if phase.uses:
+            spec["uses"] = {earlier.name: f"phase-{number}" for number, earlier in enumerate(plan.phases[:position])}
         outcome = load(phase.run)(spec, Context(device="cpu", folder=folder, inputs=dict(inputs), resume=resume))
         expect(outcome.status is Status.OK, f"phase {phase.name} ended {outcome.status}: {outcome.message}")
         outcomes.append(outcome)
@@ -185,8 +212,7 @@ def _train(plan: MethodPlan, root: Path, name: str, seed: int) -> tuple[Path | N
     return (inputs[parent] if parent else None), outcomes
 
 
-def _pyramid(backbone: Any, px: int) -> str:
-    size = (px,) * backbone.dimensions
+def _pyramid(backbone: Any, size: tuple[int, ...]) -> str:
     images = torch.zeros(2, backbone.in_channels, *size)
     backbone.eval()
     with torch.no_grad():
@@ -201,9 +227,9 @@ def _pyramid(backbone: Any, px: int) -> str:
     return f"channels {backbone.channels}, strides {backbone.strides}"
 
 
-def _gradient(backbone: Any, px: int) -> str:
+def _gradient(backbone: Any, size: tuple[int, ...]) -> str:
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(2, backbone.in_channels, *((2 * px,) * backbone.dimensions), generator=generator)
+    images = torch.rand(2, backbone.in_channels, *(2 * side for side in size), generator=generator)
     backbone.train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     features = backbone.encode(images)
