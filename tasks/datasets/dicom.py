@@ -64,6 +64,18 @@ def _expect(path: Path, data: Any) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
+def _expect_length(path: Path, data: Any, shape: tuple[int, int]) -> None:
+    """Refuse plain pixels that are more or fewer than the header says: the library cuts a surplus off in silence."""
+    if data.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    found, expected = len(data.PixelData), shape[0] * shape[1]
+    if found not in (expected, expected + expected % 2):  # an even number of bytes is the format's rule
+        raise DataError(
+            f"{path} holds {found} bytes of pixels; expected {expected}, its header's {shape[0]}×{shape[1]}; "
+            "fetch it again"
+        )
+
+
 def dicom_shape(path: Path) -> tuple[int, int]:
     """Return (height, width) from the header alone.
 
@@ -90,6 +102,7 @@ def read_dicom(path: Path) -> np.ndarray:
     data = _open(path, pixels=True)
     try:
         shape = _expect(path, data)
+        _expect_length(path, data, shape)
         image = np.asarray(data.pixel_array)
     except (DataError, Unavailable):
         raise
