@@ -24,13 +24,16 @@ from tasks.datasets.volumes import missing
 from tasks.localization.options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.profiles import Profile, component_versions, load_profile, merge
-from tasks.volumetric.options import Patches, VolumeClassificationTransfer, VolumeSegmentationTransfer
+from tasks.volumetric.options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 
 ADAPTERS: dict[str, str] = {
     "chestxray14": "tasks.datasets.chestxray14:ADAPTER",
     "chexpert": "tasks.datasets.chexpert:ADAPTER",
     "montgomery": "tasks.datasets.montgomery:ADAPTER",
     "siim_acr": "tasks.datasets.siim_acr:ADAPTER",
+    "luna16": "tasks.datasets.luna16:ADAPTER",
+    "lidc_idri": "tasks.datasets.lidc_idri:ADAPTER",
+    "pe_cad": "tasks.datasets.pe_cad:ADAPTER",
     "lits": "tasks.datasets.lits:ADAPTER",
     "brats": "tasks.datasets.brats:ADAPTER",
 }
@@ -40,6 +43,9 @@ GENERATORS: dict[str, str] = {
     "chexpert": "tasks.cohorts.chexpert:write",
     "montgomery": "tasks.cohorts.montgomery:write",
     "siim_acr": "tasks.cohorts.siim_acr:write",
+    "luna16": "tasks.cohorts.luna16:write",
+    "lidc_idri": "tasks.cohorts.lidc_idri:write",
+    "pe_cad": "tasks.cohorts.pe_cad:write",
     "lits": "tasks.cohorts.lits:write",
     "brats": "tasks.cohorts.brats:write",
     "anatomy_chestxray14": "tasks.cohorts.anatomy:write_chestxray14",
@@ -79,9 +85,14 @@ SOURCES: dict[str, tuple[str, ...]] = {
 }
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
-COHORT_KEYS = ("made_by", "cache_px", "resize", "patches", "split", "adapter", "lists", "generator")
-READS_DICOM = ("siim_acr",)  # adapters and generators that need the optional package
-READS_VOLUMES: dict[str, str] = {"lits": "nibabel", "brats": "nibabel"}  # likewise, and which
+COHORT_KEYS = ("made_by", "cache_px", "resize", "patches", "scans", "split", "adapter", "lists", "generator")
+READS_DICOM = ("siim_acr", "lidc_idri")  # adapters and generators that need the optional package
+READS_VOLUMES: dict[str, str] = {  # likewise, and which
+    "luna16": "SimpleITK",
+    "pe_cad": "nibabel",
+    "lits": "nibabel",
+    "brats": "nibabel",
+}
 OPTION_KEYS = ("cohort", "transfer", "metrics", "generator", "versions")
 
 
@@ -226,6 +237,11 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
         except ValidationError as error:
             errors += [f"options.cohort.patches.{line}" for line in describe(error, Patches)]
         cohort["versions"]["patches"] = versions["patches"]
+        if "scans" in given:
+            try:
+                cohort["scans"] = ScanStore.model_validate(given["scans"]).model_dump(mode="json")
+            except ValidationError as error:
+                errors += [f"options.cohort.scans.{line}" for line in describe(error, ScanStore)]
     cohort["versions"].update({str(k): int(v) for k, v in entry.options.get("versions", {}).items()})
     if given.get("adapter"):
         cohort["adapter_options"] = given["adapter"]

@@ -22,6 +22,7 @@ from harness.pixels import SPLITS, Pixels
 from harness.registry import import_dotted
 from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.patches import middle_slice, write_patches
+from tasks.cohorts.scans import write_scans
 from tasks.configuration import GENERATORS
 from tasks.datasets.index import Finding, Index
 from tasks.datasets.opening import open_adapter, read_index
@@ -66,6 +67,8 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
     if "patches" in configuration:
         patches = configuration["patches"]
         write_patches(context.folder, root, index, adapter, patches, context.workers, context.report)
+        if "scans" in configuration:
+            write_scans(context.folder, root, adapter, configuration["scans"], context.report)
     else:
         side, resize = configuration["cache_px"], configuration["resize"]
         write_pixels(context.folder, root, index, side, resize, context.workers, context.report)
@@ -117,7 +120,8 @@ def _manifest(
     if (folder / "masks.npy").is_file():
         more["always_empty"] = _always_empty(folder)
     own_test = "test" in configuration.get("lists", {})
-    files = [n for n in ("pixels.npy", "masks.npy", "cases.csv", "boxes.csv") if (folder / n).is_file()]
+    known = ("pixels.npy", "masks.npy", "cases.csv", "boxes.csv", "scans.npy", "scans.csv")
+    files = [name for name in known if (folder / name).is_file()]
     return {
         "schema_version": 1,
         "task": spec["task"],

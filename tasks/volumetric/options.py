@@ -47,6 +47,16 @@ class Patches(Frozen):
         return self
 
 
+class ScanStore(Frozen):
+    """How whole scans are kept for self-supervised pretraining in 3D.
+
+    Attributes:
+        shape: To which each is resized; None: as it is.
+    """
+
+    shape: tuple[int, int, int] | None = None
+
+
 class VolumeAugmentation(Frozen):
     """Probabilities of flip (of each axis), transposition and rotation in the plane, and noise.
 
