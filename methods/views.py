@@ -71,7 +71,7 @@ def transform(view: np.ndarray, of: ViewParameters, row: int) -> np.ndarray:
             if step == 0:
                 view = cv2.LUT(view, blend_table(0, of.jitter_factors[row, 0]))
             elif step == 1:
-                view = cv2.LUT(view, blend_table(int(view.mean() + 0.5), of.jitter_factors[row, 1]))
+                view = cv2.LUT(view, blend_table(int(cv2.mean(view)[0] + 0.5), of.jitter_factors[row, 1]))
     if of.sigma[row] > 0:
         view = cv2.GaussianBlur(view, (0, 0), float(of.sigma[row]))
     if of.flipped[row]:

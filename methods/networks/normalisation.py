@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 
@@ -15,38 +17,105 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
     """
 
     splits: int = 1
+    images_in_part: int | None = None  # set where a batch comes in micro-batches, which hold fewer parts
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``(B, C, H, W)``, with ``B`` a multiple of ``splits``."""
         if not self.training:
             return super().forward(input)
         batch, channels, height, width = input.shape
-        mean, variance = self.running_mean.repeat(self.splits), self.running_var.repeat(self.splits)
-        folded = input.reshape(self.splits, batch // self.splits, channels, height, width).transpose(0, 1)
-        folded = folded.reshape(batch // self.splits, self.splits * channels, height, width)
+        splits = batch // self.images_in_part if self.images_in_part else self.splits
+        mean, variance = self.running_mean.repeat(splits), self.running_var.repeat(splits)
+        folded = input.reshape(splits, batch // splits, channels, height, width).transpose(0, 1)
+        folded = folded.reshape(batch // splits, splits * channels, height, width)
         output = F.batch_norm(
             folded,
             mean,
             variance,
-            self.weight.repeat(self.splits),
-            self.bias.repeat(self.splits),
+            self.weight.repeat(splits),
+            self.bias.repeat(splits),
             True,
             self.momentum,
             self.eps,
         )
         with torch.no_grad():
-            self.running_mean.copy_(mean.view(self.splits, channels).mean(0))
-            self.running_var.copy_(variance.view(self.splits, channels).mean(0))
+            self.running_mean.copy_(mean.view(splits, channels).mean(0))
+            self.running_var.copy_(variance.view(splits, channels).mean(0))
             self.num_batches_tracked.add_(1)
-        output = output.reshape(batch // self.splits, self.splits, channels, height, width).transpose(0, 1)
+        output = output.reshape(batch // splits, splits, channels, height, width).transpose(0, 1)
         return output.reshape(batch, channels, height, width)
 
 
-def split_batch_norm(module: nn.Module, splits: int) -> None:
-    """Turn every ``BatchNorm2d`` inside ``module`` into a split one, in place; ``splits`` = 1 changes nothing."""
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient, for every process's loss depends on the sum."""
+
+    @staticmethod
+    def forward(context: Any, part: Tensor) -> Tensor:
+        """Return the sum."""
+        whole = part.clone()
+        distributed.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        """Return the sum of the gradients."""
+        whole = gradient.clone()
+        distributed.all_reduce(whole)
+        return whole
+
+
+class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm whose training statistics are taken over the batches of all processes.
+
+    For a CPU, where torch's ``SyncBatchNorm`` does not run. Same parameters and buffers; the same in ``eval``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``(B, C, …)``; every process must hold as many images."""
+        if not self.training:
+            return super().forward(input)
+        dimensions = [d for d in range(input.dim()) if d != 1]
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        processes, values = distributed.get_world_size(), input.float()
+        mean = SumOverProcesses.apply(values.mean(dimensions)) / processes
+        centred = values - mean.view(shape)
+        variance = SumOverProcesses.apply(centred.square().mean(dimensions)) / processes
+        if self.running_mean is not None:
+            with torch.no_grad():
+                count = input.numel() // input.shape[1] * processes
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+                self.num_batches_tracked.add_(1)
+        output = centred * torch.rsqrt(variance + self.eps).view(shape)
+        if self.affine:
+            output = output * self.weight.view(shape) + self.bias.view(shape)
+        return output.to(input.dtype)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take any number of dimensions."""
+
+
+def split_batch_norm(module: nn.Module, splits: int, processes: int = 1) -> None:
+    """Turn every ``BatchNorm2d`` inside ``module`` into a split one, in place; ``splits`` = 1 changes nothing.
+
+    Args:
+        module: Where.
+        splits: Parts of the global batch.
+        processes: How many processes share the batch, a divisor of ``splits``; each holds as many parts.
+    """
     if splits == 1:
         return
     for found in module.modules():
         if type(found) is nn.BatchNorm2d:
             found.__class__ = SplitBatchNorm2d
-            found.splits = splits
+            found.splits = splits // processes
+
+
+def share_batch_norm(module: nn.Module, device: torch.device) -> None:
+    """Let every batch norm that is not split take its statistics over all processes, in place."""
+    for found in module.modules():
+        if type(found) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+            if device.type == "cuda":
+                found.__class__, found.process_group = nn.SyncBatchNorm, None
+            else:
+                found.__class__ = SharedBatchNorm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,19 +11,24 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Views:
-    """One batch of views, as the network takes them.
+    """One batch of views, as the network takes them; ``*S`` is H, W or X, Y, Z.
 
     Attributes:
-        query: First view ``(B, in_channels, H, W)``, normalised as the phase says.
-        key: Second view, likewise.
-        target: Clean crop of the query ``(B, 1, H, W)`` in [0, 1], before jitter, blur, flip and distortion.
+        query: First view ``(B, in_channels, *S)``, normalised as the phase says.
+        key: Second view, likewise; in 3D the query once more.
+        target: What the query was made of, ``(B, 1, *S)`` in [0, 1]: the crop before jitter, blur, flip and distortion,
+            the cube before deformation.
         step_seed: Seed of whatever a term draws in this step.
+        rows: Which rows of this process's batch these are, where the batch is cut into micro-batches.
+        words: Number of each cube's visual word, int64 ``(B,)``; None in 2D.
     """
 
     query: Tensor
     key: Tensor
     target: Tensor
     step_seed: int
+    rows: slice = field(default_factory=lambda: slice(None))
+    words: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Forward:
 
     Attributes:
         features: Feature maps of the query, finest first.
-        restored: The restored query ``(B, 1, H, W)`` in [0, 1], or None where no term needs it.
+        restored: The restored query ``(B, 1, *S)`` in [0, 1], or None where no term needs it.
     """
 
     features: tuple[Tensor, ...]
@@ -40,7 +45,9 @@ class Forward:
 
 
 class BoundTerm(nn.Module):
-    """A term with what it trains and remembers; built from its configuration, the backbone, a seed and the image size.
+    """A term with what it trains and remembers.
+
+    It is built from its configuration, the backbone, a seed and the image's side (in 3D the cube's smallest).
 
     Its state dict must hold everything that the next step depends on: a resumed run is the same run.
     """
@@ -48,6 +55,9 @@ class BoundTerm(nn.Module):
     def forward(self, views: Views, forward: Forward, backbone: nn.Module) -> Tensor:
         """Return the term's unweighted loss, a scalar. Changes no state in ``eval`` mode."""
         raise NotImplementedError
+
+    def before_step(self, views: Views) -> None:
+        """Compute what needs this process's whole batch and no gradient; called once a step, before any ``forward``."""
 
     def constant_rate_parameters(self) -> list[nn.Parameter]:
         """Return those of the term's own parameters whose learning rate follows no schedule."""

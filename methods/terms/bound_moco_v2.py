@@ -13,6 +13,7 @@ from methods.networks.backbone import random_numbers_from
 from methods.networks.normalisation import SplitBatchNorm2d
 from methods.terms.bound import BoundTerm, Forward, Views
 from methods.terms.moco_v2 import MocoV2
+from methods.training.processes import joined
 
 
 class BoundMocoV2(BoundTerm):
@@ -40,24 +41,39 @@ class BoundMocoV2(BoundTerm):
         start = torch.randn(configuration.queue, configuration.dimension, generator=generator)
         self.register_buffer("queue", F.normalize(start, dim=1))  # (K, D), unit rows
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
-        self._keys: Tensor | None = None
+        self._keys: Tensor | None = None  # of all processes, waiting for the queue
+        self._own: Tensor | None = None  # of this process's batch
+
+    @torch.no_grad()
+    def before_step(self, views: Views) -> None:
+        """Embed the keys of the whole batch: the shuffle reaches over micro-batches and processes."""
+        self._own, self._keys = self._embed_keys(views)
 
     def forward(self, views: Views, forward: Forward, backbone: nn.Module) -> Tensor:
         """Return the mean over the batch of −log softmax of the positive among 1 + K similarities over τ."""
         query = embed(self.head, forward.features[-1])  # (B, D)
-        with torch.no_grad():
-            key = self._embed_keys(views)  # (B, D)
-        if self.training:
-            self._keys = key
+        if self.training and self._own is not None:
+            key = self._own[views.rows]  # (B, D)
+        else:
+            with torch.no_grad():
+                key, keys = self._embed_keys(views)
+            if self.training:
+                self._keys = keys
         return info_nce(query, key, self.queue, self.configuration.temperature)
 
-    def _embed_keys(self, views: Views) -> Tensor:
+    def _embed_keys(self, views: Views) -> tuple[Tensor, Tensor]:
+        """Return the keys of this process's batch, and in training those of all processes."""
+        processes = joined()
         shuffles = self.training and any(isinstance(m, SplitBatchNorm2d) for m in self.key_encoder.modules())
         if not shuffles:
-            return embed(self.key_head, self.key_encoder(views.key)[-1])
+            own = embed(self.key_head, self.key_encoder(views.key)[-1])
+            return own, processes.gather(own) if self.training else own
+        images = processes.gather(views.key)
         generator = torch.Generator().manual_seed(views.step_seed)
-        order = torch.randperm(views.key.shape[0], generator=generator).to(views.key.device)
-        return embed(self.key_head, self.key_encoder(views.key[order])[-1])[torch.argsort(order)]
+        order = torch.randperm(len(images), generator=generator).to(images.device)
+        shuffled = embed(self.key_head, self.key_encoder(images[processes.part(order)])[-1])
+        keys = processes.gather(shuffled)[torch.argsort(order)]
+        return processes.part(keys), keys
 
     @torch.no_grad()
     def after_step(self, backbone: nn.Module) -> None:
@@ -75,7 +91,7 @@ class BoundMocoV2(BoundTerm):
         rows = (torch.arange(len(keys), device=keys.device) + self.position) % size
         self.queue[rows] = keys
         self.position.copy_((self.position + len(keys)) % size)
-        self._keys = None
+        self._keys = self._own = None
 
 
 def embed(head: nn.Module, features: Tensor) -> Tensor:

@@ -17,9 +17,12 @@ from harness.seeding import seed
 from methods.terms.bound import Views
 from methods.training.objective import Objective
 from methods.training.pairs import Pairs
+from methods.training.processes import Processes
 from methods.view_parameters import uniforms
 from methods.views import make_views
 from methods.views_on_device import make_views_on_device
+
+ALONE = Processes()
 
 
 class Order:
@@ -71,15 +74,17 @@ class _Steps(Dataset):
         augment_seed: int,
         views: Mapping[str, Any],
         pairs: Pairs,
+        processes: Processes,
     ) -> None:
         self._images, self._order, self._first, self._last = images, order, first, last
-        self._seed, self._views, self._pairs = augment_seed, dict(views), pairs
+        self._seed, self._views, self._pairs, self._processes = augment_seed, dict(views), pairs, processes
 
     def __len__(self) -> int:
         return self._last - self._first
 
     def __getitem__(self, item: int) -> tuple[Tensor, ...]:
         epoch, rows = self._order.batch(self._first + item)
+        rows = self._processes.part(rows)
         partners = self._pairs.of(rows, self._seed, epoch)
         made = make_views(self._images, rows, self._seed, epoch, self._views, partners)
         return tuple(torch.from_numpy(view) for view in made)
@@ -95,20 +100,22 @@ def batches(
     device: torch.device,
     workers: int,
     pairs: Pairs,
+    processes: Processes,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device, of steps first … last − 1.
 
     On a CPU the views are made by OpenCV, in this process or in ``workers`` others; on a GPU rows are gathered and
-    the views made there in one batch. Either way the same numbers choose the augmentation.
+    the views made there in one batch. Either way the same numbers choose the augmentation. Of several processes each
+    gets its own part of every batch.
     """
     if device.type == "cuda":
-        for epoch, rows, gathered in gather_ahead(images, order, first, last, pinned=True):
+        for epoch, rows, gathered in gather_ahead(images, order, first, last, pinned=True, processes=processes):
             on_device = gathered.to(device, non_blocking=True)
             chosen = pairs.of(rows, augment_seed, epoch)
             others = None if chosen is rows else torch.from_numpy(images[chosen]).to(device)
             yield make_views_on_device(on_device, rows, augment_seed, epoch, dict(views), others)
         return
-    steps = _Steps(images, order, first, last, augment_seed, views, pairs)
+    steps = _Steps(images, order, first, last, augment_seed, views, pairs, processes)
     unused = torch.Generator().manual_seed(0)  # without one of its own a loader draws from the global generator
     loader = DataLoader(steps, batch_size=None, num_workers=workers, shuffle=False, generator=unused)
     for made in loader:
@@ -116,7 +123,7 @@ def batches(
 
 
 def gather_ahead(
-    images: np.ndarray, order: Order, first: int, last: int, pinned: bool
+    images: np.ndarray, order: Order, first: int, last: int, pinned: bool, processes: Processes = ALONE
 ) -> Iterator[tuple[int, np.ndarray, Tensor]]:
     """Yield epoch, rows and source images of each step, read by one thread a step ahead.
 
@@ -126,6 +133,7 @@ def gather_ahead(
         first: First step.
         last: Step after the last.
         pinned: Whether to read into page-locked memory, from which a GPU copies without waiting.
+        processes: Whose part of each batch is read.
     """
 
     def gather(rows: np.ndarray) -> Tensor:
@@ -136,6 +144,7 @@ def gather_ahead(
         waiting = None
         for step in range(first, last):
             epoch, rows = order.batch(step)
+            rows = processes.part(rows)
             following = (epoch, rows, thread.submit(gather, rows))
             if waiting is not None:
                 yield waiting[0], waiting[1], waiting[2].result()
@@ -149,13 +158,21 @@ def as_float(view: Tensor) -> Tensor:
     return view.unsqueeze(1).float().div_(255)
 
 
-def as_views(objective: Objective, made: tuple[Tensor, Tensor, Tensor], step_seed: int, channels_last: bool) -> Views:
-    """Make the network's input of one batch."""
-    query, key, target = made
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+def memory_layout(dimensions: int, channels_last: bool) -> torch.memory_format:
+    """Return how images or volumes of a network lie in memory."""
+    if not channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if dimensions == 2 else torch.channels_last_3d
+
+
+def as_views(objective: Objective, made: tuple[Tensor, ...], step_seed: int, channels_last: bool) -> Views:
+    """Make the network's input of one batch: query, key, target and, in 3D, words."""
+    query, key, target = made[:3]
+    layout = memory_layout(objective.backbone.dimensions, channels_last)
     return Views(
         objective.as_input(query).contiguous(memory_format=layout),
         objective.as_input(key).contiguous(memory_format=layout),
         target,
         step_seed,
+        words=made[3] if len(made) > 3 else None,
     )

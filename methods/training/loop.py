@@ -4,31 +4,68 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from harness.contracts import Context
 from harness.errors import CheckpointError
 from harness.identity import digest
 from harness.seeding import seed as seed_of
-from methods.terms.bound import BoundTerm
-from methods.training.batches import Order, as_views, batches
+from methods.networks.normalisation import share_batch_norm
+from methods.terms.bound import BoundTerm, Forward, Views
+from methods.training.batches import Order, as_views, batches, memory_layout
 from methods.training.checkpoints import CHECKPOINT, load_state, state_sha256, write_atomically
+from methods.training.micro_batches import OneUpdate, cut, micro_batch
 from methods.training.objective import Objective
-from methods.training.optimisers import build_optimiser, rate_factor, set_rates
+from methods.training.optimisers import Plateau, build_optimiser, rate_factor, set_rates
 from methods.training.pairs import Pairs
+from methods.training.processes import check, data_parallel, joined, running_statistics
 from methods.training.validation import Validation
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints; changes no number
 CURVE_ROWS = 100
 CHECK_EVERY = 10  # steps between two looks at the loss on a GPU: each look waits for the device
 
-PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16}
+PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class OpponentStep(nn.Module):
+    """A term's opponent loss as a forward pass, which is what data-parallel training wraps."""
+
+    def __init__(self, term: BoundTerm) -> None:
+        super().__init__()
+        self.term = term
+
+    def forward(self, views: Views, shared: Forward) -> Tensor:
+        """Return the opponent's loss."""
+        return self.term.opponent_loss(views, shared)
+
+
+@dataclass(frozen=True)
+class Player:
+    """Somebody's parameters being trained: the module whose forward pass is its loss, its optimiser and loss scale."""
+
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+    def quietly(self, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of a micro-batch's passes: processes talk to each other after the last one only."""
+        parallel = isinstance(self.module, DistributedDataParallel) and not last
+        return self.module.no_sync() if parallel else nullcontext()
+
+    def step(self) -> None:
+        """Take the optimiser's step; under fp16 one whose gradients overflowed is skipped and the scale reduced."""
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
 
 
 class Training:
@@ -55,6 +92,8 @@ class Training:
         classes: np.ndarray | None = None,
     ) -> None:
         configuration = spec["configuration"]
+        self._processes = joined()
+        check(configuration, self._processes, objective.backbone.dimensions)
         self.objective = objective
         self._configuration, self._context, self._images = configuration, context, images
         self._spec_digest = digest(dict(spec))
@@ -63,9 +102,12 @@ class Training:
         self._channels_last = self._device.type == "cuda" or self._precision is not None
         self._seeds = {name: seed_of(spec["seed"], name) for name in ("order", "augment", "validation", "step")}
         self.initial_state_sha256 = state_sha256(objective.state_dict())
-        layout = torch.channels_last if self._channels_last else torch.contiguous_format
+        layout = memory_layout(objective.backbone.dimensions, self._channels_last)
         objective.to(self._device, memory_format=layout)
         objective.train()
+        if self._processes.count > 1:
+            share_batch_norm(objective, self._device)
+        self._micro_batch = micro_batch(configuration, objective, self._processes.count)
 
         self.order = Order(rows, configuration["batch"], self._seeds["order"])
         budget, every = configuration["budget"], configuration["validation"]
@@ -73,25 +115,23 @@ class Training:
         self.steps = budget["count"] * (per_epoch if budget["unit"] == "epochs" else 1)
         self._interval = every["every"] * (per_epoch if every["unit"] == "epochs" else 1)
         self._row_every = math.ceil(math.ceil(self.steps / self._interval) / CURVE_ROWS)
-        held_out = validation_rows[: every["images"]]
-        self._validation = Validation(
-            images,
-            held_out,
-            configuration["batch"],
-            self._seeds["validation"],
-            configuration["views"],
-            self._device,
-            Pairs(held_out, classes),
-        )
+        self._validation = self._held_out(validation_rows[: every["images"]], classes)
         self._pairs = Pairs(rows, classes)
         self._optimiser = build_optimiser(
             objective.own_parameters(), configuration["optimiser"], objective.constant_rate_parameters()
         )
-        self._opponents: list[tuple[BoundTerm, torch.optim.Optimizer]] = [
-            (term, build_optimiser(term.opponent_parameters(), term.opponent_optimiser()))
+        self._own = self._player(objective, objective.computed_parameters(), self._optimiser)
+        self._opponents = [
+            self._player(
+                OpponentStep(term),
+                term.opponent_parameters(),
+                build_optimiser(term.opponent_parameters(), term.opponent_optimiser()),
+            )
             for term in objective.bound_terms()
             if term.opponent_parameters()
         ]
+        schedule = configuration["schedule"]
+        self._plateau = Plateau(schedule.get("factor", 1.0), schedule.get("patience", 0))
         self.step = 0
         self.best: dict[str, Any] | None = None
         self.curve: list[dict[str, Any]] = []
@@ -99,16 +139,31 @@ class Training:
         self._running: dict[str, Tensor] = {}
         self._summed = 0
 
+    def _player(self, module: nn.Module, trained: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer) -> Player:
+        scaler = torch.amp.GradScaler(self._device.type, enabled=self._precision is torch.float16)
+        return Player(data_parallel(module, trained, self._processes), optimiser, scaler)
+
     @property
     def augment_seed(self) -> int:
         """Seed of the training views."""
         return self._seeds["augment"]
 
-    def run(self) -> None:
-        """Resume if there is a checkpoint, and train to the end or until a loss is not finite."""
-        self._resume()
-        saved = time.monotonic()
-        todo = batches(
+    def _held_out(self, rows: np.ndarray, classes: np.ndarray | None) -> Validation:
+        """Return the validation on some rows."""
+        return Validation(
+            self._images,
+            rows,
+            self._configuration["batch"],
+            self._seeds["validation"],
+            self._configuration["views"],
+            self._device,
+            Pairs(rows, classes),
+            self._processes,
+        )
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield what ``as_views`` takes, for every step that is left."""
+        return batches(
             self._images,
             self.order,
             self.step,
@@ -118,8 +173,14 @@ class Training:
             self._device,
             self._context.workers,
             self._pairs,
+            self._processes,
         )
-        for made in todo:
+
+    def run(self) -> None:
+        """Resume if there is a checkpoint, and train to the end or until a loss is not finite."""
+        self._resume()
+        saved = time.monotonic()
+        for made in self._batches():
             self._take_step(made)
             self.step += 1
             at_interval = self.step % self._interval == 0 or self.step == self.steps
@@ -129,41 +190,80 @@ class Training:
                     return
             if at_interval:
                 self._validate()
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS and self.step < self.steps:
+            if self.step < self.steps and self._is_due(saved):
                 self._save()
                 saved = time.monotonic()
             self._context.report(self.step, self.steps, "pretraining")
 
-    def _take_step(self, made: tuple[Tensor, Tensor, Tensor]) -> None:
+    def _take_step(self, made: tuple[Tensor, ...]) -> None:
         """Step backbone and heads on Σ weight × loss, then the opponents on the same images, then what follows."""
         factor = rate_factor(self._configuration["schedule"], self.step, self.steps, self.order.steps_per_epoch)
-        set_rates(self._optimiser, factor)
+        set_rates(self._optimiser, factor * self._plateau.current)
         views = as_views(self.objective, made, seed_of(self._seeds["step"], self.step), self._channels_last)
         with self._autocast():
-            total, losses, shared = self.objective(views)
+            self.objective.before_step(views)
+        parts = list(cut(views, self._micro_batch))
+        once = OneUpdate(running_statistics(self.objective)) if len(parts) > 1 else None
         self._optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        self._optimiser.step()
-        for term, optimiser in self._opponents:
-            with self._autocast():
-                loss = term.opponent_loss(views, shared)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            losses["opponent"] = loss
+        losses: dict[str, Tensor] = {}
+        passed: list[Forward] = []
+        for part in parts:
+            last = part is parts[-1]
+            with self._own.quietly(last):
+                with self._autocast():
+                    total, of_terms, shared = self._own.module(part)
+                self._own.scaler.scale(total / len(parts)).backward()
+            if once:
+                once.after_pass()
+                shared = replace(shared, features=())  # the graph of a micro-batch must not outlive it
+            passed.append(replace(shared, restored=None if shared.restored is None else shared.restored.detach()))
+            _add(losses, {**of_terms, "total": total}, len(parts))
+        if once:
+            once.finish()
+        self._own.step()
+        for opponent in self._opponents:
+            self._step_opponent(opponent, parts, passed, losses)
         self.objective.after_step()
-        for name, value in {**losses, "total": total}.items():
-            value = value.detach().float()
+        self._note(losses)
+
+    def _step_opponent(
+        self, opponent: Player, parts: list[Views], passed: list[Forward], losses: dict[str, Tensor]
+    ) -> None:
+        opponent.optimiser.zero_grad(set_to_none=True)
+        for part, shared in zip(parts, passed, strict=True):
+            with opponent.quietly(part is parts[-1]):
+                with self._autocast():
+                    loss = opponent.module(part, shared)
+                opponent.scaler.scale(loss / len(parts)).backward()
+            _add(losses, {"opponent": loss}, len(parts))
+        opponent.step()
+
+    def _note(self, losses: Mapping[str, Tensor]) -> None:
+        """Add a step's losses, means over all processes, to what the curve's next row averages."""
+        together = torch.stack([value.float() for value in losses.values()])
+        self._processes.average_([together])
+        for name, value in zip(losses, together.unbind(), strict=True):
             self._running[name] = self._running[name] + value if name in self._running else value
         self._summed += 1
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._precision or torch.bfloat16, enabled=self._precision is not None)
 
+    def _is_due(self, saved: float) -> bool:
+        """Say whether it is time for a checkpoint; of several processes the first one's clock counts."""
+        due = time.monotonic() - saved >= CHECKPOINT_SECONDS
+        if self._processes.count == 1:
+            return due
+        looks = self._device.type == "cpu" or self.step % CHECK_EVERY == 0
+        return looks and self._processes.leaders(due, self._device)
+
     def _validate(self) -> None:
         """Measure, remember the best backbone, and write a row of the curve (at most ``CURVE_ROWS`` in all)."""
+        self._processes.average_(running_statistics(self.objective))
         found = self._validation.losses(self.objective, self._precision, self._channels_last)
         loss = found.get("total", math.inf)
+        if self._configuration["schedule"]["name"] == "plateau":
+            self._plateau.factor_after(loss)
         newest = self._configuration["selection"] == "last"
         if math.isfinite(loss) and (newest or self.best is None or loss < self.best["loss"]):
             backbone = {
@@ -186,11 +286,16 @@ class Training:
         return self._context.resume / CHECKPOINT
 
     def _save(self) -> None:
+        self._processes.average_(running_statistics(self.objective))
+        if self._processes.rank > 0:
+            return
         state = {
             "spec": self._spec_digest,
             "step": self.step,
             "objective": self.objective.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers()],
+            "optimisers": [player.optimiser.state_dict() for player in self._players()],
+            "scalers": [player.scaler.state_dict() for player in self._players()],
+            "plateau": self._plateau.state(),
             "best": self.best,
             "curve": self.curve,
             "running": self._running,
@@ -199,8 +304,8 @@ class Training:
         self._context.resume.mkdir(parents=True, exist_ok=True)
         write_atomically(self._checkpoint(), state)
 
-    def _optimisers(self) -> list[torch.optim.Optimizer]:
-        return [self._optimiser, *(optimiser for _, optimiser in self._opponents)]
+    def _players(self) -> list[Player]:
+        return [self._own, *self._opponents]
 
     def _resume(self) -> None:
         """Carry on from a checkpoint of this very spec; a damaged or foreign one is left aside and training restarts.
@@ -216,8 +321,17 @@ class Training:
         if state.get("spec") != self._spec_digest:
             return
         self.objective.load_state_dict(state["objective"])
-        for optimiser, saved in zip(self._optimisers(), state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        for player, saved, scale in zip(self._players(), state["optimisers"], state["scalers"], strict=True):
+            player.optimiser.load_state_dict(saved)
+            player.scaler.load_state_dict(scale)
         self.step, self.best, self.curve = state["step"], state["best"], state["curve"]
+        self._plateau.load(state["plateau"])
         self._running = {name: value.to(self._device) for name, value in state["running"].items()}
         self._summed = state["summed"]
+
+
+def _add(losses: dict[str, Tensor], found: Mapping[str, Tensor], parts: int) -> None:
+    """Add the losses of one of ``parts`` equal micro-batches to the means over the batch."""
+    for name, value in found.items():
+        share = value.detach().float() / parts
+        losses[name] = losses[name] + share if name in losses else share

@@ -13,6 +13,7 @@ from methods.networks import build
 from methods.networks.normalisation import split_batch_norm
 from methods.terms import from_json, load
 from methods.terms.bound import BoundTerm, Forward, Views
+from methods.training.processes import joined
 
 # Mean and standard deviation of ImageNet's channels, as torchvision's weights expect them.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -29,7 +30,7 @@ class Objective(nn.Module):
     def __init__(self, configuration: Mapping[str, Any], init_seed: int) -> None:
         super().__init__()
         self.backbone = build(configuration["network"], seed_of(init_seed, "backbone"))
-        split_batch_norm(self.backbone, configuration["norm_splits"])
+        split_batch_norm(self.backbone, configuration["norm_splits"], joined().count)
         self.weights: dict[str, float] = {}
         self.needs_decoder = False
         self.terms = nn.ModuleDict()
@@ -40,15 +41,15 @@ class Objective(nn.Module):
             self.weights[role] = planned["weight"]
             self.needs_decoder |= term.needs_decoder
             self.terms[role] = load(term.bound)(
-                term, self.backbone, seed_of(init_seed, "term", role), configuration["views"]["image_px"]
+                term, self.backbone, seed_of(init_seed, "term", role), smallest_side(configuration["views"])
             )
         self.normalises = configuration["normalisation"] == "imagenet"
         for name, values in zip(("mean", "deviation"), IMAGENET, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def as_input(self, grey: Tensor) -> Tensor:
-        """Expand a grey batch ``(B, 1, H, W)`` in [0, 1] to the network's channels, normalised if asked."""
-        images = grey.expand(-1, self.backbone.in_channels, -1, -1)
+        """Expand a grey batch ``(B, 1, *S)`` in [0, 1] to the network's channels, normalised if asked."""
+        images = grey.expand(-1, self.backbone.in_channels, *grey.shape[2:])
         return (images - self.mean) / self.deviation if self.normalises else images
 
     def forward(self, views: Views) -> tuple[Tensor, dict[str, Tensor], Forward]:
@@ -67,6 +68,11 @@ class Objective(nn.Module):
         opponents = {id(p) for term in self.bound_terms() for p in term.opponent_parameters()}
         return [p for p in self.parameters() if p.requires_grad and id(p) not in opponents]
 
+    def computed_parameters(self) -> list[nn.Parameter]:
+        """Return those of ``own_parameters`` that the phase's loss depends on: without a decoder that nobody needs."""
+        unused = set() if self.needs_decoder else {id(p) for p in self.backbone.decoder.parameters()}
+        return [p for p in self.own_parameters() if id(p) not in unused]
+
     def constant_rate_parameters(self) -> list[nn.Parameter]:
         """Return those of ``own_parameters`` whose learning rate follows no schedule."""
         return [p for term in self.bound_terms() for p in term.constant_rate_parameters()]
@@ -75,7 +81,17 @@ class Objective(nn.Module):
         """Return the terms in the order of the phase."""
         return list(self.terms.values())
 
+    def before_step(self, views: Views) -> None:
+        """Let every term compute what needs the whole batch."""
+        for term in self.bound_terms():
+            term.before_step(views)
+
     def after_step(self) -> None:
         """Let every term follow the backbone."""
         for term in self.bound_terms():
             term.after_step(self.backbone)
+
+
+def smallest_side(views: Mapping[str, Any]) -> int:
+    """Return the smallest side of what a phase's network sees."""
+    return min(views["cube"]) if "cube" in views else views["image_px"]

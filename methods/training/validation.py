@@ -12,6 +12,7 @@ from torch import Tensor
 from methods.training.batches import as_float, as_views
 from methods.training.objective import Objective
 from methods.training.pairs import Pairs
+from methods.training.processes import Processes
 from methods.views import make_views
 from methods.views_on_device import make_views_on_device
 
@@ -20,7 +21,8 @@ class Validation:
     """The views of the validation images, drawn once from a seed of their own.
 
     The authors draw new random views at every validation; here a falling loss is the network's doing. An incomplete
-    last batch is dropped, unless it is the only one. Views of up to ``KEEP`` images are kept in memory.
+    last batch is dropped, unless it is the only one. Views of up to ``KEEP`` images are kept in memory. Of several
+    processes each takes its part of every batch; an only, incomplete batch loses what they do not divide.
     """
 
     KEEP = 1024
@@ -34,19 +36,22 @@ class Validation:
         views: Mapping[str, Any],
         device: torch.device,
         pairs: Pairs,
+        processes: Processes,
     ) -> None:
+        self._processes = processes
         self._pairs = pairs
         self._images, self._seed, self._views, self._device = images, stream_seed, dict(views), device
         whole = max(batch, len(rows) // batch * batch)
         self._parts = [rows[start : start + batch] for start in range(0, min(whole, len(rows)), batch)]
-        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._kept: list[tuple[Tensor, ...]] = []
         self._keeps = len(rows) <= self.KEEP
 
     def _batches(self) -> Any:
         if self._kept:
             yield from self._kept
             return
-        for part in self._parts:
+        for whole in self._parts:
+            part = self._processes.part(whole)
             partners = self._pairs.of(part, self._seed, 0)
             if self._device.type == "cuda":
                 gathered = torch.from_numpy(self._images[part]).to(self._device)
@@ -81,4 +86,5 @@ class Validation:
                     sums[name] = sums.get(name, torch.zeros((), device=self._device)) + value.float() * size
         finally:
             objective.train()
+        self._processes.average_(sums.values())
         return {name: float(value) / images for name, value in sums.items()}
