@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigurationError, DataError
+from tasks.cohorts import chestxray14, chexpert, siim_acr
+from tasks.cohorts.build import build
+from tasks.configuration import resolve
+from tasks.datasets.opening import open_adapter, read_index
+from tests.tasks.conftest import context
+from tests.tasks.test_configuration import entry
+
+DATA = {
+    "chestxray14": (chestxray14.write, {"seed": 5, "train": 40, "validation": 10, "test": 20, "file_px": 32}, {}),
+    "chexpert": (chexpert.write, {"seed": 5, "train": 60, "test": 20, "file_px": (32, 36)}, {}),
+    "siim_acr": (
+        siim_acr.write,
+        {"seed": 5, "images": 30, "file_px": 32},
+        {"transfer": "segmentation", "outputs": 1, "metric": "dice", "split": "random"},
+    ),
+}
+LISTS = {"train": "lists/train.csv", "validation": "lists/validation.txt", "test": "lists/test.txt"}
+
+
+def plan(task: str, root: Path, lists: dict[str, str]):
+    options = {"cohort": {"cache_px": 32, "lists": lists}}
+    return resolve(entry(adapter=task, options=options, **DATA[task][2]), "paper", {"mine": root})
+
+
+@pytest.fixture(params=list(DATA))
+def data(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, dict[str, list[str]]]:
+    """A data set with three lists of someone's own, in three styles of writing."""
+    task, root = request.param, tmp_path / "root"
+    root.mkdir()
+    DATA[task][0](root, DATA[task][1])
+    resolved = resolve(entry(adapter=task, **DATA[task][2]), "paper", {"mine": root})
+    index = read_index(open_adapter(resolved.cohort), root, resolved.cohort)
+    parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for number, (_, group) in enumerate(index.cases.groupby("patient")):
+        parts[("train", "train", "validation", "test")[number % 4]] += group["case"].tolist()
+    parts["train"] = parts["train"][:-1]  # a case in no list is left out
+    (root / "lists").mkdir()
+    lines = [f"some-mirror/{name},Female,1.0" for name in parts["train"]]
+    (root / LISTS["train"]).write_text("\n".join(["Path,Sex,Label", *lines]) + "\n")
+    (root / LISTS["validation"]).write_text("\n".join(f"{name} 0 1 0 1" for name in parts["validation"]) + "\n")
+    bare = [name.removesuffix(".png").removesuffix(".jpg") for name in parts["test"]]
+    (root / LISTS["test"]).write_text("\n".join(bare) + "\n")
+    return task, root, parts
+
+
+def test_lists_of_the_users_own_are_used_and_named_in_the_manifest(
+    data: tuple[str, Path, dict[str, list[str]]], tmp_path: Path
+) -> None:
+    task, root, parts = data
+    resolved = plan(task, root, LISTS)
+    assert resolved.unavailable is None and not resolved.split_published
+    assert str(tmp_path) not in json.dumps(resolved.cohort)
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    here = context(folder)
+    made = build(
+        {"task": "mine", "configuration": resolved.cohort},
+        type(here)("cpu", folder, {}, folder, data_roots={"mine": root}),
+    )
+    from harness.pixels import Pixels
+
+    cases = Pixels(folder).cases
+    assert {part: sorted(frame["case"]) for part, frame in cases.groupby("split")} == {
+        part: sorted(names) for part, names in parts.items()
+    }
+    assert {part: given["file"] for part, given in made.facts["lists"].items()} == LISTS
+    assert "lists given by the user, train: lists/train.csv (sha256" in made.facts["split_rule"]
+    assert not made.facts["split_published"]
+
+
+def test_lists_are_identity_by_content(data: tuple[str, Path, dict[str, list[str]]]) -> None:
+    task, root, _ = data
+    before = plan(task, root, LISTS)
+    path = root / LISTS["train"]
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    assert plan(task, root, LISTS).cohort["lists"] != before.cohort["lists"]
+    with pytest.raises(DataError, match="changed since it was planned"):
+        read_index(open_adapter(before.cohort), root, before.cohort)
+
+
+@pytest.mark.parametrize(("part", "text", "said"), [
+    ("test", "nobody.png\n", 'names "nobody.png", which the data set does not hold'),
+    ("validation", "", "names no image"),
+    ("test", None, "are in two splits|is in the lists of"),
+])  # fmt: skip
+def test_lists_that_do_not_fit_are_one_sentence(
+    part: str, text: str | None, said: str, data: tuple[str, Path, dict[str, list[str]]]
+) -> None:
+    task, root, parts = data
+    (root / LISTS[part]).write_text(parts["train"][0] + "\n" if text is None else text)
+    resolved = plan(task, root, LISTS)
+    with pytest.raises(DataError, match=said):
+        read_index(open_adapter(resolved.cohort), root, resolved.cohort)
+
+
+def test_an_official_test_set_stays_where_no_list_for_it_is_given(tmp_path: Path) -> None:
+    chexpert.write(tmp_path, DATA["chexpert"][1])
+    cases = read_index(*_opened(plan_without_lists(tmp_path), tmp_path)).cases
+    names = cases.loc[cases["split"] != "test", "case"].tolist()
+    patients = sorted(cases.loc[cases["split"] != "test", "patient"].unique())
+    held = set(patients[:3])
+    (tmp_path / "a.txt").write_text("\n".join(n for n in names if n.split("/")[1] not in held))
+    (tmp_path / "b.txt").write_text("\n".join(n for n in names if n.split("/")[1] in held))
+    resolved = plan("chexpert", tmp_path, {"train": "a.txt", "validation": "b.txt"})
+    assert resolved.split_published
+    index = read_index(*_opened(resolved, tmp_path))
+    assert (index.cases["split"] == "test").sum() == 20 and index.split_rule.endswith("test as the data set says")
+
+
+def plan_without_lists(root: Path):
+    return resolve(entry(adapter="chexpert"), "paper", {"mine": root})
+
+
+def _opened(resolved, root: Path):
+    return open_adapter(resolved.cohort), root, resolved.cohort
+
+
+def test_an_absent_list_makes_the_task_unavailable_and_a_malformed_entry_is_an_error(tmp_path: Path) -> None:
+    chexpert.write(tmp_path, DATA["chexpert"][1])
+    assert "no split list" in plan("chexpert", tmp_path, LISTS).unavailable
+    for lists, said in (
+        ({"train": str(tmp_path / "a"), "validation": "b"}, "relative to the data root"),
+        ({"train": "a"}, "no list for validation"),
+        ({"train": "a", "valid": "b"}, 'did you mean "validation"'),
+        (["a", "b"], "expected {train: PATH"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            plan("chexpert", tmp_path, lists)
+
+
+def test_phantoms_have_lists_of_their_own() -> None:
+    resolved = resolve(entry(adapter="chexpert", options={"cohort": {"lists": LISTS}}), "smoke", {})
+    assert "lists" not in resolved.cohort and resolved.unavailable is None
