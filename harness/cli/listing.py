@@ -35,12 +35,12 @@ def list_entries(
         return
     for kind, entries in listing.items():
         table = Table(title=f"{kind} (profile {session.plan.profile})", title_justify="left", box=None, pad_edge=False)
-        for column in ("name", "label", "D", "available", "source", "origin"):
-            table.add_column(column, overflow="fold")
+        for column, kept in (("name", True), ("label", False), ("D", True), ("available", False), ("origin", True)):
+            table.add_column(column, overflow="fold", no_wrap=kept)
         for entry in entries:
             state = "yes" if entry["available"] else f"no: {entry['reason']}"
             dimensions = str(entry["dimensions"] or "?")
-            row = (entry["name"], entry["label"], dimensions, state, entry["source"], entry["origin"])
+            row = (entry["name"], entry["label"], dimensions, state, entry["origin"])
             table.add_row(*(escape(str(part)) for part in row))
         console.print(table)
         console.print()

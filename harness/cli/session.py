@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,8 @@ from harness.results import Adopted, adopt, from_scratch_marker
 from harness.spec import Parameters
 from harness.store import Store
 
-console = Console(highlight=False, soft_wrap=True)
+# Where nobody sets a width (a file, a pipe, a build log), lines stay whole.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 @dataclass(frozen=True)

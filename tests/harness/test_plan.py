@@ -142,3 +142,16 @@ def test_what_only_a_done_item_needs_is_not_run(root):
     assert kinds.count("phase") == 3
     order = {item.id: place for place, item in enumerate(needed)}
     assert all(order[need] < order[item.id] for item in needed for need in item.needs)
+
+
+def test_an_encoder_only_control_is_not_run_where_no_decoder_is(tmp_path):
+    names = (*project.METHODS, "dira_moco_v2_encoder_only")
+    plan = project.plan(project.copy(tmp_path, names))
+    cells = {
+        cell.key.task: cell
+        for cell in plan.cells.values()
+        if cell.key.method == names[-1] and cell.key.label_fraction == 1.0
+    }
+    assert "no decoder" in cells["chestxray14"].skipped
+    assert len(cells["montgomery"].trials) == 10
+    assert plan.phases[names[-1], 0] == plan.phases["dira_moco_v2", 0], "no new pretraining"
