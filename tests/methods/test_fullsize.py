@@ -11,15 +11,16 @@ from tests.methods.pretraining import train
 
 
 @pytest.mark.fullsize
-def test_two_steps_of_every_phase_of_the_paper_run_at_full_image_and_network_size(tmp_path):
+@pytest.mark.parametrize("base", ["moco_v2", "barlow_twins", "simsiam"])
+def test_two_steps_of_every_phase_of_the_paper_run_at_full_image_and_network_size(tmp_path, base):
     cohort = write_pixels(tmp_path / "cohort", train=8, validation=4, px=512)
-    plan = resolve(registered()["dira_moco_v2"], "paper")
+    plan = resolve(registered()[f"dira_{base}"], "paper")
     parent = None
     for phase in plan.phases:
         configuration = {
             **phase.configuration,
             "batch": 4,
-            "norm_splits": 2,
+            "norm_splits": min(2, phase.configuration["norm_splits"]),
             "budget": {"unit": "steps", "count": 2},
             "validation": {"unit": "steps", "every": 2, "images": 4},
         }
