@@ -46,7 +46,7 @@ class PretextOptions(Frozen):
         norm_splits: Batch norm over so many equal parts of the batch, with keys shuffled (the authors train on 4
             GPUs without synchronised batch norm); 1 is plain batch norm over the batch on one device.
         normalisation: ``none`` (code) or ``imagenet`` mean and standard deviation at the network's input.
-        precision: ``float32`` or ``bf16`` (autocast).
+        precision: ``float32``, or ``bf16`` or ``fp16`` (autocast; fp16 with a loss scale that adapts).
         learning_rate: Overrides the optimiser's.
         term: Fields of the discrimination term's configuration (``queue``, ``temperature``, …).
         pairs: ``same_image``: query and key are two views of one image (every base of the paper); ``same_class``: the
@@ -70,7 +70,7 @@ class PretextOptions(Frozen):
     selection: Literal["lowest_total_validation_loss", "last"] = "lowest_total_validation_loss"
     norm_splits: int = Field(default=1, ge=1)
     normalisation: Literal["none", "imagenet"] = "none"
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
     learning_rate: float | None = Field(default=None, gt=0)
     term: dict[str, Any] = Field(default_factory=dict)
     pairs: Literal["same_image", "same_class"] = "same_image"
