@@ -31,11 +31,11 @@ from tasks.cohorts.lungs import (
 )
 from tasks.datasets import luna16 as layout
 
-RADIUS_MM = (5.0, 9.0)
+RADIUS_MM = (6.0, 10.0)
 DENSITY_HU = (30.0, 25.0)  # mean and deviation, of nodules and of the vessels painted beside them
 FORK_GENERATIONS = (1, 2)
 LUNG_LABELS = (3, 4)  # right, left
-APART_MM = 34.0
+APART_MM = 36.0
 UID = "1.3.6.1.4.1.14519.5.2.1.6279.6001"  # the root of the real scans' names
 
 
