@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(sys.executable).parent
 STABLE = ("cohorts", "pretraining", "trials", "resamples", "localization", "curves")
@@ -95,6 +97,16 @@ class Clone:
         """Edit one line of params.yaml."""
         path = self.root / "params.yaml"
         path.write_text(re.sub(rf"^{key}: \S+", f"{key}: {value}", path.read_text(), flags=re.MULTILINE))
+
+    def keep(self, methods: list[str], tasks: list[str]) -> None:
+        """Reduce the registries to a few entries on the full label set, so that a test takes seconds."""
+        for side, names in (("methods", methods), ("tasks", tasks)):
+            path = self.root / side / "registry.yaml"
+            entries = yaml.safe_load(path.read_text())[side]
+            kept = {name: entries[name] for name in names}
+            if side == "tasks":
+                kept = {name: {**entry, "label_fractions": [1.0]} for name, entry in kept.items()}
+            path.write_text(yaml.safe_dump({side: kept}, sort_keys=False))
 
     def results(self, profile: str = "smoke") -> dict[str, bytes]:
         """Return every byte-stable file of a profile's results."""

@@ -12,14 +12,19 @@ import pytest
 
 from tests.pipeline.clone import Clone, until
 
-METHODS = ("--method", "random", "--method", "moco_v2", "--method", "moco_v2_dir")
+
+def small(folder: Path) -> Clone:
+    """Make a clone with few methods and tasks."""
+    clone = Clone(folder)
+    clone.keep(["random", "moco_v2", "moco_v2_dir"], ["chestxray14", "montgomery"])
+    return clone
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """A run that nothing disturbed, on two slots."""
-    clone = Clone(tmp_path_factory.mktemp("undisturbed"))
-    clone.bench("run", "--slots", "2", *METHODS)
+    clone = small(tmp_path_factory.mktemp("undisturbed"))
+    clone.bench("run", "--slots", "2")
     clone.bench("report")
     return clone
 
@@ -53,8 +58,8 @@ def kill_one(clone: Clone, kind: str) -> None:
 
 
 def test_kills_of_workers_and_drivers_change_no_number(undisturbed, tmp_path):
-    clone = Clone(tmp_path / "disturbed")
-    driver = clone.start("dira-bench", "run", "--slots", "1", *METHODS)
+    clone = small(tmp_path / "disturbed")
+    driver = clone.start("dira-bench", "run", "--slots", "1")
     kill_one(clone, "phase")
     kill_one(clone, "trial")
     done_before = len(list((clone.root / ".trials" / "trial").rglob("record.json")))
@@ -65,11 +70,11 @@ def test_kills_of_workers_and_drivers_change_no_number(undisturbed, tmp_path):
     driver.communicate()
     until(lambda: not any(alive(pid) for pid in orphans), 20)
     records = {path: path.stat().st_mtime_ns for path in (clone.root / ".trials").rglob("record.json")}
-    output = clone.bench("run", "--slots", "1", *METHODS)
+    output = clone.bench("run", "--slots", "1")
     for path, modified in records.items():
         assert path.stat().st_mtime_ns == modified, "a finished attempt was touched"
     assert "failed" in output
-    again = clone.bench("run", *METHODS)
+    again = clone.bench("run")
     assert again.strip().startswith("0 of")
     clone.bench("report")
     assert clone.results() == undisturbed.results()
@@ -80,7 +85,7 @@ def test_a_truncated_record_is_set_aside_reported_and_redone(undisturbed):
     before = clone.results()
     record = sorted((clone.root / ".trials" / "trial").rglob("record.json"))[0]
     record.write_bytes(record.read_bytes()[:200])
-    output = clone.bench("run", *METHODS)
+    output = clone.bench("run")
     assert "set aside" in output
     assert list(record.parent.glob("record.json.damaged-*"))
     clone.bench("report")
@@ -89,7 +94,7 @@ def test_a_truncated_record_is_set_aside_reported_and_redone(undisturbed):
 
 def test_a_finished_matrix_resumes_at_once_and_imports_no_torch(undisturbed):
     begin = time.perf_counter()
-    output = undisturbed.run("python", "-X", "importtime", "-m", "harness.cli", "run", *METHODS)
+    output = undisturbed.run("python", "-X", "importtime", "-m", "harness.cli", "run")
     assert time.perf_counter() - begin < 20, "a bound against hanging, not a measurement"
     modules = {line.rpartition("|")[2].strip().split(".")[0] for line in output.splitlines() if "import time:" in line}
     assert "harness" in modules

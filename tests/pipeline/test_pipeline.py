@@ -22,27 +22,11 @@ def ran(output: str) -> set[str]:
     return {name.replace("smoke-", "").replace("smoke", "") for name in re.findall(r"Running stage '([^']+)'", output)}
 
 
-def keep(clone: Clone, *methods: str) -> None:
-    """Reduce the registry of methods, so that a test takes seconds."""
-    path = clone.root / "methods" / "registry.yaml"
-    entries = yaml.safe_load(path.read_text())["methods"]
-    path.write_text(yaml.safe_dump({"methods": {name: entries[name] for name in methods}}, sort_keys=False))
-
-
-def keep_tasks(clone: Clone, *tasks: str) -> None:
-    """Reduce the registry of tasks likewise, to the full label set."""
-    path = clone.root / "tasks" / "registry.yaml"
-    entries = yaml.safe_load(path.read_text())["tasks"]
-    kept = {name: {**entries[name], "label_fractions": [1.0]} for name in tasks}
-    path.write_text(yaml.safe_dump({"tasks": kept}, sort_keys=False))
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A clone whose pipeline has run once; the tests below follow one another."""
     clone = Clone(tmp_path_factory.mktemp("pipeline"))
-    keep(clone, "random", "moco_v2", "moco_v2_dir")
-    keep_tasks(clone, "chestxray14", "montgomery")
+    clone.keep(["random", "moco_v2", "moco_v2_dir"], ["chestxray14", "montgomery"])
     output = clone.run("dvc", "repro")
     assert {"cohort@chestxray14", "pretrain@moco_v2", "trials@random", "statistics@", "audit", "report@"} <= ran(output)
     return clone
