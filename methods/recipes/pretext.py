@@ -125,6 +125,10 @@ class PretextRecipe(Frozen):
         Raises:
             ConfigurationError: If options and profile do not fit together, every error at once.
         """
+        if entry.dimensions != 2:
+            raise ConfigurationError(
+                f"dimensions: found {entry.dimensions}; expected 2 for recipe pretext; correct it or take volumes"
+            )
         scale = load_profile(profile)
         base = self.discrimination or "none"
         options = PretextOptions.model_validate({**scale.options, **scale.options_of.get(base, {}), **entry.options})

@@ -55,6 +55,10 @@ class SupervisedRecipe(Frozen):
                 f'trained_on: found "{self.trained_on}", whose labels saw_labels_of does not name; expected an entry '
                 f"that owns up to the labels it saw; add saw_labels_of: [{self.trained_on}]"
             )
+        if entry.dimensions != 2:
+            raise ConfigurationError(
+                f"dimensions: found {entry.dimensions}; expected 2 for recipe supervised; correct it or take another"
+            )
         scale = load_profile(profile)
         options = SupervisedOptions.model_validate(entry.options)
         network = {

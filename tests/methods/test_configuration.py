@@ -301,8 +301,10 @@ def test_a_recipe_that_cannot_be_imported_is_unavailable_and_says_why():
     assert "no_such_package" in plan.unavailable
 
 
-def test_three_dimensions_are_unavailable_while_no_profile_has_a_network_for_them():
-    assert "3 dimensions" in resolve(entry(dimensions=3, restoration=10), "miniature").unavailable
+@pytest.mark.parametrize("fields", [{"restoration": 10}, {"recipe": "supervised", "trained_on": "shapes"}])
+def test_a_recipe_of_images_refuses_three_dimensions(fields):
+    with pytest.raises(ConfigurationError, match=r"dimensions: found 3; expected 2"):
+        resolve(entry(dimensions=3, **fields), "miniature")
 
 
 def test_a_term_survives_the_way_through_json():

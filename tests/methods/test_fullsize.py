@@ -8,6 +8,7 @@ from methods.obtain import backbone
 from tests.methods.conftest import registered
 from tests.methods.phantom_pixels import write_pixels
 from tests.methods.pretraining import train
+from tests.methods.volumes import phases, run, write_scans
 
 
 @pytest.mark.fullsize
@@ -30,3 +31,25 @@ def test_two_steps_of_every_phase_of_the_paper_run_at_full_image_and_network_siz
         parent = tmp_path / phase.name
     _, facts = backbone(plan.encoder, parent, 0)
     assert len(facts["encoder_sha256"]) == 64
+
+
+@pytest.mark.fullsize
+@pytest.mark.parametrize(("network", "parameters"), [("transvw_keras", 16_320_192), ("transvw_pytorch", 19_073_600)])
+def test_two_steps_of_every_3d_phase_run_at_full_cube_and_network_size(tmp_path, network, parameters):
+    cohort = write_scans(tmp_path / "cohort", train=3, validation=2, shape=(96, 96, 48))
+    planned = phases("paper", options={"network": network, "words": 2, "precision": "float32"})
+    discovery = planned.pop("discovery")
+    autoencoder = {**discovery.configuration["autoencoder"], "shape": [64, 64, 32], "batch": 2, "epochs": 1}
+    rules = {"border": [8, 4], "tissue_share": 0.9, "nearest_training": 3, "nearest_validation": 1}
+    discovery.configuration["autoencoder"] = autoencoder
+    discovery.configuration["words"] = {**discovery.configuration["words"], **rules}
+    inputs = {"discovery": tmp_path / "discovery", "parent": tmp_path / "discovery"}
+    run(discovery, tmp_path / "discovery", {"cohort": cohort})
+    for name, phase in planned.items():
+        phase.configuration.update(
+            batch=2, budget={"unit": "steps", "count": 2}, validation={"unit": "steps", "every": 2, "images": 2}
+        )
+        outcome = run(phase, tmp_path / name, inputs)
+        assert outcome.status is Status.OK and math.isfinite(outcome.values["validation_loss"])
+        assert outcome.facts["parameters"] == parameters
+        inputs["parent"] = tmp_path / name
