@@ -174,7 +174,7 @@ def write_series(
     order = generator.permutation(scan.shape[2])
     names = []
     for z in range(scan.shape[2]):
-        data = _dataset(uid, f"{uid}.{z + 1}", "CT", patient)
+        data = _dataset(uid, f"{uid[:60]}.{z + 1}", "CT", patient)  # a UID has at most 64 characters
         data.ImagePositionPatient = [f"{v:.8g}" for v in (*affine[:2, 3], affine[2, 3] + z * spacing[2])]
         data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         data.PixelSpacing = [f"{spacing[1]:.8g}", f"{spacing[0]:.8g}"]  # between rows, then between columns
