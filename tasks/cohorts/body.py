@@ -38,7 +38,9 @@ HU = {
     "spleen": 95.0,
     "kidneys": 110.0,
     "stomach": 25.0,
+    "bowel": 95.0,
 }
+LOOPS = 60  # of bowel in an abdomen
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Body:
     Attributes:
         hu: float32 ``(X, Y, Z)``; paint into it, then ``finish``.
         affine: Index → LPS millimetres, ``(4, 4)``; diagonal.
-        organs: Name → bool ``(X, Y, Z)``: body, lungs, heart, vessels, liver, spleen, kidneys, stomach, ribs, spine.
+        organs: Name → bool ``(X, Y, Z)``: body, lungs, heart, vessels, liver, spleen, kidneys, stomach, bowel,
+            ribs, spine. Of two that meet, the later one was laid over the earlier.
         vessels: The tubes of the lung's tree, root first.
     """
 
@@ -149,8 +152,8 @@ def make_body(
         generator: Source of randomness.
         frame: Which part of the trunk the field of view holds.
         blood: HU in heart and vessels; about 300 with contrast.
-        organ_spread: Standard deviation of a patient's shift, common to liver, spleen and kidneys, so that no fixed
-            threshold finds one of them.
+        organ_spread: Standard deviation of a patient's shift, common to liver, spleen, kidneys and bowel, so that no
+            fixed threshold finds one of them.
     """
     (u0, u1), (w0, w1), (v0, v1) = FRAMES[frame]
     low = np.array([u0, w0, -v1]) * UNIT_MM
@@ -204,6 +207,12 @@ def make_body(
     # a large right lobe and a thin left one across the midline
     liver = ellipsoid((-0.16, 0.0, base + 0.08), (0.19, 0.165, 0.155), 0.012)
     liver |= ellipsoid((0.0, -0.08, base + 0.03), (0.15, 0.075, 0.06), 0.012)
+    # loops of bowel filled with contrast medium, as bright as the liver beside them
+    bowel = np.zeros(shape, bool)
+    for _ in range(LOOPS if frame == "abdomen" else 0):
+        place = (generator.uniform(-0.28, 0.28), generator.uniform(-0.17, 0.10), base + generator.uniform(-0.04, 0.34))
+        bowel |= ellipsoid(place, tuple(generator.uniform(0.030, 0.065, 3)), 0.0)
+    lay("bowel", bowel & inside & (around < 0.76), HU["bowel"] + shift)
     lay("stomach", stomach, HU["stomach"])
     lay("kidneys", kidneys, HU["kidneys"] + shift)
     lay("spleen", spleen & ~kidneys & ~stomach, HU["spleen"] + shift)

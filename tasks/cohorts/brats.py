@@ -101,9 +101,9 @@ def draw_brain(
     chamber = np.sqrt((u / 0.075) ** 2 + (y / 0.42) ** 2 + ((z - 0.05) / 0.22) ** 2) / (1.0 + 0.1 * size[0])
     fluid = brain & (chamber < 1.0)
     # bright, but no tumour: caps around the ventricles, and a few small lesions
-    bright = brain & ~grey & (chamber >= 1.0) & (chamber < generator.uniform(1.25, 1.5))
-    for _ in range(int(generator.integers(3, 8))):
-        at, reach = generator.uniform(-0.5, 0.5, 3), generator.uniform(0.04, 0.08)
+    bright = brain & ~grey & (chamber >= 1.0) & (chamber < generator.uniform(1.35, 1.7))
+    for _ in range(int(generator.integers(5, 12))):
+        at, reach = generator.uniform(-0.55, 0.55, 3), generator.uniform(0.05, 0.10)
         bright |= brain & ~grey & ((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2 < reach**2)
     way = generator.standard_normal(3)
     at = way / np.linalg.norm(way) * generator.uniform(0.25, 0.5)

@@ -2,7 +2,7 @@
 
 Names keep their indices, some of them among 28–47 without geometry; arrays run LPS, RAS, LAS or feet up; segmentations
 have another type and an affine that is off by 10⁻⁴. The signal is place and shape: liver, spleen and kidneys share a
-shift of their Hounsfield values per patient and lie within 10 of each other under noise of 15 (``tasks.cohorts.body``).
+shift of their Hounsfield values per patient and lie within 10 of each other under noise of 25 (``tasks.cohorts.body``).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Options(Frozen):
     validation: int = Field(ge=1, le=15)
     test: int = Field(ge=1, le=15)
     shape: tuple[int, int, int]
-    noise: float = Field(default=15.0, ge=0)
+    noise: float = Field(default=25.0, ge=0)
     layout: Literal["batches", "kaggle"] = "batches"
 
 

@@ -30,7 +30,7 @@ from tasks.datasets.index import Index
 from tasks.volumetric.options import Patches
 
 WORLD = ["x_mm", "y_mm", "z_mm"]
-CV_CHANNELS = 256  # slices that OpenCV resizes at once; it takes 512 at most
+CV_CHANNELS = 64  # slices that OpenCV resizes at once; version 5 takes 128 at most, 4 takes 512
 
 
 def scale(voxels: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:

@@ -144,7 +144,7 @@ def _open_nifti(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"no file {path}; expected a NIfTI file; fetch it")
     try:
-        return nibabel.load(path)
+        return nibabel.load(path, mmap=False)  # a file that shrinks under a map kills the process
     except Exception as error:
         raise DataError(f"{path} cannot be read as NIfTI ({_short(error)}); expected a whole file; fetch it") from None
 

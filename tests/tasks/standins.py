@@ -50,6 +50,64 @@ class TinyBackbone(nn.Module):
         return self.up[2](grow(x, scale_factor=2))
 
 
+class TinyVolumeBackbone(nn.Module):
+    """Three levels in three dimensions, like a U-Net of 12,000 parameters."""
+
+    dimensions = 3
+    in_channels = 1
+    channels = (6, 12, 24)
+    strides = (1, 2, 4)
+    decoder_channels = 6
+
+    def __init__(self, init_seed: int) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv3d(inputs, outputs, 3, 1, 1), nn.BatchNorm3d(outputs), nn.ReLU())
+
+        self.down = nn.ModuleList([block(1, 6), block(6, 12), block(12, 24)])
+        self.up = nn.ModuleList([block(24 + 12, 12), block(12 + 6, 6)])
+        generator = torch.Generator().manual_seed(init_seed)
+        for parameter in self.parameters():
+            if parameter.ndim == 5:
+                nn.init.kaiming_normal_(parameter, generator=generator)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.zeros_(module.bias)
+
+    def encode(self, volumes: Tensor) -> tuple[Tensor, ...]:
+        features = []
+        for block in self.down:
+            volumes = block(nn.functional.max_pool3d(volumes, 2) if features else volumes)
+            features.append(volumes)
+        return tuple(features)
+
+    def decode(self, features: tuple[Tensor, ...]) -> Tensor:
+        first, second, third = features
+        grow = nn.functional.interpolate
+        x = self.up[0](torch.cat([grow(third, scale_factor=2), second], 1))
+        return self.up[1](torch.cat([grow(x, scale_factor=2), first], 1))
+
+
+class PoisonedVolumeBackbone(TinyVolumeBackbone):
+    """Its features are not finite from the fourth training step on."""
+
+    steps = 0
+
+    def encode(self, volumes: Tensor) -> tuple[Tensor, ...]:
+        features = super().encode(volumes)
+        self.steps += self.training
+        return tuple(f * float("nan") for f in features) if self.training and self.steps > 3 else features
+
+
+def obtain_poisoned_volume(encoder: Mapping[str, Any], phase: Path | None, seed: int) -> tuple[Any, dict[str, Any]]:
+    return PoisonedVolumeBackbone(seed), {"encoder_sha256": "stand-in"}
+
+
+def obtain_volume(encoder: Mapping[str, Any], phase: Path | None, init_seed: int) -> tuple[Any, dict[str, Any]]:
+    return TinyVolumeBackbone(init_seed), {"encoder_sha256": "stand-in"}
+
+
 def obtain(encoder: Mapping[str, Any], phase: Path | None, init_seed: int) -> tuple[TinyBackbone, dict[str, Any]]:
     return TinyBackbone(init_seed), {"encoder_sha256": "stand-in"}
 
