@@ -58,7 +58,7 @@ def failures(adapter: Any, root: Path) -> list[str]:
 
 
 def damage(path: Path, change: Any, kind: type = np.int16) -> None:
-    image = nibabel.load(path)
+    image = nibabel.load(path, mmap=False)
     changed = change(np.asarray(image.dataobj).astype(kind)).astype(kind)
     nibabel.save(nibabel.Nifti1Image(changed, image.affine), path)
 
@@ -117,7 +117,7 @@ def test_only_the_images_header_says_how_a_segmentation_lies(lits_root: Path, tm
     number = next(n for n in volumes if n % 4 == 1)  # stored RAS
     before = LITS.open_mask(root, volumes[number], LITS.open(root, volumes[number]))
     path = root / segmentations[number]
-    stored = np.asarray(nibabel.load(path).dataobj)
+    stored = np.asarray(nibabel.load(path, mmap=False).dataobj)
     nibabel.save(nibabel.Nifti1Image(stored, np.diag([-1.0, -1.0, 1.0, 1.0])), path)
     after = LITS.open_mask(root, volumes[number], LITS.open(root, volumes[number]))
     assert np.array_equal(before, after) and not np.array_equal(before, read_nifti(path).voxels > 0)
