@@ -33,9 +33,9 @@ from tasks.datasets.volumes import LPS_FROM_RAS, optional
 
 CONTRAST_HU = (330.0, 25.0)  # mean and deviation, of a patient's blood
 PLUG_HU = (50.0, 15.0)
-VESSEL_MM = (6.5, 9.5)  # radius
-PLUG_SHARE = 0.6  # of the vessel's radius
-APART_MM = 36.0
+VESSEL_MM = (7.5, 10.5)  # radius
+PLUG_SHARE = 0.7  # of the vessel's radius
+APART_MM = 40.0
 SECOND = 0.3  # share of emboli that two candidates hit
 TEST_SHARE = 39 / 117  # of patients, as in the published lists
 
