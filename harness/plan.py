@@ -174,7 +174,7 @@ def _skip(method: MethodEntry, task: TaskEntry, fraction: float) -> str | None:
     if task.name in method.saw_labels_of:
         return f"{method.label} was trained on the labels of {task.label}"
     if method.label_fractions == "full" and fraction != 1.0:
-        return f"{method.label} declares the full label set only"
+        return "the method declares the full label set only"
     return None
 
 

@@ -194,7 +194,7 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
         f"(two-sided, α = {parameters.alpha:g}, power .80)"
     )
     for what in ("unavailable", "skipped"):
-        grouped: dict[str, int] = Counter(f"{c['method']} × {c['task']}: {c['reason']}" for c in counts[what])
+        grouped = Counter(cell["reason"] for cell in counts[what])
         for reason, cells in grouped.items():
             console.print(f"  {what} ({cells} cell{'s' * (cells > 1)}): {escape(reason)}")
 
