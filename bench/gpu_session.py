@@ -1,4 +1,4 @@
-"""Everything that only a GPU can show, in one command of about eight minutes: ``python -m bench.gpu_session --out F``.
+"""Everything that only a GPU can show, in one command meant for eight minutes: ``python -m bench.gpu_session --out F``.
 
 Runs the tests marked ``gpu``, the loader's device path, one DiRA step beside the reference, and the ladder of every
 registered 2D base at ResNet-50, 224 px, batch 256, bf16. Whatever cannot run is skipped with its reason; results are

@@ -2,8 +2,8 @@
 
 Fills the same store as ``dira-bench run``: every phase of the method that is not done is claimed as one attempt, and
 ``torchrun`` starts the processes that train it together (``methods.training.processes``). Process 0 leaves the record;
-the others' files go with their temporary folders. ``dira-bench run`` itself keeps one process to a slot, which is
-faster where there are more pretrainings than GPUs: nothing has to be exchanged.
+the others' files go with their temporary folders. ``dira-bench run`` itself keeps one process to a slot: the
+first choice where there are more pretrainings than GPUs, since nothing has to be exchanged.
 """
 
 from __future__ import annotations
