@@ -39,7 +39,7 @@ def test_two_steps_of_every_3d_phase_run_at_full_cube_and_network_size(tmp_path,
     cohort = write_scans(tmp_path / "cohort", train=3, validation=2, shape=(96, 96, 48))
     planned = phases("paper", options={"network": network, "words": 2, "precision": "float32"})
     discovery = planned.pop("discovery")
-    autoencoder = {**discovery.configuration["autoencoder"], "shape": [64, 64, 32], "batch": 2, "epochs": 1}
+    autoencoder = {**discovery.configuration["autoencoder"], "shape": [32, 32, 16], "batch": 2, "epochs": 1}
     rules = {"border": [8, 4], "tissue_share": 0.9, "nearest_training": 3, "nearest_validation": 1}
     discovery.configuration["autoencoder"] = autoencoder
     discovery.configuration["words"] = {**discovery.configuration["words"], **rules}
