@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.identity import digest
 from harness.plan import Cell, Plan, TrialKey
 from harness.published import CellKey
 from harness.registry import load_yaml
@@ -33,8 +34,10 @@ TRIAL_COLUMNS = (
     "method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id",
 )  # fmt: skip
 PROVENANCE_COLUMNS = (
-    "trial_id", "ordinal", "started", "duration_seconds", "device_class", "device", "executor", "libraries", "git",
+    "trial_id", "ordinal", "started", "duration_seconds", "processor_seconds", "device_class", "device_model",
+    "executor", "environment",
 )  # fmt: skip
+ENVIRONMENT = ("git", "host", "instruction_set", "libraries", "platform", "processor", "python", "threads", "workers")
 SCORED = ("ok", "diverged_scored")
 
 
@@ -247,6 +250,9 @@ def write_trials(plan: Plan, root: Path, store: Store, adopted: Adopted, method:
 
 
 def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
+    """Write a row a trial; what many share (libraries, git state, machine) stands once, in ``environments.json``."""
+    shared = path.parent / "environments.json"
+    environments: dict[str, Any] = json.loads(shared.read_text()) if shared.is_file() else {}
     known = {row["trial_id"]: row for row in read_rows(path)} if path.is_file() else {}
     rows: list[dict[str, Any]] = []
     for cell in cells:
@@ -257,14 +263,19 @@ def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
                     rows.append(known[item.id])
                 continue
             facts = record.provenance
+            environment = {name: facts[name] for name in ENVIRONMENT if name in facts}
+            name = digest(json.loads(json.dumps(environment, default=str)))[:12]
+            environments[name] = environment
             rows.append({
                 "trial_id": item.id,
                 "ordinal": record.ordinal,
-                **{column: facts.get(column, "") for column in PROVENANCE_COLUMNS[2:7]},
-                "libraries": json.dumps(facts.get("libraries", {}), sort_keys=True),
-                "git": json.dumps(facts.get("git", {}), sort_keys=True),
+                **{column: facts.get(column, "") for column in PROVENANCE_COLUMNS[2:-1]},
+                "environment": name,
             })  # fmt: skip
     write_atomically(path, _table(PROVENANCE_COLUMNS, rows))
+    used = {row["environment"] for file in path.parent.glob("*.csv") for row in read_rows(file)}
+    kept = {name: environments[name] for name in sorted(environments) if name in used}
+    write_atomically(shared, json.dumps(kept, indent=1, sort_keys=True, default=str) + "\n")
 
 
 def device_classes(plan: Plan, root: Path) -> dict[CellKey, str]:

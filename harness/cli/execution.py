@@ -99,8 +99,11 @@ def run(
         timeout=timeout,
         retry_failed=retry_failed,
         allow_mixed=allow_mixed,
+        adopting=trial is None,
     )
     _say(session, targets, summary)
+    if trial:
+        _beside_the_committed(session, targets[0])
     if not from_scratch:
         _refresh(session, summary)
 
@@ -125,14 +128,20 @@ def execute(
     timeout: float | None = None,
     retry_failed: bool = False,
     allow_mixed: bool = False,
+    adopting: bool = True,
     store: Store | None = None,
 ) -> Summary | None:
     """Run the targets that are not done, and what they need; None if there was nothing to do.
+
+    ``adopting`` counts committed rows as done; a trial that is asked for by its id is run even so. ``store`` replaces
+    the session's; the rest is as the command line has it.
 
     Raises:
         typer.Exit: With code 130 if the run was interrupted.
     """
     done = done_ids(session) if store is None else set()
+    if not adopting:
+        done -= session.adopted.trial_ids - session.store.done_ids("trial")
     store = store or session.store
     open_targets = [item for item in targets if item.id not in done]
     if not retry_failed:
@@ -177,6 +186,16 @@ def _preload(items: Iterable[Item]) -> list[str]:
         str(item.spec["encoder"]["obtain"]) for item in items if item.kind == "trial"
     }
     return ["torch", "torchvision", *sorted({path.partition(":")[0] for path in paths})]
+
+
+def _beside_the_committed(session: Session, item: Item) -> None:
+    """Set what a trial gave here beside its committed row."""
+    record = speaks_for(session.store, item.kind, item.id)
+    for row in session.adopted.rows.get(item.id, []):
+        value = record.values.get(row["metric"]) if record else None
+        if value is not None and row["value"]:
+            same = "bit-equal" if float(row["value"]) == value else f"differs by {abs(float(row['value']) - value):.3g}"
+            console.print(f"  {row['metric']}: {value!r}, committed {row['value']}: {same}")
 
 
 def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -> None:
