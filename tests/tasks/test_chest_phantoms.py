@@ -37,18 +37,27 @@ LABELS = {"luna16": "nodule", "pe_cad": "embolus"}
 STEPS = 60
 
 
-@pytest.fixture(scope="module")
-def cohorts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folders = {}
-    for task, options in MADE.items():
-        root, folder = tmp_path_factory.mktemp(f"{task}_layout"), tmp_path_factory.mktemp(task)
-        import_dotted(GENERATORS[task])(root, options)
+class Cohorts(dict[str, Path]):
+    """Task → folder of its patches, made when first asked for."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self.factory = factory
+
+    def __missing__(self, task: str) -> Path:
+        root, folder = self.factory.mktemp(f"{task}_layout"), self.factory.mktemp(task)
+        import_dotted(GENERATORS[task])(root, MADE[task])
         adapter = import_dotted(ADAPTERS[task])
         patches = {"shape": [16, 16, 8], "store": "uint8", "window": [-1000, 1000]}
         patches |= {"spacing_mm": 4.0} if task == "lidc_idri" else {}
         write_patches(folder, root, adapter.read(root, SPLITS[task]), adapter, patches, 1, lambda *progress: None)
-        folders[task] = folder
-    return folders
+        self[task] = folder
+        return folder
+
+
+@pytest.fixture(scope="module")
+def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Cohorts:
+    return Cohorts(tmp_path_factory)
 
 
 def network(seed: int, *, pooled: bool) -> nn.Sequential:
@@ -70,7 +79,7 @@ def train(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, seed: i
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     generator = np.random.Generator(np.random.PCG64(seed))
     for _ in range(steps):
-        at = generator.integers(0, len(images), 16)
+        at = generator.integers(0, len(images), 16 if targets.ndim == 1 else 8)
         flips = [axis for axis in (-1, -2, -3) if generator.random() < 0.5]
         batch = torch.flip(images[at], flips)
         logits = model(batch)[:, 0]
@@ -91,9 +100,7 @@ def opened(folder: Path) -> tuple[torch.Tensor, pd.DataFrame, np.ndarray, np.nda
 
 
 @pytest.mark.parametrize("task", ["luna16", "pe_cad"])
-def test_brightness_alone_does_not_tell_what_is_to_be_found_from_what_is_beside_it(
-    task: str, cohorts: dict[str, Path]
-) -> None:
+def test_brightness_alone_does_not_tell_what_is_to_be_found_from_what_is_beside_it(task: str, cohorts: Cohorts) -> None:
     images, cases, _, _ = opened(cohorts[task])
     labels = cases[[LABELS[task]]].to_numpy()
     flat = images.flatten(1)
@@ -104,7 +111,7 @@ def test_brightness_alone_does_not_tell_what_is_to_be_found_from_what_is_beside_
 
 
 @pytest.mark.parametrize("task", ["luna16", "pe_cad"])
-def test_a_supervised_reference_beats_a_label_shuffled_one(task: str, cohorts: dict[str, Path]) -> None:
+def test_a_supervised_reference_beats_a_label_shuffled_one(task: str, cohorts: Cohorts) -> None:
     images, cases, rows, test = opened(cohorts[task])
     labels = cases[LABELS[task]].to_numpy(np.float32)
 
@@ -121,7 +128,7 @@ def test_a_supervised_reference_beats_a_label_shuffled_one(task: str, cohorts: d
     assert ttest_ind(true, false, alternative="greater").pvalue < 0.001, (true, false)
 
 
-def test_a_supervised_reference_beats_a_mask_shuffled_one_and_a_threshold(cohorts: dict[str, Path]) -> None:
+def test_a_supervised_reference_beats_a_mask_shuffled_one_and_a_threshold(cohorts: Cohorts) -> None:
     images, _, rows, test = opened(cohorts["lidc_idri"])
     masks = torch.from_numpy(np.load(cohorts["lidc_idri"] / "masks.npy")).float()
 
