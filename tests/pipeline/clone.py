@@ -107,6 +107,11 @@ class Clone:
             if side == "tasks":
                 kept = {name: {**entry, "label_fractions": [1.0]} for name, entry in kept.items()}
             path.write_text(yaml.safe_dump({side: kept}, sort_keys=False))
+        pipeline = self.root / "dvc.yaml"  # a pretraining cohort that is no task any more is no dependency
+        lines = pipeline.read_text().splitlines()
+        cohorts = [re.search(r"- results/.*/cohorts/(\w+)\.json( |$)", line) for line in lines]
+        wanted = [line for line, cohort in zip(lines, cohorts, strict=True) if not cohort or cohort.group(1) in tasks]
+        pipeline.write_text("\n".join(wanted) + "\n")
 
     def results(self, profile: str = "smoke") -> dict[str, bytes]:
         """Return every byte-stable file of a profile's results."""
