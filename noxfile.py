@@ -38,7 +38,15 @@ def install(session: nox.Session, lock: str = LOCK, *, package: bool = True) -> 
 def tests(session: nox.Session) -> None:
     """Run every test that needs no GPU and no downloaded data."""
     install(session)
-    selected = session.posargs or ["-n", "2", "--dist", "loadfile", "-m", "not realdata and not fullsize and not gpu"]
+    selected = session.posargs or [
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "--no-loadscope-reorder",
+        "-m",
+        "not realdata and not fullsize and not gpu",
+    ]
     session.run("pytest", *selected)
 
 
