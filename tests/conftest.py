@@ -9,7 +9,11 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on shared cores are slower than one
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-LONGEST_FIRST = ("tests/pipeline/test_pipeline.py", "tests/pipeline/test_interruption.py", "tests/harness/test_runner.py")
+LONGEST_FIRST = (
+    "tests/pipeline/test_pipeline.py",
+    "tests/pipeline/test_interruption.py",
+    "tests/harness/test_runner.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -230,7 +230,7 @@ def test_live_lines_show_each_slot_and_the_total(store: Store, executor) -> None
 def test_another_shell_sees_what_runs_and_where_everything_stands(store: Store, executor, tmp_path: Path) -> None:
     log = tmp_path / "log"
     done, bad = item("add", a=1), item("raises")
-    slow, waiting = item("sleep", seconds=2.5, log=str(log)), item("add", a=2)
+    slow, waiting = item("sleep", seconds=10, log=str(log)), item("add", a=2)  # a busy machine is slow to look
     go([done, bad], store, executor)
     thread = threading.Thread(target=go, args=([slow], store, executor))
     thread.start()

@@ -163,7 +163,7 @@ def test_a_layout_that_does_not_exist_or_does_not_fit_is_refused(small, tmp_path
 
 @pytest.fixture
 def session(tmp_path, monkeypatch):
-    root = project.copy(tmp_path / "project")
+    root = project.copy(tmp_path / "project", (*project.METHODS, "imagenet"))
     made = Session(root, load_parameters(root, {"profile": "smoke"}))
     monkeypatch.setattr(exporting, "open_session", lambda profile: made)
     return made

@@ -122,7 +122,7 @@ def test_repeats_differ_and_random_has_an_encoder_a_repeat(undisturbed):
             facts.setdefault(spec["method"], []).append(record["facts"])
     for method, records in facts.items():
         assert len(records) == 2
-        for key in ("initial_head_sha256", "first_batch_sha256", "order_sha256"):
+        for key in ("initial_head_sha256", "first_batch_sha256", "sample_order_sha256"):
             assert len({record[key] for record in records}) == 2, (method, key)
         encoders = {
             json.dumps(record.get("encoder_sha256") or record["encoder"]["encoder_sha256"]) for record in records
