@@ -239,7 +239,7 @@ def test_a_key_map_that_leads_nowhere_or_twice_to_one_place_is_refused(small, tm
 
 
 def test_every_layout_is_tried_here():
-    in_3d = {"models_genesis"}  # tests/methods/test_volume_networks.py
+    in_3d = {"models_genesis"}  # tests/methods/test_volume_pretext.py
     assert {layout for layout, _ in wild.ENCODERS.values()} | {"smp", "dira"} | in_3d == set(LAYOUTS)
 
 
