@@ -146,9 +146,8 @@ def realdata(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write the hashed lock anew; the files name no host."""
-    session.env.pop("UV_INDEX_URL", None)
     common = ("--universal", "--python-version", "3.11", "--generate-hashes", "--fork-strategy", "fewest", "--quiet")
-    plain = ("--no-header", "--no-emit-index-url", "--no-annotate")
+    plain = ("--no-header", "--no-annotate")
     extras = ("--extra", "data", "--extra", "3d", "--group", "dev")
     whole = ("uv", "pip", "compile", "pyproject.toml", *common, *plain)
     session.run(*whole, *extras, *session.posargs, "--output-file", LOCK, external=True)
