@@ -23,7 +23,7 @@ QUIET = {
     "DVC_NO_ANALYTICS": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "OMP_NUM_THREADS": "1",  # two threads on shared cores are slower than one
-    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONDONTWRITEBYTECODE": "",  # a pipeline is many short processes: each would compile everything anew
 }
 
 

@@ -58,9 +58,18 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def item_id(kind: str, spec: Mapping[str, Any]) -> str:
-    """Return the id of an item: the digest of its kind and its spec and of nothing else."""
-    return digest({"kind": kind, "spec": spec})
+def item_id(kind: str, spec: Mapping[str, Any], written: Mapping[str, str] | None = None) -> str:
+    """Return the id of an item: the digest of its kind and its spec and of nothing else.
+
+    Args:
+        kind: Kind of the item.
+        spec: What changes its numbers.
+        written: Canonical JSON of some keys of ``spec``, where many items share them: the id is the same, sooner.
+    """
+    known = written or {}
+    parts = (f"{canonical_json(key)}:{known.get(key) or canonical_json(spec[key])}" for key in sorted(spec))
+    text = f'{{"kind":{canonical_json(kind)},"spec":{{{",".join(parts)}}}}}'
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -11,12 +11,12 @@ training, and the label fraction is one the method declares. Every cell left out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import ConfigurationError, DiraBenchError, Unavailable
-from harness.identity import digest, item_id
+from harness.identity import canonical_json, digest, item_id
 from harness.published import CellKey, Families
 from harness.registry import Registry
 from harness.seeding import seed, subset_seed
@@ -194,8 +194,9 @@ def _add(
     spec: dict[str, Any],
     needs: tuple[str, ...],
     cost: float,
+    written: Mapping[str, str] | None = None,
 ) -> Item:
-    item = Item(kind=kind, id=item_id(kind, spec), title=title, run=run, spec=spec, needs=needs, cost=cost)
+    item = Item(kind=kind, id=item_id(kind, spec, written), title=title, run=run, spec=spec, needs=needs, cost=cost)
     return plan.items.setdefault(item.id, item)
 
 
@@ -275,21 +276,26 @@ def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -
     parameters, resolved, judged = plan.parameters, plan.methods[method.name], plan.tasks[task.name]
     cohort = plan.cohorts[task.name]
     seeds = 1 if resolved.reinitialised else parameters.pretrain_seeds
+    shared = {
+        "method": method.name,
+        "method_version": method.version,
+        "task": task.name,
+        "task_version": task.version,
+        "encoder": resolved.encoder,
+        "cohort": cohort.id,
+        "transfer": judged.transfer,
+        "metrics": list(judged.metrics),
+        "label_fraction": cell.key.label_fraction,
+        "resample_seed": seed(parameters.base_seed, "resample", task.name),
+    }
+    written = {key: canonical_json(value) for key, value in shared.items()}
     for index in range(seeds):
         chain = plan.phases.get((method.name, index), [])
         phase = chain[-1].id if chain else None
         for repeat in range(parameters.repeats):
             spec = {
-                "method": method.name,
-                "method_version": method.version,
-                "task": task.name,
-                "task_version": task.version,
-                "encoder": resolved.encoder,
+                **shared,
                 "phase": phase,
-                "cohort": cohort.id,
-                "transfer": judged.transfer,
-                "metrics": list(judged.metrics),
-                "label_fraction": cell.key.label_fraction,
                 "subset": {
                     "rule": task.subset,
                     "seed": subset_seed(
@@ -299,12 +305,11 @@ def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -
                 "pretrain_seed": index,
                 "repeat": repeat,
                 "seeds": {role: _trial_seed(parameters, method.name, task.name, index, repeat, role) for role in ROLES},
-                "resample_seed": seed(parameters.base_seed, "resample", task.name),
             }
             which = f" · pretraining seed {index}" if seeds > 1 else ""
             title = f"{method.name} × {task.name} · {percent(cell.key.label_fraction)}{which} · repeat {repeat}"
             needs = (cohort.id, phase) if phase else (cohort.id,)
-            item = _add(plan, "trial", title, judged.trial_run, spec, needs, 1.0)
+            item = _add(plan, "trial", title, judged.trial_run, spec, needs, 1.0, written)
             cell.trials[TrialKey(method.name, task.name, cell.key.label_fraction, index, repeat)] = item
 
 

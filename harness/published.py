@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError
 from harness.spec import KEY, Frozen
+from harness.yaml_files import load_yaml
 
 
 class CellKey(NamedTuple):
@@ -138,19 +138,7 @@ def load_families(path: Path) -> Families:
     Raises:
         ConfigurationError: If the file is absent or malformed; the text lists every error, one sentence each.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error.strerror}); expected the tables and families of the paper; restore it."
-        ) from error
-    try:
-        document: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        where = f", line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
-        raise ConfigurationError(
-            f"{path}{where} is not YAML ({getattr(error, 'problem', None) or error}); mend the syntax."
-        ) from error
+    document = load_yaml(path)
     try:
         families = Families.model_validate(document)
     except ValidationError as error:

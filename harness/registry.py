@@ -22,12 +22,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-import yaml
 from pydantic import ValidationError
 
 from harness.contracts import ResolveMethod, ResolveTask
 from harness.errors import ConfigurationError, DiraBenchError, unknown
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan
+from harness.yaml_files import key_lines, load_yaml
 
 METHODS = "methods"
 TASKS = "tasks"
@@ -55,56 +55,6 @@ def project_root() -> Path:
             "or rename the folder that shadows ours."
         )
     return root
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice and remembers the line of each."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
-    lines: dict[Any, int] = {}
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        line = key_node.start_mark.line + 1
-        if key in lines:
-            raise ConfigurationError(
-                f'"{key}" stands twice in {key_node.start_mark.name}, in line {lines[key]} and in line {line}; '
-                "expected one entry of that name; remove or rename one."
-            )
-        lines[key] = line
-    return cast("dict[str, Any]", loader.construct_mapping(node, deep=True))
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; a missing, malformed or doubled thing is one clear sentence."""
-    if not path.is_file():
-        raise ConfigurationError(f"no file {path}; expected a YAML mapping; restore it from version control.")
-    try:
-        with path.open() as stream:
-            loaded = yaml.load(stream, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigurationError(f"{path} is not YAML: {problem} in {where}; correct that line.") from None
-    if not isinstance(loaded, dict):
-        raise ConfigurationError(f"{path} holds {type(loaded).__name__}; expected a mapping; see docs/architecture.md.")
-    return loaded
-
-
-def _lines(path: Path, top: str) -> dict[str, int]:
-    """Return the line on which each entry under ``top`` begins."""
-    node = yaml.compose(path.read_text())
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == top and isinstance(value, yaml.MappingNode):
-                return {k.value: k.start_mark.line + 1 for k, _ in value.value}
-    return {}
 
 
 def validation_sentences(error: ValidationError, where: str) -> list[str]:
@@ -168,7 +118,7 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
         raise ConfigurationError(
             f'{path} has no entries under "{top}:"; expected at least one; see docs/architecture.md.'
         )
-    lines = _lines(path, top)
+    lines = key_lines(path, top)
     problems: list[str] = []
     for name, body in raw.items():
         origin = f"{top}/registry.yaml:{lines.get(str(name), 0)}"

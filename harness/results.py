@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from harness.identity import digest
 from harness.plan import Cell, Plan, TrialKey
 from harness.published import CellKey
-from harness.registry import load_yaml
 from harness.spec import Item, Kind, Record, Status
 from harness.store import Store
+from harness.yaml_files import load_yaml
 
 if TYPE_CHECKING:
     import numpy as np

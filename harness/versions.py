@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.errors import VersionError, unknown
 from harness.identity import code_digest
-from harness.registry import load_yaml
+from harness.yaml_files import load_yaml
 
 SIDES = ("methods", "tasks")
 

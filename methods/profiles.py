@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import ConfigurationError, unknown
 from harness.spec import Frozen
+from harness.yaml_files import load_yaml
 
 HERE = Path(__file__).parent
 IN_CHANNELS = {2: 3, 3: 1}  # as the published weights have them
@@ -151,7 +151,7 @@ class Profile(Frozen):
 
 @cache
 def _profiles() -> dict[str, Any]:
-    loaded = yaml.safe_load((HERE / "profiles.yaml").read_text(encoding="utf-8"))
+    loaded = load_yaml(HERE / "profiles.yaml")
     profiles: dict[str, Any] = loaded["profiles"]
     return profiles
 
@@ -182,7 +182,7 @@ def load_profile(name: str) -> Profile:
 @cache
 def component_versions() -> dict[str, int]:
     """Return the version of every component of ``methods/``."""
-    loaded = yaml.safe_load((HERE / "versions.yaml").read_text(encoding="utf-8"))
+    loaded = load_yaml(HERE / "versions.yaml")
     return {name: int(component["version"]) for name, component in loaded["components"].items()}
 
 

@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError, unknown
 from harness.spec import Frozen
+from harness.yaml_files import load_yaml
 
 HERE = Path(__file__).parent
 
@@ -50,8 +50,7 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _file(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
-    return loaded
+    return load_yaml(HERE / name)
 
 
 def profile_names() -> tuple[str, ...]:

@@ -7,12 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import ConfigurationError
 from harness.spec import KEY, Frozen
 from harness.statistics.paper import Paper, PublishedNumber
+from harness.yaml_files import load_yaml
 
 Source = Literal["fig4", "tab1", "tab2", "tab3", "tab4", "tab5", "text"]
 ClaimType = Literal["significance", "direction", "equivalence", "arithmetic"]
@@ -188,14 +188,7 @@ def read_claims(path: Path, paper: Paper) -> tuple[Claim, ...]:
     Raises:
         ConfigurationError: If the file is absent, malformed, or reads a number the paper does not print.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error.strerror}); expected the paper's claims; restore it."
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not YAML ({error}); mend the syntax.") from error
+    document = load_yaml(path)
     try:
         entries = _File.model_validate(document).claims
     except ValidationError as error:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from harness.errors import ConfigurationError
+from harness.yaml_files import load_yaml
 
 
 def read_margins(path: Path) -> dict[str, float]:
@@ -17,16 +16,7 @@ def read_margins(path: Path) -> dict[str, float]:
     Raises:
         ConfigurationError: If the file is absent or holds anything but positive numbers by metric.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error.strerror}); expected a margin in points for each metric; restore it."
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not YAML ({error}); mend the syntax.") from error
-    if not isinstance(document, dict) or not document:
-        raise ConfigurationError(f"{path} holds {document!r}; expected a margin in points for each metric.")
+    document = load_yaml(path)
     bad = {
         name: value
         for name, value in document.items()

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError, DataError
@@ -22,6 +21,7 @@ from harness.statistics.audit import AuditedClaim
 from harness.statistics.schema import CellSummary, Comparison
 from harness.statistics.summary import read_cells, read_comparisons
 from harness.statistics.tables import read_rows
+from harness.yaml_files import load_yaml
 from reports.render.panels import Maps, read_maps
 
 CellKey = tuple[str, str, float]  # method, task, label fraction
@@ -257,10 +257,7 @@ def read_layouts(path: Path) -> Layouts:
     Raises:
         ConfigurationError: It is absent or malformed; every error is listed.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as YAML ({error}); restore it.") from error
+    content = load_yaml(path)
     try:
         layouts = Layouts.model_validate(content)
     except ValidationError as error:

@@ -55,6 +55,7 @@ class Clone:
             "PYTHONPATH": str(self.root),
             "OMP_NUM_THREADS": "1",
             "DVC_NO_ANALYTICS": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # many short processes: each would compile everything anew
             "COLUMNS": "200",
         }
 

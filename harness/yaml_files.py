@@ -1,0 +1,71 @@
+"""Reading YAML files: one sentence for whatever is wrong, and a key given twice is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from harness.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as FastLoader
+else:  # libyaml reads dvc.lock some ten times faster; a PyYAML built without it reads the same
+    FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(FastLoader):
+    """YAML that refuses a key given twice and names the line of each."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    lines: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if key in lines:
+            raise ConfigurationError(
+                f'"{key}" stands twice in {key_node.start_mark.name}, in line {lines[key]} and in line {line}; '
+                "expected one entry of that name; remove or rename one."
+            )
+        lines[key] = line
+    return cast("dict[str, Any]", loader.construct_mapping(node, deep=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigurationError: If the file is missing, unreadable, no YAML or no mapping, or holds a key twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            loaded = yaml.load(stream, Loader=_Loader)
+    except FileNotFoundError:
+        raise ConfigurationError(f"no file {path}; expected a YAML mapping; restore it from version control.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); expected a YAML mapping; restore it.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigurationError(f"{path} is not YAML: {problem} in {where}; correct that line.") from None
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f"{path} holds {type(loaded).__name__}; expected a mapping; see docs/architecture.md.")
+    return loaded
+
+
+def key_lines(path: Path, top: str) -> dict[str, int]:
+    """Return the line, from 1, on which each entry under the key ``top`` begins."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=FastLoader)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == top and isinstance(value, yaml.MappingNode):
+                return {k.value: k.start_mark.line + 1 for k, _ in value.value}
+    return {}
