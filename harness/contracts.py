@@ -118,6 +118,15 @@ class ResolveTask(Protocol):
     def __call__(self, entry: TaskEntry, profile: str, data_roots: Mapping[str, Path], /) -> TaskPlan: ...
 
 
+class Probe(Protocol):
+    """``methods.probe.probe``: times a few steps of every phase of a method.
+
+    Returns seconds an image for each phase, None for one that takes no images; reads no data set.
+    """
+
+    def __call__(self, plan: MethodPlan, device: str, /) -> list[float | None]: ...
+
+
 @dataclass(frozen=True)
 class Conformance:
     """What ``dira-bench check`` found of an entry.

@@ -79,6 +79,7 @@ class TaskEntry(Frozen):
     version: int = Field(ge=1)
     source: str = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
+    training_images: int | None = Field(default=None, ge=1)  # as published, to price a pretraining; never identity
     origin: str = ""
 
     @field_validator("label_fractions")

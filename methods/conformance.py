@@ -54,13 +54,13 @@ def check(plan: MethodPlan, seed: int = 0) -> Conformance:
         return Conformance([("available", False, plan.unavailable)], None)
     with tempfile.TemporaryDirectory(prefix="conformance-") as temporary:
         root = Path(temporary)
-        size = _size(plan)
+        size = input_size(plan)
         write_phantom_cohort(root / "cohort", 2 * size[0], seed)
         if len(size) == 3:
             write_phantom_scans(root / "cohort", size, seed)
 
         def train(name: str, train_seed: int) -> tuple[Path | None, list[Outcome]]:
-            return _train(plan, root, name, train_seed)
+            return train_shortly(plan, root, name, train_seed)
 
         made: dict[str, Any] = {}
 
@@ -120,10 +120,10 @@ def expect(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def write_phantom_cohort(folder: Path, px: int, seed: int) -> None:
+def write_phantom_cohort(folder: Path, px: int, seed: int, train: int = TRAIN) -> None:
     """Write a cohort of a few noisy blobs, with a label and a pseudo-label, in the layout of ``harness.pixels``."""
     generator = np.random.Generator(np.random.PCG64(seed_of(seed, "conformance")))
-    total = TRAIN + VALIDATION
+    total = train + VALIDATION
     y, x = np.mgrid[0:px, 0:px] / px
     centre_y, centre_x, width = generator.uniform(0.2, 0.8, (3, total, 1, 1))
     blobs = 180 * np.exp(-((y - centre_y) ** 2 + (x - centre_x) ** 2) / (0.1 * width))
@@ -134,7 +134,7 @@ def write_phantom_cohort(folder: Path, px: int, seed: int) -> None:
         "row": range(total),
         "case": [f"case{row}" for row in range(total)],
         "patient": [f"patient{row}" for row in range(total)],
-        "split": ["train"] * TRAIN + ["validation"] * VALIDATION,
+        "split": ["train"] * train + ["validation"] * VALIDATION,
         "bright": (width.ravel() > np.median(width)).astype(int),
         "cluster": (2 * (centre_y.ravel() > 0.5) + (centre_x.ravel() > 0.5)).astype(int),
     }
@@ -160,7 +160,7 @@ def write_phantom_scans(folder: Path, cube: tuple[int, ...], seed: int) -> None:
     pd.DataFrame(table).to_csv(folder / "scans.csv", index=False)
 
 
-def _size(plan: MethodPlan) -> tuple[int, ...]:
+def input_size(plan: MethodPlan) -> tuple[int, ...]:
     """Return the sides of what the network sees: of a square image, or of a cube."""
     for phase in plan.phases:
         views = phase.configuration.get("views", {})
@@ -172,20 +172,52 @@ def _size(plan: MethodPlan) -> tuple[int, ...]:
     return (16, 16, 8) if plan.encoder.get("network", {}).get("name") in FORMS else (64, 64)
 
 
-def _shorten(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Cut a phase down to two steps of a small batch, where it has the keys of the pretext recipe."""
+def shorten(
+    configuration: dict[str, Any], steps: int = STEPS, batch: int = LARGEST_BATCH, every: int = 1
+) -> dict[str, Any]:
+    """Cut a phase down to a few steps of a small batch, where it has the keys of the pretext recipe.
+
+    Args:
+        configuration: Of the phase; left as it is.
+        steps: How many.
+        batch: At most so many images in a step; at least two for each part of a split norm.
+        every: Steps between two validations.
+    """
     short = copy.deepcopy(configuration)
     if "budget" in short:
-        short["budget"] = {"unit": "steps", "count": STEPS}
+        short["budget"] = {"unit": "steps", "count": steps}
     if "batch" in short:
         splits = short.get("norm_splits", 1)
-        short["batch"] = max(min(short["batch"], LARGEST_BATCH) // splits * splits, 2 * splits)
+        short["batch"] = max(min(short["batch"], batch) // splits * splits, 2 * splits)
     if "validation" in short:
-        short["validation"] = {"unit": "steps", "every": 1, "images": VALIDATION}
+        short["validation"] = {"unit": "steps", "every": every, "images": VALIDATION}
     return short
 
 
-def _train(plan: MethodPlan, root: Path, name: str, seed: int) -> tuple[Path | None, list[Outcome]]:
+def train_shortly(
+    plan: MethodPlan,
+    root: Path,
+    name: str,
+    seed: int,
+    *,
+    device: str = "cpu",
+    short: Callable[[dict[str, Any]], dict[str, Any]] = shorten,
+    report: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> tuple[Path | None, list[Outcome]]:
+    """Train every phase of a method for a few steps; ``root/cohort`` holds what ``write_phantom_cohort`` wrote.
+
+    Args:
+        plan: The method.
+        root: Where folders of phases go.
+        name: Distinct for each call.
+        seed: Of the phases.
+        device: ``cpu`` or ``cuda:0``.
+        short: Configuration → the one to train with.
+        report: As ``harness.contracts.Context`` has it.
+
+    Returns:
+        The folder of the last phase, and what each returned.
+    """
     parent: str | None = None
     inputs = {"cohort": root / "cohort"}
     outcomes = []
@@ -195,7 +227,7 @@ def _train(plan: MethodPlan, root: Path, name: str, seed: int) -> tuple[Path | N
         resume.mkdir()
         spec = {
             "phase": phase.name,
-            "configuration": _shorten(phase.configuration),
+            "configuration": short(phase.configuration),
             "cohort": "cohort",
             "parent": parent,
             "base_seed": seed,
@@ -204,7 +236,8 @@ def _train(plan: MethodPlan, root: Path, name: str, seed: int) -> tuple[Path | N
         }
         if phase.uses:
             spec["uses"] = {earlier.name: f"phase-{number}" for number, earlier in enumerate(plan.phases[:position])}
-        outcome = load(phase.run)(spec, Context(device="cpu", folder=folder, inputs=dict(inputs), resume=resume))
+        context = Context(device=device, folder=folder, inputs=dict(inputs), resume=resume, report=report)
+        outcome = load(phase.run)(spec, context)
         expect(outcome.status is Status.OK, f"phase {phase.name} ended {outcome.status}: {outcome.message}")
         outcomes.append(outcome)
         parent = f"phase-{position}"

@@ -117,22 +117,18 @@ def views(images: Tensor, out: int, resize: int, ten_crop: bool) -> Tensor:
     Returns:
         ``(V, B, out, out)`` with V = 10 or 1.
     """
-    size = images.shape[-1]
-    if size == resize == out and not ten_crop:
-        return images[None]
-    scale, slack = size / resize, resize - out
+    if images.shape[-1] != resize:
+        # Once for all views, as the paper resizes; antialiased, as PIL does it.
+        images = F.interpolate(images[:, None], (resize, resize), mode="bilinear", antialias=True)[:, 0]
+    slack = resize - out
     middle = round(slack / 2.0)
     corners = [(middle, middle)]
     if ten_crop:
         corners += [(0, 0), (slack, 0), (0, slack), (slack, slack)]
-    full = images.new_full((len(images),), out * scale)
-    found = []
-    for flipped in (False, True) if ten_crop else (False,):
-        flip = torch.full((len(images),), flipped, device=images.device)
-        for x, y in corners:
-            at = (full.new_full(full.shape, x * scale), full.new_full(full.shape, y * scale))
-            found.append(crop(images, *at, full, full, out, flip))
-    return torch.stack(found)
+    found = [images[:, y : y + out, x : x + out] for x, y in corners]
+    if ten_crop:
+        found += [view.flip(-1) for view in found]
+    return found[0][None] if len(found) == 1 else torch.stack(found)
 
 
 def normalise(images: Tensor, name: str, channels: int) -> Tensor:

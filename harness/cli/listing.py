@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.session import Session, console, open_session, print_json
 from harness.errors import UnknownName, unknown
+from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import SCORED, measured_seconds, speaks_for, trial_status
 from harness.spec import percent
 
@@ -82,14 +86,52 @@ def plan(
     as_json: AsJson = False,
     profile: Profile = None,
     block: Annotated[str, typer.Option(help="published, added or all.")] = "all",
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Time some steps of every pretraining first, for hours on this device.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="Where to probe: auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Show what the registries imply: counts, what is done, missing, failed, unavailable or skipped, hours, power."""
     session = open_session(profile)
+    if probe:
+        _probe(session, device)
     counts = describe(session, block)
+    listed = pretrainings(session.plan, read_probes(session.root))
     if as_json:
-        print_json(counts)
+        print_json({**counts, "pretraining": [asdict(phase) for phase in listed]})
         return
     print_plan(session, counts)
+    print_pretrainings(listed)
+
+
+def _probe(session: Session, device: str) -> None:
+    from harness.environment import device_slots
+
+    place = device_slots(1, device)[0]  # type: ignore[arg-type]
+    where = "cpu" if place.device_class == "cpu" else "cuda:0"
+    probe_missing(session.plan, session.root, where, place.model, Console(stderr=True).print)
+
+
+def print_pretrainings(listed: Sequence[Pretraining]) -> None:
+    """Write every distinct phase with its budget, and hours where steps were timed."""
+    devices = sorted({device for phase in listed for device in phase.hours})
+    table = Table(title="pretraining, each phase once", title_justify="left", box=None, pad_edge=False)
+    table.add_column("phase", no_wrap=True)
+    table.add_column("methods", overflow="fold")
+    for column in ("length", "batch", "images seen", *(f"h on one {device}" for device in devices)):
+        table.add_column(column, justify="right")
+    for phase in listed:
+        length = "" if phase.count is None else f"{phase.count:g} {phase.unit}"
+        hours = (f"{phase.hours[device]:,.2f}" if device in phase.hours else "–" for device in devices)
+        seen = "not known" if phase.images_seen is None else f"{phase.images_seen:,}"
+        batch = "" if phase.batch is None else str(phase.batch)
+        table.add_row(phase.phase, ", ".join(phase.methods), length, batch, seen if batch else "", *hours)
+    console.print(table)
+    for device in devices:
+        total = sum(phase.hours.get(device, 0.0) for phase in listed)
+        console.print(f"  in all {total:,.1f} h on one {device}, from a few steps timed on made-up images in memory")
+    if not devices:
+        console.print('  no step was timed yet: "dira-bench plan --probe" times some and gives hours')
 
 
 def describe(session: Session, block: str = "all") -> dict[str, Any]:

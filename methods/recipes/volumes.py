@@ -147,6 +147,8 @@ class VolumesRecipe(Frozen):
             row: dict[str, Any] = {"phase": name, scale.amount.unit: count, "batch": scale.batch}
             if scale.amount.unit == "steps":
                 row["images_seen"] = count * scale.batch
+            else:  # every cube of a word: in the nearest patients, at each resolution
+                row["images_an_epoch"] = words["words"] * words["nearest_training"] * (1 + words["more_resolutions"])
             budget.append(row)
         return MethodPlan(phases=tuple(phases), encoder=encoder, budget={"rule": scale.amount.budget, "phases": budget})
 

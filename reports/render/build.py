@@ -42,15 +42,13 @@ def metrics(results: Results) -> dict[str, object]:
     return {**({"stamp": stamp} if stamp else {}), "cells": means}
 
 
-def _pictures(
-    results: Results, layouts: Layouts, families: Families, methods: Mapping[str, str]
-) -> list[tuple[Picture, bytes]]:
-    """Draw every figure that has something to show; with its PNG."""
+def _pictures(results: Results, layouts: Layouts, families: Families, methods: Mapping[str, str]) -> list[Picture]:
+    """Draw every figure that has something to show."""
     drawn = []
 
     def add(name: str, title: str, caption: str, figure: Figure, stamp: str) -> None:
         files = style.figure_bytes(figure, " ".join(part for part in (f"{title}: {caption}", stamp) if part))
-        drawn.append((Picture(name, title, caption, files["svg"]), files["png"]))
+        drawn.append(Picture(name, title, caption, files))
 
     stamp = wording.stamp_of([*results.cells, *results.contrasts])
     for name, layout in layouts.figures.items():
@@ -76,11 +74,11 @@ def _pictures(
     if not frame.empty:
         caption = "Means with 95 % intervals at each label fraction, both blocks."
         add("label_fractions", "Label fractions", caption, figures.fractions(frame, stamp), stamp)
-    frame = frames.curves_frame(results, dict(methods))
+    frame = frames.curves_frame(results, methods)
     if not frame.empty:
         caption = (
-            "What pretraining logged. A ring marks the start of a phase, where optimiser and schedule are fresh; "
-            "methods that share a phase share its curve."
+            "Losses of pretraining by base, validation solid and training dashed. A ring marks the start of a phase, "
+            "where optimiser and schedule are fresh. A method that only transfers differently shares another's curves."
         )
         add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp)
     return drawn
@@ -143,15 +141,13 @@ def build(
         ]
 
     pictures = _pictures(data, layouts, families, methods)
-    for picture, png in pictures:
+    for picture in pictures:
         stem = folder / "figures" / picture.name
-        written += [write(stem.with_suffix(".svg"), picture.svg), write(stem.with_suffix(".png"), png)]
+        written += [write(stem.with_suffix(f".{kind}"), picture.files[kind]) for kind in ("svg", "png")]
 
     written += audit_pages(results, reports, folder)
     provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
-    page = pages.report_page(
-        data, parameters, methods, tasks, tables, unshown, [picture for picture, _ in pictures], provenance
-    )
+    page = pages.report_page(data, parameters, methods, tasks, tables, unshown, pictures, provenance)
     written.append(write(folder / "report.html", page))
     text = json.dumps(metrics(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     written.append(write(folder / "metrics.json", text + "\n"))

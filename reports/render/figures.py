@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -189,53 +190,67 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
     return figure
 
 
+CURVE_COLUMNS = 4
+
+
 def curves(frame: pd.DataFrame, stamp: str) -> Figure:
-    """Draw learning curves of pretraining: one panel a quantity, one line a method (and pretraining seed).
+    """Draw learning curves of pretraining: a panel for each loss of each base, a colour for each rung of the ladder.
 
     Args:
-        frame: ``method`` (label), ``pretrain_seed``, ``name`` (what was logged), ``step`` (counted on through the
-            phases), ``value``, ``phase_start`` (step at which the point's phase began).
+        frame: ``panel`` (its title), ``rung`` (terms of the last phase), ``side`` (``train`` or ``validation``),
+            ``line`` (which points are joined), ``step`` (counted on through the phases), ``value``, ``phase_start``
+            (step at which the point's phase began).
         stamp: Printed across the figure; empty for real images.
     """
     with style.context():
-        names, methods = list(dict.fromkeys(frame["name"])), list(dict.fromkeys(frame["method"]))
-        columns = min(3, len(names))
-        lines, keys = -(-len(names) // columns), -(-len(methods) // 4)
-        figure = Figure(figsize=(max(3.4 * columns, 6.4), 2.6 * lines + 0.3 + 0.22 * keys))
-        axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False, sharex=True))).ravel()
+        names, rungs = list(dict.fromkeys(frame["panel"])), list(dict.fromkeys(frame["rung"]))
+        colours = {rung: style.SERIES[index % len(style.SERIES)] for index, rung in enumerate(rungs)}
+        lines, keys = -(-len(names) // CURVE_COLUMNS), -(-(len(rungs) + 2) // 4)
+        figure = Figure(figsize=(10.2, 1.95 * lines + 0.4 + 0.22 * keys))
+        axes = np.atleast_1d(np.asarray(figure.subplots(lines, CURVE_COLUMNS, squeeze=False))).ravel()
         for axis in axes[len(names) :]:
             axis.set_axis_off()
         for position, (axis, name) in enumerate(zip(axes, names, strict=False)):
-            panel = frame[frame["name"] == name]
-            for index, method in enumerate(methods):
-                colour = style.SERIES[index % len(style.SERIES)]
-                own = panel[panel["method"] == method]
-                for (_, start), line in own.groupby(["pretrain_seed", "phase_start"], sort=True):
-                    axis.plot(
-                        line["step"], line["value"], color=colour, linestyle=_dash(index), linewidth=1.2, alpha=0.9
-                    )
-                    if start > 0:  # a hollow ring where a phase begins: optimiser and schedule are fresh there
-                        first = line.iloc[0]
-                        axis.plot(
-                            first["step"], first["value"], "o", color=colour, markerfacecolor="white", markersize=4
-                        )
-            axis.set_title(name)
-            if position >= len(names) - columns:
-                axis.set_xlabel("optimiser steps, all phases")
-        handles = [
-            Line2D([], [], color=style.SERIES[i % len(style.SERIES)], linestyle=_dash(i), linewidth=1.6, label=method)
-            for i, method in enumerate(methods)
+            panel = frame[frame["panel"] == name]
+            seaborn.lineplot(
+                panel,
+                x="step",
+                y="value",
+                hue="rung",
+                palette=colours,
+                style="side",
+                style_order=("validation", "train"),
+                units="line",
+                estimator=None,
+                linewidth=1.1,
+                legend=False,
+                ax=axis,
+            )
+            began = panel[(panel["side"] == "validation") & (panel["phase_start"] > 0)]
+            first = began.sort_values("step").groupby(["line", "rung"], sort=True).first().reset_index()
+            for row in first.to_dict("records"):  # a hollow ring where a phase begins: optimiser and schedule are fresh
+                axis.plot(
+                    row["step"], row["value"], "o", color=colours[row["rung"]], markerfacecolor="white", markersize=4
+                )
+            axis.set_title(name, fontsize=8.5)
+            axis.set_ylabel("")
+            axis.set_xlabel("optimiser steps, all phases" if position >= len(names) - CURVE_COLUMNS else "")
+            axis.tick_params(labelsize=7.5)
+        handles = [Line2D([], [], color=colours[rung], linewidth=1.6, label=rung) for rung in rungs]
+        handles += [
+            Line2D([], [], color=style.MUTED, linewidth=1.2, linestyle=dash, label=side)
+            for side, dash in (("validation", "-"), ("train", (0, (4, 1.5))))
         ]
         height = figure.get_size_inches()[1]
         figure.subplots_adjust(
-            left=0.075,
+            left=0.05,
             right=0.985,
-            top=1 - (0.4 + 0.22 * keys) / height,
-            bottom=0.62 / height,
-            wspace=0.28,
-            hspace=0.55,
+            top=1 - (0.5 + 0.22 * keys) / height,
+            bottom=0.6 / height,
+            wspace=0.24,
+            hspace=0.5,
         )
-        figure.legend(handles=handles, loc="upper left", ncols=min(4, len(methods)), bbox_to_anchor=(0.03, 1.0))
+        figure.legend(handles=handles, loc="upper left", ncols=4, bbox_to_anchor=(0.03, 1.0))
         style.stamp_figure(figure, stamp)
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -11,6 +12,8 @@ from reports.render.inputs import Results, Trial
 from reports.render.tables import primary_metrics
 
 SCORED = frozenset({"ok", "diverged_scored"})
+OTHERS = "no discrimination"
+SHARED_QUANTITIES = ("discrimination", "restoration", "adversary", "opponent")  # panels of every base, left to right
 
 
 def points(trial: Trial) -> float | None:
@@ -75,26 +78,72 @@ def fractions_frame(results: Results) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def curves_frame(results: Results, labels: dict[str, str]) -> pd.DataFrame:
-    """Make the frame of ``figures.curves``: steps counted on through the phases of a chain."""
+def _chains(results: Results, labels: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return method → (base, rung) for each method whose pretraining is not wholly another's.
+
+    The base is the first method of the registry with the same discrimination, by its label; the rung says which terms
+    the last phase has.
+    """
+    bases: dict[str, str] = {}
+    known: set[tuple[str, ...]] = set()
+    found = {}
+    for method, label in labels.items():
+        seeds = results.pretraining.get(method, {}).get("pretraining_seeds") or []
+        phases = seeds[0]["phases"] if seeds else []
+        identity = tuple(str(phase["id"]) for phase in phases)
+        if not phases or identity in known:
+            continue
+        known.add(identity)
+        last = phases[-1]["configuration"]
+        types = [str(t["configuration"].get("type")) for t in last.get("terms", ()) if t["role"] == "discrimination"]
+        base = bases.setdefault(types[0], label) if types else OTHERS
+        views = last.get("views") or {}
+        distorted = views.get("distortion") and not any(t["role"] == "restoration" for t in last.get("terms", ()))
+        found[method] = base, phases[-1]["name"] + (", distorted views" if distorted else "")
+    return found
+
+
+def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Make the frame of ``figures.curves``: steps counted on through the phases of a chain.
+
+    What follows from the rest is left out: images seen, learning rate, and the total where it has parts. A method whose
+    phases are all another's (it only transfers differently) is drawn once.
+    """
+    chains = _chains(results, labels)
+    parts = {
+        (point.method, point.name.partition("_")[0])
+        for point in results.curves
+        if point.name.partition("_")[2] not in ("total", "")
+    }
+    order = {base: place for place, base in enumerate(dict.fromkeys(base for base, _ in chains.values()))}
     rows = []
     last: dict[tuple[str, int], tuple[str, int, int]] = {}  # chain → (phase, its start, furthest step)
     for point in results.curves:
+        side, _, quantity = point.name.partition("_")
+        if point.method not in chains or side not in ("train", "validation"):
+            continue
         chain = (point.method, point.pretrain_seed)
         phase, start, furthest = last.get(chain, (point.phase, 0, 0))
         if phase != point.phase:
             phase, start = point.phase, furthest
         step = start + point.step
         last[chain] = (phase, start, max(furthest, step))
+        if quantity == "total" and (point.method, side) in parts:
+            continue
+        base, rung = chains[point.method]
+        name = "loss" if quantity == "total" else quantity.replace("_", " ")
         rows.append({
-            "method": labels[point.method],
-            "pretrain_seed": point.pretrain_seed,
-            "name": point.name.replace("_", " "),
+            # What belongs to one base alone (an autoencoder of visual words) stands behind the panels all bases have.
+            "place": (quantity not in SHARED_QUANTITIES, order[base], (*SHARED_QUANTITIES, quantity).index(quantity)),
+            "panel": f"{base}: {name}",
+            "rung": rung,
+            "side": side,
+            "line": f"{point.method} {point.pretrain_seed} {start}",
             "step": step,
             "value": point.value,
             "phase_start": start,
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(sorted(rows, key=lambda row: row["place"]))
 
 
 def effects_frame(results: Results, block: str) -> pd.DataFrame:

@@ -37,17 +37,17 @@ OUTCOMES = ("supported", "contradicted", "not shown", "not testable")
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report: file name, words, and its SVG."""
+    """A figure of the report: file name, words, and its files (``style.figure_bytes``)."""
 
     name: str
     title: str
     caption: str
-    svg: bytes
+    files: Mapping[str, bytes]
 
     @property
     def inline(self) -> Markup:
         """The picture as markup that may stand in a page beside others."""
-        return Markup(style.inline_svg(self.svg, self.name, str(escape(f"{self.title}: {self.caption}"))))
+        return Markup(style.inline_svg(self.files["page"], self.name, str(escape(f"{self.title}: {self.caption}"))))
 
 
 @dataclass(frozen=True)

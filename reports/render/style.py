@@ -103,18 +103,24 @@ def stamp_figure(figure: Figure, stamp: str) -> None:
 
 
 def figure_bytes(figure: Figure, description: str) -> dict[str, bytes]:
-    """Save a figure as ``{"svg": …, "png": …}`` without a date or a program's name.
+    """Save a figure as ``{"svg": …, "png": …, "page": …}`` without a date or a program's name.
+
+    ``svg`` looks the same everywhere, its text is outlines; ``page`` is SVG whose text is text, to stand in a page that
+    names the type: found by a search, read aloud, and a third of the size.
 
     Args:
         figure: The figure; its own size in inches is kept, PNG at 160 dots an inch.
         description: One line kept in the files' metadata: what it shows, and the stamp if any.
     """
-    svg, png = io.BytesIO(), io.BytesIO()
+    svg, page, png = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with context():
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(svg, format="svg", metadata={**nothing, "Description": description})
+        with mpl.rc_context({"svg.fonttype": "none"}):
+            figure.savefig(page, format="svg", metadata={**nothing, "Description": description})
         figure.savefig(png, format="png", dpi=160, metadata={"Software": None, "Description": description})
-    return {"svg": svg.getvalue().replace(b"\r\n", b"\n"), "png": png.getvalue()}
+    vector, inline = (stream.getvalue().replace(b"\r\n", b"\n") for stream in (svg, page))
+    return {"svg": vector, "png": png.getvalue(), "page": inline}
 
 
 def inline_svg(svg: bytes, prefix: str, label: str) -> str:

@@ -129,3 +129,8 @@ def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
         if time.monotonic() > end:
             raise TimeoutError("it never came about")
         time.sleep(0.02)
+
+
+def ran(output: str) -> set[str]:
+    """Return the stages that DVC ran, without the profile."""
+    return {name.replace("smoke-", "").replace("smoke", "") for name in re.findall(r"Running stage '([^']+)'", output)}

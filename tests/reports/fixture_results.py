@@ -28,6 +28,7 @@ METHODS = {
 }
 TASKS = {"chestxray14": "ChestX-ray14", "montgomery": "Montgomery"}
 METRICS = {"chestxray14": ("auc", "scored_classes"), "montgomery": ("dice", "dice_positive")}
+TERMS = {"dis": "discrimination", "res": "restoration", "adv": "adversary"}
 STAMP = "SYNTHETIC: analytic phantoms"
 FULL, SOME = 1.0, (0.01, 0.25, 0.5)
 PAPER = {
@@ -305,10 +306,16 @@ def write_results(
         curve = ["pretrain_seed,phase,phase_id,step,name,value"]
         for index, phase in enumerate(phases):
             for step in range(0, 101, 10):
-                curve.append(f"0,{phase},ab12,{step},moco_v2,{4.0 * np.exp(-(step + 100 * index) / 90) + 1:.6f}")
-                curve.append(f"0,{phase},ab12,{step},validation,{4.2 * np.exp(-(step + 100 * index) / 90) + 1:.6f}")
+                curve.append(
+                    f"0,{phase},ab12,{step},train_discrimination,{4.0 * np.exp(-(step + 100 * index) / 90) + 1:.6f}"
+                )
+                curve.append(
+                    f"0,{phase},ab12,{step},validation_discrimination,{4.2 * np.exp(-(step + 100 * index) / 90) + 1:.6f}"
+                )
                 if "res" in phase:
-                    curve.append(f"0,{phase},ab12,{step},restoration,{0.06 * np.exp(-(step + 100 * index) / 80):.6f}")
+                    curve.append(
+                        f"0,{phase},ab12,{step},validation_restoration,{0.06 * np.exp(-(step + 100 * index) / 80):.6f}"
+                    )
         (profile / "curves" / f"{method}.csv").write_text("\n".join(curve) + "\n")
         content = {
             "method": method,
@@ -326,7 +333,14 @@ def write_results(
                             "id": trial_id(phase),
                             "parent": None,
                             "status": "ok",
-                            "configuration": {"batch": 64, "optimiser": {"name": "sgd", "lr": 0.03}},
+                            "configuration": {
+                                "batch": 64,
+                                "optimiser": {"name": "sgd", "lr": 0.03},
+                                "terms": [
+                                    {"role": TERMS[term], "weight": 1.0, "configuration": {"type": f"terms:{term}"}}
+                                    for term in phase.split("+")
+                                ],
+                            },
                             "steps": 100,
                             "images_seen": 6400,
                             "selected_step": 90,

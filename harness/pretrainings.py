@@ -1,0 +1,129 @@
+"""What pretraining costs: every distinct phase with its budget, and hours from steps that were timed here.
+
+A phase of a plan that cannot run yet (its data set is not on this machine) is listed as well: that is when its cost
+is asked for. Timed steps are kept in ``.trials/probes.json``; they are a fact about a machine and no part of anything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.contracts import Probe
+from harness.identity import digest
+from harness.plan import Plan
+from harness.registry import import_dotted
+from harness.results import write_atomically
+from harness.spec import PhasePlan
+
+PROBE = "methods.probe:probe"
+Probes = dict[str, dict[str, float]]  # device → key of a phase → seconds an image
+
+
+@dataclass
+class Pretraining:
+    """A distinct phase of the plan.
+
+    Attributes:
+        key: Digest of its configuration and of those before it in its chain.
+        phase: Its name, ``dis+res``.
+        methods: Whose it is; a shared phase is trained once.
+        count, unit: Its length as configured; ``epochs`` or ``steps``.
+        batch: Images in a step; None for a phase that takes none (the discovery of visual words).
+        images_seen: Images in all; None where the number of training images is not known.
+        hours: Device → hours on one such device, where steps of it were timed.
+    """
+
+    key: str
+    phase: str
+    methods: list[str]
+    count: float | None
+    unit: str
+    batch: int | None
+    images_seen: int | None
+    hours: dict[str, float] = field(default_factory=dict)
+
+
+def pretrainings(plan: Plan, probes: Probes) -> list[Pretraining]:
+    """List the distinct phases of a plan, whether or not their cohorts are within reach.
+
+    Args:
+        plan: Whose methods' phases are listed, in the order of the registry.
+        probes: What ``read_probes`` returned.
+    """
+    found: dict[str, Pretraining] = {}
+    for name, method in plan.methods.items():
+        if method.unavailable:
+            continue
+        for key, phase in zip(_keys(plan, name), method.phases, strict=True):
+            if key in found:
+                found[key].methods.append(name)
+                continue
+            budget, batch = phase.configuration.get("budget") or {}, phase.configuration.get("batch")
+            count, unit = budget.get("count"), str(budget.get("unit", ""))
+            images = _images(plan, name, phase)
+            seen = None
+            if count is not None and batch is not None:
+                steps = count if unit == "steps" else None if images is None else count * (images // batch)
+                seen = None if steps is None else int(steps * batch)
+            hours = {
+                device: seconds[key] * seen / 3600
+                for device, seconds in probes.items()
+                if key in seconds and seen is not None
+            }
+            found[key] = Pretraining(key, phase.name, [name], count, unit, batch, seen, hours)
+    return list(found.values())
+
+
+def _keys(plan: Plan, method: str) -> list[str]:
+    """Return a key for each phase of a method: what it is, and what came before it."""
+    keys: list[str] = []
+    for phase in plan.methods[method].phases:
+        keys.append(digest({"before": keys[-1:], "run": phase.run, "configuration": phase.configuration})[:16])
+    return keys
+
+
+def _images(plan: Plan, method: str, phase: PhasePlan) -> int | None:
+    """Return how many training images an epoch has: as the method's budget says, else as the data set is published."""
+    rows = plan.methods[method].budget.get("phases", [])
+    stated = next((row["images_an_epoch"] for row in rows if row["phase"] == phase.name and "images_an_epoch" in row), None)
+    entry = plan.registry.tasks.entries.get(phase.cohort or "")
+    published = entry.training_images if entry is not None else None
+    return published if stated is None else int(stated)
+
+
+def _file(root: Path) -> Path:
+    return root / ".trials" / "probes.json"
+
+
+def read_probes(root: Path) -> Probes:
+    """Return what was timed on this machine so far."""
+    path = _file(root)
+    probes: Probes = json.loads(path.read_text()) if path.is_file() else {}
+    return probes
+
+
+def probe_missing(plan: Plan, root: Path, device: str, name: str, note: Any) -> None:
+    """Time a few steps of every phase that was not timed on this device yet, and keep the results.
+
+    Args:
+        plan: Whose phases.
+        root: The project.
+        device: ``cpu`` or ``cuda:0``.
+        name: What the device is called; results are kept under it.
+        note: Hears a sentence before each method.
+    """
+    probe: Probe = import_dotted(PROBE)
+    probes = read_probes(root)
+    known = probes.setdefault(name, {})
+    for method, resolved in plan.methods.items():
+        keys = _keys(plan, method)
+        if resolved.unavailable or not set(keys) - set(known):
+            continue
+        note(f"timing steps of {method} on {name}")
+        for key, seconds in zip(keys, probe(resolved, device), strict=True):
+            if seconds is not None:
+                known[key] = seconds
+        write_atomically(_file(root), json.dumps(probes, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,84 @@
+"""What an image costs: a few steps of every phase on made-up images, timed. ``dira-bench plan --probe``."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.spec import MethodPlan
+from methods.conformance import input_size, shorten, train_shortly, write_phantom_cohort, write_phantom_scans
+
+STEPS = {"cpu": 4, "cuda": 14}  # validation comes with the last, which is not counted
+SKIPPED = {"cpu": 1, "cuda": 4}  # the first steps warm up
+CPU_BATCH = 4  # a CPU gains nothing from more, and has not the memory
+SMALL_DISCOVERY: dict[str, Any] = {  # finds a few words in a few scans of noise; what it costs is not asked here
+    "autoencoder": {"batch": 2, "epochs": 1},
+    "words": {"border": [8, 4], "tissue_share": 0.0, "nearest_training": 3, "nearest_validation": 1},
+}
+
+
+class Clock:
+    """Notes the moment of every report of a training step, phase by phase."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.phases: list[list[float]] = []
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Hear that a step is done."""
+        if what != "pretraining":
+            return
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        if done == 1:
+            self.phases.append([])
+        self.phases[-1].append(time.perf_counter())
+
+
+def probe(plan: MethodPlan, device: str) -> list[float | None]:
+    """Return seconds an image for every phase of a method.
+
+    On a GPU with the phase's own batch, on a CPU with one of four: a step of a larger batch takes as much longer.
+    Made-up images lie in memory, so a slow disk would add to it.
+
+    Args:
+        plan: The method, as resolved under a profile.
+        device: ``cpu`` or ``cuda:0``.
+    """
+    kind = device.partition(":")[0]
+    steps, skipped = STEPS[kind], SKIPPED[kind]
+    batches = []
+
+    def short(configuration: dict[str, Any]) -> dict[str, Any]:
+        most = CPU_BATCH if kind == "cpu" else int(configuration.get("batch") or CPU_BATCH)
+        made = shorten(configuration, steps, most, every=steps)
+        for key, changes in SMALL_DISCOVERY.items():
+            if key in made:
+                made[key] = {**made[key], **changes}
+        if "autoencoder" in made:
+            made["autoencoder"]["shape"] = [32, 32, 16]
+        batches.append(made.get("batch"))
+        return made
+
+    clock = Clock(device)
+    with tempfile.TemporaryDirectory(prefix="probe-") as temporary:
+        root = Path(temporary)
+        size = input_size(plan)
+        largest = max(int(phase.configuration.get("batch") or 0) for phase in plan.phases)
+        write_phantom_cohort(root / "cohort", 2 * size[0], 0, train=max(largest, 2 * CPU_BATCH))
+        if len(size) == 3:
+            write_phantom_scans(root / "cohort", size, 0)
+        train_shortly(plan, root, "probe", 0, device=device, short=short, report=clock)
+    timed = iter(clock.phases)
+    found: list[float | None] = []
+    for batch in batches:
+        if batch is None:
+            found.append(None)
+            continue
+        moments = next(timed)[skipped - 1 : -1]
+        found.append((moments[-1] - moments[0]) / (len(moments) - 1) / batch)
+    return found
