@@ -18,7 +18,7 @@ from typing import Any, Literal
 from harness.errors import ConfigurationError, DiraBenchError, Unavailable
 from harness.identity import canonical_json, digest, item_id
 from harness.published import CellKey, Families
-from harness.registry import Registry
+from harness.registry import Registry, from_entry_point
 from harness.seeding import seed, subset_seed
 from harness.spec import Item, MethodEntry, MethodPlan, Parameters, PhasePlan, TaskEntry, TaskPlan, percent
 
@@ -130,20 +130,8 @@ def make_plan(registry: Registry, parameters: Parameters, families: Families) ->
     """
     registry.check_profile(parameters.profile)
     problems: list[str] = []
-    methods: dict[str, MethodPlan] = {}
-    tasks: dict[str, TaskPlan] = {}
-    for method in registry.methods:
-        try:
-            methods[method.name] = registry.resolve_method(method.name, parameters.profile)
-        except Unavailable as error:
-            methods[method.name] = MethodPlan(encoder={}, unavailable=str(error))
-        except DiraBenchError as error:
-            problems.append(str(error))
-    for task in registry.tasks:
-        try:
-            tasks[task.name] = registry.resolve_task(task.name, parameters.profile)
-        except DiraBenchError as error:
-            problems.append(str(error))
+    methods = _resolved_methods(registry, parameters.profile, problems)
+    tasks = _resolved_tasks(registry, parameters.profile, problems)
     if problems:
         raise ConfigurationError("\n".join(problems))
     plan = Plan(parameters, registry, families, methods, tasks)
@@ -164,6 +152,71 @@ def make_plan(registry: Registry, parameters: Parameters, families: Families) ->
                 if not cell.skipped and not cell.unavailable:
                     _plan_trials(plan, cell, method, task)
     return plan
+
+
+def _resolved_methods(registry: Registry, profile: str, problems: list[str]) -> dict[str, MethodPlan]:
+    """Resolve every method; what is wrong with one from a package makes it unavailable and is nobody else's problem."""
+    resolved: dict[str, MethodPlan] = {}
+    for entry in registry.methods:
+        try:
+            found = registry.resolve_method(entry.name, profile)
+            _check_canonical(entry, found.encoder, *(phase.configuration for phase in found.phases))
+            _check_pretraining_cohorts(registry, entry, found)
+            resolved[entry.name] = found
+        except DiraBenchError as error:
+            if not isinstance(error, Unavailable) and not from_entry_point(entry):
+                problems.append(str(error))
+            resolved[entry.name] = MethodPlan(encoder={}, unavailable=_one_line(error))
+    return resolved
+
+
+def _resolved_tasks(registry: Registry, profile: str, problems: list[str]) -> dict[str, TaskPlan]:
+    """Resolve every task, as methods are."""
+    resolved: dict[str, TaskPlan] = {}
+    for entry in registry.tasks:
+        try:
+            found = registry.resolve_task(entry.name, profile)
+            _check_canonical(entry, found.cohort, found.transfer)
+            resolved[entry.name] = found
+        except DiraBenchError as error:
+            if not isinstance(error, Unavailable) and not from_entry_point(entry):
+                problems.append(str(error))
+            resolved[entry.name] = _unavailable_task(entry, _one_line(error))
+    return resolved
+
+
+def _unavailable_task(entry: TaskEntry, reason: str) -> TaskPlan:
+    return TaskPlan(
+        cohort_run="", cohort={}, synthetic=False, stamp="", trial_run="", transfer={}, metrics=(entry.metric,),
+        unavailable=reason,
+    )  # fmt: skip
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines())
+
+
+def _check_canonical(entry: MethodEntry | TaskEntry, *parts: dict[str, Any]) -> None:
+    """What an entry resolves to is identity: it must have a canonical form."""
+    try:
+        canonical_json(parts)
+    except TypeError as error:
+        raise ConfigurationError(
+            f'"{entry.name}" ({entry.origin}) resolves to something that cannot be part of an id: {error}; return JSON '
+            "values only."
+        ) from None
+
+
+def _check_pretraining_cohorts(registry: Registry, entry: MethodEntry, resolved: MethodPlan) -> None:
+    broken = {task.name: task.reason for task in registry.tasks.broken}
+    for phase in () if resolved.unavailable else resolved.phases:
+        if phase.cohort in broken:
+            raise Unavailable(f"it pretrains on {phase.cohort}, which is unavailable: {broken[phase.cohort]}")
+        if phase.cohort and phase.cohort not in registry.tasks:
+            raise ConfigurationError(
+                f'method "{entry.name}" ({entry.origin}) pretrains on "{phase.cohort}", which is no registered task; '
+                "add that task to tasks/registry.yaml or name another cohort."
+            )
 
 
 def _skip(method: MethodEntry, task: TaskEntry, fraction: float) -> str | None:
@@ -213,11 +266,6 @@ def _plan_pretraining(plan: Plan, method: MethodEntry) -> None:
     if resolved.unavailable:
         return
     for phase in resolved.phases:
-        if phase.cohort and phase.cohort not in plan.registry.tasks:
-            raise ConfigurationError(
-                f'method "{method.name}" ({method.origin}) pretrains on "{phase.cohort}", which is no registered task; '
-                "add that task to tasks/registry.yaml or name another cohort."
-            )
         if phase.cohort and phase.cohort not in plan.cohorts:
             return
     seeds = 1 if resolved.reinitialised else plan.parameters.pretrain_seeds
@@ -321,8 +369,3 @@ def _trial_seed(parameters: Parameters, method: str, task: str, index: int, repe
     if parameters.seed_plan == "shared":
         return seed(parameters.base_seed, "trial", task, repeat, role)
     return seed(parameters.base_seed, "trial", method, task, index, repeat, role)
-
-
-def plan_digest(plan: Plan) -> str:
-    """Return a digest of everything planned; two plans with the same digest run the same work."""
-    return digest(sorted(plan.items))

@@ -109,6 +109,11 @@ class Shelf(Generic[Entry]):
         return len(self.entries)
 
 
+def from_entry_point(entry: MethodEntry | TaskEntry) -> bool:
+    """Say whether an entry came with an installed package: such a one must never break anybody else."""
+    return entry.origin.startswith("entry point ")
+
+
 def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Iterable[EntryPoint]) -> Shelf[Entry]:
     shelf: Shelf[Entry] = Shelf(kind)
     top = f"{kind}s"
@@ -146,7 +151,7 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
         except ValidationError as error:
             shelf.broken.append(Broken(point.name, origin, " ".join(validation_sentences(error, origin))))
         except Exception as error:  # a stranger's module may raise anything
-            shelf.broken.append(Broken(point.name, origin, f"{type(error).__name__}: {error}"))
+            shelf.broken.append(Broken(point.name, origin, describe_error(error)))
     return shelf
 
 
@@ -158,17 +163,30 @@ def import_dotted(path: str) -> Any:
     """Import ``module:attribute``.
 
     Raises:
-        ConfigurationError: If the path is malformed, the module cannot be imported, or the attribute is absent.
+        ConfigurationError: If the path is malformed, the module cannot be imported (whatever it raises), or the
+            attribute is absent.
     """
     module, _, attribute = path.partition(":")
     if not module or not attribute:
         raise ConfigurationError(f'"{path}" is not a dotted path; expected "package.module:name".')
     try:
-        return getattr(importlib.import_module(module), attribute)
+        loaded = importlib.import_module(module)
     except ImportError as error:
         raise ConfigurationError(f'"{path}" cannot be imported: {error}; install its package or correct it.') from error
+    except Exception as error:  # a module may raise anything when it is imported
+        raise ConfigurationError(
+            f'"{path}" cannot be imported: {describe_error(error)}; correct that module.'
+        ) from error
+    try:
+        return getattr(loaded, attribute)
     except AttributeError:
         raise ConfigurationError(f'module "{module}" has no "{attribute}"; correct the dotted path "{path}".') from None
+
+
+def describe_error(error: BaseException) -> str:
+    """Name an unexpected exception in a few words, on one line: its type and its first line."""
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 @dataclass
@@ -191,9 +209,11 @@ class Registry:
 
         From the environment (``DIRA_BENCH_DATA_<TASK>``, then ``DIRA_BENCH_DATA/<task>``) or the ignored
         ``params.local.yaml`` (``data_roots: {chestxray14: /data/ChestXray14}``).
+
+        Raises:
+            ConfigurationError: If that file does not map tasks to folders.
         """
-        local = self.root / LOCAL_PARAMETERS
-        given = (load_yaml(local).get("data_roots") or {}) if local.is_file() else {}
+        given = _local_data_roots(self.root / LOCAL_PARAMETERS)
         roots: dict[str, Path] = {}
         for task in self.tasks:
             named = os.environ.get(f"DIRA_BENCH_DATA_{task.name.upper()}") or given.get(task.name)
@@ -222,16 +242,31 @@ class Registry:
         return _guard(lambda: resolve(entry, self.check_profile(profile), self.data_roots), entry.origin)
 
 
+def _local_data_roots(path: Path) -> dict[str, str]:
+    given = (load_yaml(path).get("data_roots") or {}) if path.is_file() else {}
+    if not isinstance(given, dict) or not all(isinstance(place, str) for place in given.values()):
+        raise ConfigurationError(
+            f"data_roots in {path} is {given!r}; expected a mapping of tasks to folders; write "
+            "data_roots: {chestxray14: FOLDER}."
+        )
+    return {str(task): place for task, place in given.items()}
+
+
 Resolved = TypeVar("Resolved", MethodPlan, TaskPlan)
 
 
 def _guard(resolve: Callable[[], Resolved], origin: str) -> Resolved:
+    """Resolve an entry; whatever its code raises becomes one sentence."""
     try:
         return resolve()
     except DiraBenchError:
         raise
     except ValidationError as error:
         raise ConfigurationError("\n".join(validation_sentences(error, origin))) from None
+    except Exception as error:  # the entry may name code of anybody's
+        raise ConfigurationError(
+            f"{origin}: the code that the entry names raised {describe_error(error)}; correct the entry or that code."
+        ) from error
 
 
 def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[EntryPoint]] = _points) -> Registry:
@@ -261,17 +296,32 @@ def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[
 
 
 def _check_references(registry: Registry) -> None:
-    """Entries that name other entries must name ones that exist."""
-    problems = []
-    for method in registry.methods:
-        for other in method.compare_with:
-            if other not in registry.methods:
-                error = unknown(
-                    "method", other, registry.methods.entries, f"compare_with of {method.name} ({method.origin})"
-                )
-                problems.append(str(error))
+    """Entries that name other entries must name ones that exist; one from a package that does not is unavailable."""
+    problems: list[str] = []
+    for method in list(registry.methods):
+        found = _dangling(registry, method)
+        if found and from_entry_point(method):
+            del registry.methods.entries[method.name]
+            registry.methods.broken.append(Broken(method.name, method.origin, " ".join(found)))
+        else:
+            problems += found
     if problems:
         raise ConfigurationError("\n".join(problems))
+
+
+def _dangling(registry: Registry, method: MethodEntry) -> list[str]:
+    """Return a sentence for each name in a method's entry that no registry holds."""
+    sentences = []
+    for key, names, shelf in (
+        ("compare_with", method.compare_with, registry.methods),
+        ("saw_labels_of", method.saw_labels_of, registry.tasks),
+    ):
+        known = {*shelf.entries, *(broken.name for broken in shelf.broken)}
+        for name in names:
+            if name not in known:
+                where = f"{key} of {method.name} ({method.origin})"
+                sentences.append(str(unknown(shelf.kind, name, shelf.entries, where)))
+    return sentences
 
 
 def load_parameters(root: Path, overrides: Mapping[str, Any] | None = None) -> Parameters:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
 
 from harness.errors import ConfigurationError, UnknownName
-from harness.registry import load_parameters, load_registry
+from harness.plan import make_plan
+from harness.registry import import_dotted, load_parameters, load_registry
 from tests.harness import project
 
 
@@ -79,6 +81,107 @@ def test_a_plug_in_that_breaks_is_unavailable_and_stops_nobody(root):
     assert "no_such_package" in reasons["ghost"].reason
     assert "already taken by methods/registry.yaml" in reasons["random"].reason
     assert "entry point json:loads" in reasons["random"].origin
+
+
+TASK_BODY = {
+    "label": "T", "dimensions": 2, "adapter": "outside_code:Adapter", "transfer": "segmentation", "outputs": 1,
+    "metric": "dice", "split": "random", "version": 1, "source": "a package",
+}  # fmt: skip
+METHOD_BODY = {"label": "M", "dimensions": 2, "recipe": "random", "version": 1, "source": "a package"}
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A package whose entries load and break later, each in a way of its own."""
+
+    def write(**entries: object):
+        folder = tmp_path / "outside"
+        folder.mkdir()
+        text = "".join(f"{name} = {body!r}\n" for name, body in entries.items())
+        recipe = (
+            "from pydantic import BaseModel\nfrom harness.spec import MethodPlan, PhasePlan\n"
+            "class Raises(BaseModel):\n    def resolve(self, entry, profile):\n        return {}['absent']\n"
+            "class Unprintable(BaseModel):\n    def resolve(self, entry, profile):\n"
+            "        return MethodPlan(encoder={'obtain': object()})\n"
+            "class Nowhere(BaseModel):\n    def resolve(self, entry, profile):\n"
+            "        phase = PhasePlan(name='x', run='a:b', configuration={}, cohort='nowhere')\n"
+            "        return MethodPlan(encoder={}, phases=(phase,))\n"
+        )
+        (folder / "outside_code.py").write_text(recipe + text)
+        (folder / "outside_syntax.py").write_text("def broken(:\n")
+        monkeypatch.syspath_prepend(folder)
+        return [
+            EntryPoint(name, f"outside_code:{name}", f"dira_bench.{'tasks' if 'adapter' in body else 'methods'}")
+            for name, body in entries.items()
+        ]
+
+    yield write
+    sys.modules.pop("outside_code", None)
+
+
+def test_whatever_a_package_does_when_resolved_it_alone_is_unavailable(root, outside):
+    points = outside(
+        raises={**METHOD_BODY, "recipe": "outside_code:Raises"},
+        unprintable={**METHOD_BODY, "recipe": "outside_code:Unprintable"},
+        nowhere={**METHOD_BODY, "recipe": "outside_code:Nowhere"},
+        syntax={**METHOD_BODY, "recipe": "outside_syntax:Recipe"},
+        misspelt={**METHOD_BODY, "recipe": "pretexts"},
+        dangling={**METHOD_BODY, "compare_with": ["moco_v3"]},
+        odd_task={**TASK_BODY, "adapter": "no_such_adapter"},
+        outside_task=TASK_BODY,
+    )
+    before = project.plan(root)
+    registry = load(root, points)
+    plan = make_plan(registry, before.parameters, before.families)
+    named = {"raises": "KeyError", "unprintable": "canonical form", "nowhere": '"nowhere"', "syntax": "SyntaxError"}
+    for name, reason in {**named, "misspelt": 'did you mean "pretext"'}.items():
+        assert reason in plan.methods[name].unavailable, name
+        assert "\n" not in plan.methods[name].unavailable
+    assert "no_such_adapter" in plan.tasks["odd_task"].unavailable
+    assert plan.tasks["outside_task"].unavailable
+    (dangling,) = registry.methods.broken
+    assert 'did you mean "moco_v2"' in dangling.reason
+    assert {key: item.id for key, item in plan.trials().items()} == {
+        key: item.id for key, item in before.trials().items()
+    }
+
+
+def test_our_own_entry_whose_code_raises_is_one_sentence(root, outside):
+    outside()
+    for recipe, said in (("outside_code:Raises", "KeyError: 'absent'"), ("outside_syntax:Recipe", "SyntaxError")):
+        project.append(
+            root / "methods/registry.yaml",
+            f'  own_{said[0].lower()}: {{label: X, dimensions: 2, recipe: "{recipe}", version: 1, source: s}}\n',
+        )
+    with pytest.raises(ConfigurationError) as caught:
+        project.plan(root)
+    sentences = str(caught.value).splitlines()
+    assert len(sentences) == 2
+    assert "KeyError: 'absent'" in sentences[0] and "SyntaxError" in sentences[1]
+    assert all("methods/registry.yaml:" in sentence for sentence in sentences)
+
+
+def test_a_dotted_path_whose_module_raises_is_one_sentence(outside):
+    outside()
+    with pytest.raises(ConfigurationError, match="outside_syntax:Recipe.*SyntaxError"):
+        import_dotted("outside_syntax:Recipe")
+
+
+def test_data_roots_that_are_no_mapping_are_refused(root):
+    (root / "params.local.yaml").write_text("data_roots: [here, there]\n")
+    with pytest.raises(
+        ConfigurationError, match=r"data_roots in .*params.local.yaml is \['here', 'there'\]; expected a"
+    ):
+        _ = load(root).data_roots
+
+
+def test_labels_of_an_unknown_task_are_refused(root):
+    project.append(
+        root / "methods/registry.yaml",
+        "  mine: {label: X, dimensions: 2, recipe: random, version: 1, source: s, saw_labels_of: [montgomry]}\n",
+    )
+    with pytest.raises(ConfigurationError, match='no task "montgomry" in saw_labels_of.*did you mean "montgomery"'):
+        load(root)
 
 
 def test_a_recipe_refuses_keys_it_does_not_know_and_contradictions(root):
