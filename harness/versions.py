@@ -6,15 +6,19 @@ its modules' syntax trees without comments and docstrings (``harness.identity.co
 nothing; a
 real edit makes ``dira-bench verify`` fail until the version is bumped (numbers move) or ``dira-bench pin NAME`` has
 shown on
-this machine, against the last committed code, that they do not.
+this machine that they do not, against the last commit whose code the version stands for.
 """
 
 from __future__ import annotations
 
 import re
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from harness.errors import VersionError, unknown
 from harness.identity import code_digest
@@ -72,7 +76,11 @@ def _component(root: Path, side: str, name: str, body: Any) -> Component:
             raise VersionError(f"{where} names {module}, which does not exist; correct its list of modules.")
         sources[module] = file.read_text()
     code = str(body.get("code") or "")
-    return Component(name, side, body["version"], code, code_digest(sources), tuple(body["modules"]))
+    try:
+        actual = code_digest(sources)
+    except SyntaxError as error:
+        raise VersionError(f"{where} lists a module that is no Python ({error}); correct that line.") from None
+    return Component(name, side, body["version"], code, actual, tuple(body["modules"]))
 
 
 def stale(root: Path) -> list[Component]:
@@ -104,6 +112,55 @@ def find(root: Path, name: str) -> Component:
     if len(matches) != 1:
         raise unknown("component", name, known, "methods/versions.yaml and tasks/versions.yaml")
     return matches[0]
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A commit in which a component's digest was that of its code, and the version it had there."""
+
+    revision: str
+    version: int
+
+
+def last_pinned(root: Path, component: Component) -> Pinned | None:
+    """Return the newest commit whose code the component's digest stands for; None if history holds no such commit.
+
+    It is HEAD, unless an edit was committed without being pinned.
+    """
+    for revision in _revisions(root, component):
+        version = _version_if_current(root, component, revision)
+        if version is not None:
+            return Pinned(revision, version)
+    return None
+
+
+def _revisions(root: Path, component: Component) -> Iterator[str]:
+    """Yield HEAD and then the commit before each edit of the component or of its line in versions.yaml."""
+    yield "HEAD"
+    paths = [*component.modules, f"{component.side}/versions.yaml"]
+    commits = _git(root, "log", "--first-parent", "--format=%H", "HEAD", "--", *paths) or ""
+    yield from (f"{commit}^" for commit in commits.split())
+
+
+def _version_if_current(root: Path, component: Component, revision: str) -> int | None:
+    try:
+        document = yaml.safe_load(_git(root, "show", f"{revision}:{component.side}/versions.yaml") or "") or {}
+        body = document["components"][component.name]
+        sources = {module: _git(root, "show", f"{revision}:{module}") for module in body["modules"]}
+        present = {module: source for module, source in sources.items() if source is not None}
+        current = len(present) == len(sources) and code_digest(present) == body.get("code")
+        return int(body["version"]) if current else None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, SyntaxError):
+        return None  # it was no component yet, or could not be read
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """Return what git says about the repository at ``root``, or None if it fails."""
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def write_digest(root: Path, component: Component) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,16 +18,17 @@ from harness import versions
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, open_session, print_json
 from harness.errors import VersionError, unknown
-from harness.identity import item_id
 from harness.registry import import_dotted
 from harness.results import profile_folder, read_rows
+from harness.spec import Kind
+from harness.store import Store
 
 
 def verify(profile: Profile = None) -> None:
     """Recompute every id from the repository, and check that versions stand for the code as it is."""
     session = open_session(profile)
     problems = [versions.sentence(component) for component in versions.stale(session.root)]
-    problems += _records(session)
+    problems += _damaged_records(session)
     unplanned = _committed(session)
     if problems:
         raise VersionError("\n".join(problems))
@@ -37,18 +40,14 @@ def verify(profile: Profile = None) -> None:
     )
 
 
-def _records(session: Session) -> list[str]:
-    """Every record in the store must be what its id says."""
-    problems = []
-    for kind in ("cohort", "phase", "trial"):
-        for identity in session.store.done_ids(kind):
-            record = session.store.ok(kind, identity)
-            if record is not None and item_id(record.kind, record.spec) != identity:
-                problems.append(
-                    f"record {kind} {identity[:16]} holds a spec with another id; it was edited; delete its folder "
-                    "and run again."
-                )
-    return problems
+def _damaged_records(session: Session) -> list[str]:
+    """Read every record that counts as done; the store says of each damaged or edited one what it found."""
+    store = Store(session.store.root, session.store.cohorts, notify=lambda sentence: None)
+    kinds: tuple[Kind, ...] = ("cohort", "phase", "trial")
+    for kind in kinds:
+        for identity in store.done_ids(kind):
+            store.ok(kind, identity)
+    return store.notices
 
 
 def _committed(session: Session) -> int:
@@ -64,70 +63,93 @@ def pin(
 ) -> None:
     """Accept an edit of a component: prove that no number moves, or state that its version was raised.
 
-    The proof trains two steps of every method and judges two steps of every task, with the code as last committed and
-    with the code as it is, on this machine, and compares the digests of all numbers bit for bit.
+    The proof trains two steps of every method and judges two steps of every task, with the code of the last commit
+    whose code the version stands for and with the code as it is, on this machine, and compares the digests of all
+    numbers bit for bit; an entry whose numbers are gone counts as moved.
     """
     session = open_session()
     root = session.root
     targets = versions.stale(root) if name == "all" else [versions.find(root, name)]
-    committed = _committed_versions(root)
     for component in targets:
-        before = committed.get(component.side, {}).get(component.name)
-        raised = before is None or component.version > before["version"]
-        if bumped and not raised:
-            raise VersionError(
-                f"{component.side}.{component.name} still has version {component.version}, the committed one; set "
-                f"version: {component.version + 1} in {component.side}/versions.yaml first."
-            )
-        if not bumped and before is not None and before.get("code"):
-            _prove(root, component)
+        _accept(root, component, bumped)
         versions.write_digest(root, component)
         console.print(
             f"pinned {component.side}.{component.name} version {component.version} to code {component.actual}"
         )
 
 
-def _committed_versions(root: Path) -> dict[str, dict[str, Any]]:
-    import yaml
+def _accept(
+    root: Path, component: versions.Component, bumped: bool, measure: Callable[[Path], dict[str, str]] | None = None
+) -> None:
+    """Return if the component's digest may be written: its version was raised, or its numbers are proved equal.
 
-    committed: dict[str, dict[str, Any]] = {}
-    for side in versions.SIDES:
-        shown = subprocess.run(
-            ["git", "show", f"HEAD:{side}/versions.yaml"], cwd=root, capture_output=True, text=True, check=False
-        )
-        if shown.returncode == 0:
-            committed[side] = (yaml.safe_load(shown.stdout) or {}).get("components", {})
-    return committed
-
-
-def _prove(root: Path, component: versions.Component) -> None:
-    """Compare two-step numbers of the committed code and of the code as it is, in processes of their own."""
-    with tempfile.TemporaryDirectory(prefix="dira-bench-pin-") as folder:
-        clone = Path(folder) / "committed"
-        cloned = subprocess.run(
-            ["git", "clone", "--quiet", "--shared", str(root), str(clone)], check=False, capture_output=True, text=True
-        )
-        if cloned.returncode != 0:
+    Raises:
+        VersionError: If neither is so.
+    """
+    where, versions_file = f"{component.side}.{component.name}", f"{component.side}/versions.yaml"
+    pinned = versions.last_pinned(root, component)
+    if pinned is None:
+        if component.code and not bumped:
             raise VersionError(
-                f"the committed code cannot be checked out ({cloned.stderr.strip()}); expected a git repository with "
-                "a commit; "
-                f'raise the version of {component.name} instead and use "--bumped".'
+                f"no commit holds the code that version {component.version} of {where} stands for, so nothing can be "
+                f"compared with it; commit what was pinned, or set version: {component.version + 1} in "
+                f'{versions_file} and use "--bumped".'
             )
-        before, after = _numbers(clone), _numbers(root)
-    moved = [key for key in before if key in after and before[key] != after[key]]
-    if moved:
+    elif bumped and component.version <= pinned.version:
         raise VersionError(
-            f"numbers of {', '.join(moved)} differ between the committed code and the code as it is; set version: "
-            f'{component.version + 1} for {component.side}.{component.name} and run "dira-bench pin {component.name} '
-            '--bumped".'
+            f"{where} still has version {component.version}, and version {pinned.version} is pinned to committed "
+            f"code; set version: {pinned.version + 1} in {versions_file} first."
         )
-    console.print(f"two steps of {', '.join(sorted(set(before) & set(after)))} are bit-equal before and after the edit")
+    elif not bumped and component.version != pinned.version:
+        raise VersionError(
+            f"{where} has version {component.version}, and the code last pinned is version {pinned.version}; a raised "
+            f'version needs no proof: run "dira-bench pin {where} --bumped".'
+        )
+    elif not bumped:
+        _prove(root, component, pinned.revision, measure or _numbers)
+
+
+def _prove(root: Path, component: versions.Component, revision: str, measure: Callable[[Path], dict[str, str]]) -> None:
+    """Compare two-step numbers of the code last pinned and of the code as it is, in processes of their own."""
+    with tempfile.TemporaryDirectory(prefix="dira-bench-pin-") as folder:
+        clone = Path(folder) / "pinned"
+        _check_out(root, revision, clone)
+        before, after = measure(clone), measure(root)
+    moved = sorted(key for key in before if after.get(key) != before[key])
+    where = f"{component.side}.{component.name}"
+    against = "the committed code" if revision == "HEAD" else f"the code last pinned ({revision})"
+    if moved or not before:
+        gone = [key for key in moved if key not in after]
+        said = f"numbers of {', '.join(moved)} differ" if moved else "there are no numbers to compare"
+        raise VersionError(
+            f"{said} between {against} and the code as it is{_gone(gone)}; set version: {component.version + 1} for "
+            f'{where} and run "dira-bench pin {where} --bumped".'
+        )
+    console.print(f"two steps of {', '.join(sorted(before))} are bit-equal in {against} and in the code as it is")
+
+
+def _gone(names: list[str]) -> str:
+    return f" ({', '.join(names)} {'has' if len(names) == 1 else 'have'} none any more)" if names else ""
+
+
+def _check_out(root: Path, revision: str, clone: Path) -> None:
+    commit = _git(root, "rev-parse", "--verify", revision)
+    _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
+    _git(clone, "checkout", "--quiet", "--detach", commit)
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise VersionError(
+            f"the committed code cannot be checked out ({done.stderr.strip()}); expected a git repository with a "
+            'commit; raise the version of the component instead and use "--bumped".'
+        )
+    return done.stdout.strip()
 
 
 def _numbers(root: Path) -> dict[str, str]:
     """Run ``check --all --json`` with the code under ``root`` and return entry → digest of its numbers."""
-    import os
-
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "harness.cli", "check", "--all", "--json", "--profile", "smoke"],
@@ -135,7 +157,8 @@ def _numbers(root: Path) -> dict[str, str]:
     )  # fmt: skip
     if done.returncode not in (0, 1):
         raise VersionError(f"the two-step proof could not run under {root}: {done.stderr.strip()[-400:]}")
-    return {entry["name"]: entry["numbers"] for entry in json.loads(done.stdout) if entry.get("numbers")}
+    entries = json.loads(done.stdout)
+    return {f"{entry['kind']} {entry['name']}": entry["numbers"] for entry in entries if entry.get("numbers")}
 
 
 def check(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
 
 from harness import versions
+from harness.cli import upkeep
+from harness.cli.session import Session
 from harness.errors import UnknownName, VersionError
+from harness.identity import item_id
+from harness.spec import Item, Parameters, Status
 
 FLOW = 'components:\n  views: {version: 1, modules: [code/views.py], code: ""}\n  views_more: {version: 3, modules: [code/more.py], code: ""}\n'
 BLOCK = 'components:\n  metrics:\n    version: 2\n    modules: [code/metrics.py]\n    code: ""\n'
@@ -55,3 +62,97 @@ def test_an_absent_module_and_an_unknown_component_are_refused(root):
     (root / "code/metrics.py").unlink()
     with pytest.raises(VersionError, match=r"code/metrics.py, which does not exist"):
         versions.components(root)
+
+
+def commit(root, subject):
+    """Commit everything in a repository of the test's own."""
+    for words in (
+        ("init", "-q"),
+        ("add", "-A"),
+        ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", subject),
+    ):
+        subprocess.run(["git", *words], cwd=root, check=True, capture_output=True)
+
+
+def numbers(folder):
+    """What two steps would give here: a constant of the code; an entry that breaks gives nothing."""
+    found = re.search(r"TEMPERATURE = (\S+)", (folder / "code/views.py").read_text()).group(1)
+    return {"method moco_v2": found, **({} if found == "None" else {"task odd": "1"})}
+
+
+def accept(root, name, *, bumped=False):
+    """Ask for the digest of a component to be accepted."""
+    upkeep._accept(root, versions.find(root, name), bumped, numbers)
+
+
+@pytest.fixture
+def history(root):
+    """A repository whose components are pinned."""
+    commit(root, "Pinned")
+    return root
+
+
+def test_an_edit_that_was_committed_is_compared_with_the_code_last_pinned(history):
+    (history / "code/views.py").write_text("TEMPERATURE = 0.07\n")
+    commit(history, "Edit a constant")
+    (history / "other.txt").write_text("x")
+    commit(history, "Something else")
+    pinned = versions.last_pinned(history, versions.find(history, "views"))
+    assert pinned.revision != "HEAD" and pinned.version == 1
+    with pytest.raises(VersionError, match=r"numbers of method moco_v2 differ .*set version: 2"):
+        accept(history, "views")
+    with pytest.raises(VersionError, match=r"still has version 1"):
+        accept(history, "views", bumped=True)
+
+
+def test_an_edit_that_moves_nothing_is_accepted_committed_or_not(history):
+    (history / "code/views.py").write_text("TEMPERATURE = 0.2\nOTHER = 1\n")
+    accept(history, "views")
+    commit(history, "Add a constant that nobody uses")
+    accept(history, "views")
+
+
+def test_numbers_that_disappear_count_as_moved(history):
+    (history / "code/views.py").write_text("TEMPERATURE = None\n")
+    with pytest.raises(VersionError, match=r"method moco_v2, task odd differ .*\(task odd has none any more\)"):
+        accept(history, "views")
+
+
+def test_a_version_raised_in_the_same_commit_as_the_edit_is_accepted(history):
+    path = history / "methods/versions.yaml"
+    path.write_text(path.read_text().replace("views: {version: 1", "views: {version: 2"))
+    (history / "code/views.py").write_text("TEMPERATURE = 0.07\n")
+    commit(history, "Edit a constant, raise the version")
+    accept(history, "views", bumped=True)
+    with pytest.raises(VersionError, match="--bumped"):
+        accept(history, "views")
+
+
+def test_a_new_component_is_accepted_and_one_without_any_pinned_commit_is_not(history):
+    path = history / "methods/versions.yaml"
+    path.write_text(path.read_text() + '  fresh: {version: 1, modules: [code/more.py], code: ""}\n')
+    accept(history, "fresh")
+    path.write_text(path.read_text().replace('code/more.py], code: ""', 'code/more.py], code: "0123456789abcdef"'))
+    with pytest.raises(VersionError, match="no commit holds the code that version 1 of methods.fresh"):
+        accept(history, "fresh")
+
+
+def test_a_module_that_is_no_python_is_one_sentence(root):
+    (root / "code/views.py").write_text("def broken(:\n")
+    with pytest.raises(VersionError, match=r"methods/versions.yaml lists a module that is no Python"):
+        versions.components(root)
+
+
+def test_an_edited_record_is_told_in_one_sentence(tmp_path):
+    session = Session(tmp_path, Parameters(profile="smoke", repeats=1, pretrain_seeds=1, base_seed=1, alpha=0.05))
+    spec = {"phase": "dis", "seed": 1}
+    item = Item(kind="phase", id=item_id("phase", spec), title="a phase", run="a:b", spec=spec)
+    with session.store.driver() as driver:
+        session.store.finish(session.store.claim(item, driver), Status.OK)
+    assert upkeep._damaged_records(session) == []
+    (path,) = (tmp_path / ".trials").rglob("record.json")
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    (sentence,) = upkeep._damaged_records(session)
+    assert "holds a spec whose digest is" in sentence
+    assert "run again to redo it" in sentence
+    assert not path.exists()
