@@ -9,6 +9,7 @@
 * what a nodule is, is a choice: readings of different readers that share a voxel are one nodule; it is a case if at
   least ``readers`` outlined it, and its mask is what at least a share ``agreement`` of them hold;
 * eight patients have two scans: everything is grouped by patient;
+* where several slices lie at one place, the one of the lowest instance number is kept, with a warning;
 * four scans have uneven slices (counted) and are left out.
 
 No split is published: the paper's 510/100/408 are sizes only. They are drawn by patient with a seed, counted in scans.
@@ -33,7 +34,15 @@ from harness.spec import Frozen
 from tasks.cohorts.patches import crop_at, resize_box, scale
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
 from tasks.datasets.lidc_xml import Message, Reading, consensus, group, read_message
-from tasks.datasets.volumes import SPACING_TOLERANCE, Volume, optional, read_dicom
+from tasks.datasets.volumes import (
+    SPACING_TOLERANCE,
+    Volume,
+    first_of_each_place,
+    instance_number,
+    optional,
+    read_dicom,
+    require_values,
+)
 from tasks.options import Split
 from tasks.volumetric.options import Patches
 
@@ -43,7 +52,7 @@ PRETRAINING_LIST = "pretraining_series.txt"
 DEFAULT_SPLIT = Split(rule="random", test_fraction=408 / 1018, validation_fraction=100 / 610, seed=99)
 PUBLISHED = {"scans": 1_018, "patients": 1_010, "scans without nodule": 135}  # counted in a public database of it
 TAGS = ["Modality", "PatientID", "SeriesInstanceUID", "SOPInstanceUID", "ImagePositionPatient"]
-TAGS += ["ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"]
+TAGS += ["ImageOrientationPatient", "InstanceNumber", "PixelSpacing", "Rows", "Columns"]
 
 
 class Options(Frozen):
@@ -398,10 +407,17 @@ class LidcIdri:
             )
         if findings:
             return findings
+        places = [(float(header.ImagePositionPatient[2]), instance_number(header), path) for header, path in headers]
+        kept, left_out = first_of_each_place(places)
+        if left_out:
+            first = headers[left_out[0]][1].rsplit("/", 1)[-1]
+            text = f"{series.folder} holds {len(left_out)} slices at a place where another lies (first: {first})"
+            findings.append(Finding("warn", f"{text}; the one of the lowest instance number is kept"))
+        headers = [headers[i] for i in kept]
         problem = uneven([(float(header.ImagePositionPatient[2]), path) for header, path in headers])
         if problem:
             level = "warn" if series.patient in UNEVEN else "fail"
-            return [Finding(level, problem + ("; the scan is left out" if level == "warn" else ""))]
+            return [*findings, Finding(level, problem + ("; the scan is left out" if level == "warn" else ""))]
         for reading in readings:
             for outline in reading.outlines:
                 header = slice_of([h for h, _ in headers], outline.image, outline.z)
@@ -417,11 +433,8 @@ class LidcIdri:
                     )
         if decode:
             try:
-                lowest = read_dicom(root / path for path in series.files)[0].voxels.min()
-                if lowest > -500:
-                    findings.append(
-                        Finding("fail", f"{series.folder} has the minimum {lowest:g} HU; expected air near −1000")
-                    )
+                voxels = read_dicom(root / path for path in series.files)[0].voxels
+                require_values(voxels, series.folder, hounsfield=True)
             except DataError as error:
                 findings.append(Finding("fail", str(error)))
         return findings
@@ -436,10 +449,10 @@ class LidcIdri:
 
 
 def uneven(places: list[tuple[float, str]]) -> str | None:
-    """Return one sentence about the first gap or double in a series, or None.
+    """Return one sentence about the first gap in a series, or None.
 
     Args:
-        places: Height in millimetres and name of each slice.
+        places: Height in millimetres and name of each slice, one at a place.
     """
     if len(places) < 2:
         return f"{places[0][1] if places else 'a series'} is a single slice; expected a series"
@@ -447,10 +460,8 @@ def uneven(places: list[tuple[float, str]]) -> str | None:
     gaps = np.diff([height for height, _ in ordered])
     usual = float(np.median(gaps))
     for at, gap in enumerate(gaps):
-        if gap <= 0 or abs(gap - usual) > SPACING_TOLERANCE * usual:
+        if abs(gap - usual) > SPACING_TOLERANCE * usual:
             lower, upper = ordered[at][1], ordered[at + 1][1].rsplit("/", 1)[-1]
-            if gap <= 0:
-                return f"{lower} and {upper} lie at one place; expected one slice there"
             kind = "a slice is missing" if abs(gap / usual - round(gap / usual)) < 0.02 else "the spacing is irregular"
             return f"{kind} between {lower} and {upper}: {gap:g} mm, others {usual:g} mm"
     return None

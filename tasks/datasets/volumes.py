@@ -10,7 +10,8 @@ nibabel, SimpleITK and pydicom are the optional extra ``data``, imported where t
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from harness.errors import DataError, Unavailable
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SPACING_TOLERANCE = 0.01  # share of the usual distance by which two slices may be nearer or farther
+ONE_PLACE_MM = 0.01  # slices nearer than this lie at one place
+LEAST_HU = -500  # a CT with air in it goes below
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,8 @@ def metaimage_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
 def read_dicom(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
     """Read one CT series: slices sorted by their place in the patient, rescale tags applied.
 
-    File names and instance numbers are not believed. Slices must be parallel, of one shape and evenly spaced.
+    File names and instance numbers are not believed. Slices must be parallel, of one shape and evenly spaced. Where
+    several lie at one place, one is kept: see ``first_of_each_place``.
 
     Args:
         files: The slices, in any order.
@@ -207,7 +211,7 @@ def read_dicom(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
         pixels), in the order of its last axis.
 
     Raises:
-        DataError: For a truncated or foreign file, two slices at one place, a gap, or shapes that differ.
+        DataError: For a truncated or foreign file, a gap, or shapes that differ.
     """
     pydicom = optional("pydicom", "pydicom", "DICOM files")
     slices = []
@@ -233,15 +237,17 @@ def read_dicom(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
             raise DataError(f"{other[5]} has another shape, spacing or orientation than {first[5].name}; expected one")
     row, column = first[1][:3], first[1][3:]
     normal = np.cross(row, column)
-    slices.sort(key=lambda item: float(item[0] @ normal))
+    kept, _ = first_of_each_place([(float(s[0] @ normal), instance_number(s[4]), s[5].name) for s in slices])
+    slices = [slices[i] for i in kept]
+    if len(slices) < 2:
+        raise DataError(f"{slices[0][5].parent} has slices at one place alone; expected a series; fetch it again")
     heights = np.array([item[0] @ normal for item in slices])
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
     for at, gap in enumerate(gaps):
-        if abs(gap - usual) > SPACING_TOLERANCE * usual or gap <= 0:
-            lower, upper = slices[at][5], slices[at + 1][5].name
-            what = "lie at one place" if gap <= 0 else f"are {gap:g} mm apart, others {usual:g} mm"
-            raise DataError(f"{lower} and {upper} {what}; expected an even series without a missing slice; fetch it")
+        if abs(gap - usual) > SPACING_TOLERANCE * usual:
+            what = f"{slices[at][5]} and {slices[at + 1][5].name} are {gap:g} mm apart, others {usual:g} mm"
+            raise DataError(f"{what}; expected an even series without a missing slice; fetch it")
     voxels = np.stack([item[3].T for item in slices], axis=2)  # columns run along x, rows along y
     if np.array_equal(voxels, np.rint(voxels)) and np.abs(voxels).max() < 2**15:
         voxels = voxels.astype(np.int16)
@@ -254,6 +260,59 @@ def read_dicom(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
     for header in headers:
         del header.PixelData
     return volume, headers if normal[2] > 0 else headers[::-1]
+
+
+def first_of_each_place(slices: Sequence[tuple[float, int, str]]) -> tuple[list[int], list[int]]:
+    """Order slices by their height and keep one of those that lie at one place: the lowest instance number.
+
+    Some scans of LIDC-IDRI hold a slice several times; the collection's public reader keeps the same one (pylidc,
+    ``Scan.load_all_dicom_images``, version 0.2.3).
+
+    Args:
+        slices: Height in millimetres, instance number and name of each; the name settles what the number does not.
+
+    Returns:
+        Positions of the slices that are kept, from the lowest, and of those that are left out.
+    """
+    kept: list[int] = []
+    left_out: list[int] = []
+    for i in sorted(range(len(slices)), key=lambda i: slices[i]):
+        if not kept or slices[i][0] - slices[kept[-1]][0] >= ONE_PLACE_MM:
+            kept.append(i)
+        elif slices[i][1:] < slices[kept[-1]][1:]:
+            left_out.append(kept[-1])
+            kept[-1] = i
+        else:
+            left_out.append(i)
+    return kept, left_out
+
+
+def instance_number(header: Any) -> int:
+    """Return the instance number of a slice; one that names none comes after all others."""
+    try:
+        return int(header.InstanceNumber)
+    except (AttributeError, TypeError, ValueError):
+        return sys.maxsize
+
+
+def require_values(voxels: np.ndarray, where: str, *, hounsfield: bool) -> None:
+    """Refuse a scan whose voxels cannot be what they should be.
+
+    Args:
+        voxels: As read.
+        where: Names the scan in the error.
+        hounsfield: Whether it is a CT, whose air lies near −1000; other intensities may begin anywhere.
+
+    Raises:
+        DataError: If a voxel is no number, or none is as low as air.
+    """
+    if np.issubdtype(voxels.dtype, np.floating) and not np.isfinite(voxels).all():
+        count = int((~np.isfinite(voxels)).sum())
+        what = "Hounsfield units" if hounsfield else "intensities"
+        raise DataError(f"{where} holds {count} voxels that are no number; expected {what}; fetch it again")
+    if hounsfield and voxels.min() > LEAST_HU:
+        found = f"{where} has the minimum {voxels.min():g}"
+        raise DataError(f"{found}; expected Hounsfield units, air near −1000; check its rescaling")
 
 
 def _canonical(voxels: np.ndarray, affine: np.ndarray, path: Path) -> Volume:

@@ -202,6 +202,55 @@ def shift(path: Path, millimetres: float) -> None:
     data.save_as(path)
 
 
+def doubled(path: Path, number: int | None, name: str) -> None:
+    """Write a slice a second time at its place, brighter, under another UID and instance number."""
+    data = pydicom.dcmread(path)
+    data.PixelData = np.full_like(data.pixel_array, 77).tobytes()
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{data.SOPInstanceUID}.77"
+    if number is None:
+        del data.InstanceNumber
+    else:
+        data.InstanceNumber = number
+    data.save_as(path.with_name(name))
+
+
+@pytest.mark.parametrize(("number", "name"), [(10_000, "0.dcm"), (None, "0.dcm"), (10_000, "z.dcm")])
+def test_of_slices_at_one_place_the_lowest_instance_number_is_kept_with_a_warning(
+    number: int | None, name: str, root: Path
+) -> None:
+    """The copy is no slice of the scan: voxels, masks and cases stay as they were without it."""
+    cases = ADAPTER.read(root, SPLIT).cases
+    image = cases["image"].iloc[0]
+    before, nodules = ADAPTER.open(root, image)
+    doubled(sorted((root / image).glob("*.dcm"))[7], number, name)
+    assert failures(root) == []
+    (said,) = [f.message for f in ADAPTER.verify(root, SPLIT, published=False, decode=False) if "a place" in f.message]
+    assert image in said and name in said and "lowest instance number is kept" in said
+    after, again = ADAPTER.open(root, image)
+    assert np.array_equal(before.voxels, after.voxels) and np.array_equal(before.affine, after.affine)
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(nodules, again, strict=True))
+    pd.testing.assert_frame_equal(ADAPTER.read(root, SPLIT).cases, cases)
+
+
+def test_a_copy_of_a_lower_instance_number_takes_the_place_and_its_outlines_follow(root: Path) -> None:
+    image = ADAPTER.read(root, SPLIT).cases["image"].iloc[0]
+    before, nodules = ADAPTER.open(root, image)
+    for path in sorted((root / image).glob("*.dcm")):
+        doubled(path, 0, f"z{path.name}")
+    after, again = ADAPTER.open(root, image)
+    assert before.voxels.shape == after.voxels.shape and len(np.unique(after.voxels)) == 1
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(nodules, again, strict=True))
+
+
+def test_a_gap_beside_a_doubled_slice_is_still_found(root: Path) -> None:
+    series = find_series(root)[0][0]
+    ordered = sorted((root / path for path in series.files), key=lambda path: float(position(path)[2]))
+    doubled(ordered[4], 10_000, "0.dcm")
+    ordered[9].unlink()
+    (said,) = failures(root)
+    assert "a slice is missing between" in said and ordered[8].name in said
+
+
 def test_a_known_uneven_scan_is_left_out_with_a_warning(root: Path) -> None:
     series = find_series(root)[0][0]
     (root / series.files[3]).unlink()
