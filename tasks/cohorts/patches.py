@@ -4,7 +4,8 @@ An adapter of volumes has, besides ``tasks.datasets.index.Adapter``:
 
 * ``open(root, image) -> Volume``: the scan of a case, ``image`` as in the index; voxels ``(X, Y, Z)``, or
   ``(C, X, Y, Z)`` where it has several ``channels`` (an attribute; 1 if there is none);
-* ``open_mask(root, image, volume) -> bool (X, Y, Z)`` where the task is to segment (its index then has ``masks``).
+* ``open_mask(root, image, volume) -> bool (X, Y, Z)`` where the task is to segment (its index then has ``masks``);
+* ``hounsfield``, an attribute: whether its scans are CT and hold air, which is checked; False if there is none.
 
 A case is a patch. Its middle is the point ``x_mm, y_mm, z_mm`` (LPS millimetres) of the index where it has these
 columns; otherwise it is drawn: see ``draw_centres``. An adapter with a ``cut(root, cases, patches)`` of its own, which
@@ -27,6 +28,7 @@ from harness.errors import DataError
 from harness.seeding import seed
 from tasks.cohorts.decode import write_table
 from tasks.datasets.index import Index
+from tasks.datasets.volumes import require_values
 from tasks.volumetric.options import Patches
 
 WORLD = ["x_mm", "y_mm", "z_mm"]
@@ -129,10 +131,12 @@ def cut_patches(
         masks: Whether the adapter has masks.
 
     Raises:
-        DataError: For a scan or mask that cannot be read, that do not fit each other, or a point outside the scan.
+        DataError: For a scan or mask that cannot be read, that do not fit each other, a point outside the scan, or
+            voxels that are no number or, in a CT, nowhere as low as air.
     """
     image = str(cases["image"].iloc[0])
     volume = adapter.open(root, image)
+    require_values(volume.voxels, str(root / image), hounsfield=getattr(adapter, "hounsfield", False))
     voxels, affine = scale(volume.voxels, patches.window), volume.affine.copy()
     mask = adapter.open_mask(root, image, volume).astype(np.float32) if masks else None
     if patches.in_plane is not None:

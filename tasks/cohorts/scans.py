@@ -14,6 +14,7 @@ import numpy as np
 
 from tasks.cohorts.decode import write_table
 from tasks.cohorts.patches import resize_box, scale
+from tasks.datasets.volumes import require_values
 from tasks.volumetric.options import ScanStore
 
 WINDOW = (-1000.0, 1000.0)
@@ -32,7 +33,7 @@ def write_scans(
         report: Progress.
 
     Raises:
-        DataError: For a scan that cannot be read.
+        DataError: For a scan that cannot be read, or whose voxels are no number or nowhere as low as air.
     """
     shape = ScanStore.model_validate(dict(options)).shape
     table = adapter.pretraining_scans(root)
@@ -43,7 +44,9 @@ def write_scans(
     else:
         whole = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(table), *shape))
     for row, image in enumerate(table["image"]):
-        voxels = scale(adapter.open(root, image).voxels, WINDOW)
+        found = adapter.open(root, image).voxels
+        require_values(found, str(root / image), hounsfield=getattr(adapter, "hounsfield", False))
+        voxels = scale(found, WINDOW)
         if whole is not None:
             whole[row] = np.rint(255.0 * resize_box(voxels, shape))
         else:

@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -143,6 +143,7 @@ class Brats:
     """The adapter; see the module for what it copes with."""
 
     name: str = "brats"
+    hounsfield: ClassVar[bool] = False  # MR has no unit
     labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 

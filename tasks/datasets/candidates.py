@@ -13,7 +13,14 @@ import pandas as pd
 
 from harness.errors import DataError
 from tasks.datasets.index import Finding
-from tasks.datasets.volumes import Volume, metaimage_header, nifti_header, read_metaimage, read_nifti
+from tasks.datasets.volumes import (
+    Volume,
+    metaimage_header,
+    nifti_header,
+    read_metaimage,
+    read_nifti,
+    require_values,
+)
 
 WORLD = ("x_mm", "y_mm", "z_mm")  # LPS millimetres; columns of an index of candidates
 CLASSES = ("0", "1")
@@ -120,14 +127,9 @@ def check_places(table: pd.DataFrame, name: str, world: Sequence[str], header: P
 def check_voxels(path: Path) -> list[Finding]:
     """Open a scan: a failure if it is damaged, holds what is no number, or cannot be in Hounsfield units."""
     try:
-        voxels = read_scan(path).voxels
+        require_values(read_scan(path).voxels, str(path), hounsfield=True)
     except DataError as error:
         return [Finding("fail", str(error))]
-    if not np.isfinite(voxels).all():
-        count = int((~np.isfinite(voxels)).sum())
-        return [Finding("fail", f"{path} holds {count} voxels that are no number; expected Hounsfield units")]
-    if voxels.min() > -500:
-        return [Finding("fail", f"{path} has the minimum {voxels.min():g}; expected Hounsfield units, air near −1000")]
     return []
 
 

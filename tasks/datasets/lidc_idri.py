@@ -19,11 +19,12 @@ one series UID a line, says which were pretrained on; test scans among them are 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,9 @@ class Options(Frozen):
     Attributes:
         readers: A nodule is a case if at least so many readers outlined it.
         agreement: Share of its readings that must hold a voxel of its mask.
-        test_outside_pretraining: Draw test scans among the patients without a scan in ``pretraining_series.txt``.
+        test_outside_pretraining: Draw test scans among the patients without a scan in ``pretraining_series.txt``, which
+            must then be there. LUNA16's subsets 0-6 leave fewer scans than the paper's 408: ``test_fraction`` of the
+            split must be lowered too.
     """
 
     readers: int = Field(default=3, ge=1, le=4)
@@ -185,9 +188,11 @@ def draw_split(scans: pd.DataFrame, split: Split, kept_out: set[str]) -> dict[st
                 assigned[patient] = part
                 wanted -= int(sizes[patient])
         if wanted and part == "test" and kept_out:
+            there = test_scans - wanted
+            fits = math.floor(1000 * there / len(scans)) / 1000
             raise DataError(
-                f"{wanted} test scans are missing when patients of {PRETRAINING_LIST} are kept out; expected "
-                f"{test_scans} scans outside pretraining; lower test_fraction"
+                f"{there} of {len(scans)} scans can be test scans when patients of {PRETRAINING_LIST} are kept out; "
+                f"expected {test_scans}; write options: {{cohort: {{split: {{test_fraction: {fits:g}}}}}}} or less"
             )
     return assigned
 
@@ -251,6 +256,7 @@ class LidcIdri:
     """The adapter; see the module for what it copes with."""
 
     name: str = "lidc_idri"
+    hounsfield: ClassVar[bool] = True
     labels: tuple[str, ...] = ("malignant",)
     options: Options = field(default_factory=Options)
 
@@ -277,6 +283,12 @@ class LidcIdri:
             raise DataError(finding.message)
         scans = pd.DataFrame([[s.patient, s.uid] for s in series], columns=["patient", "uid"])
         pretrained = read_pretraining(root)
+        if self.options.test_outside_pretraining and not pretrained:
+            found = "an empty" if (root / PRETRAINING_LIST).is_file() else "no"
+            raise DataError(
+                f"{found} {PRETRAINING_LIST} in {root}; expected the series that pretraining saw, one UID a line, "
+                "for test_outside_pretraining; write it or leave the option out"
+            )
         seen = set(scans.loc[scans["uid"].isin(pretrained), "patient"])
         assigned = draw_split(scans, split, seen if self.options.test_outside_pretraining else set())
         rows = []
@@ -346,8 +358,13 @@ class LidcIdri:
         """Yield the patch around each nodule of one scan, float32 in [0, 1], and its mask, bool.
 
         The mask holds whatever of the scan's nodules lies in the patch. ``spacing_mm``, ``crop``, ``window`` apply.
+
+        Raises:
+            DataError: See ``open``; or if voxels are no number or nowhere as low as air.
         """
-        volume, nodules = self.open(root, str(cases["image"].iloc[0]))
+        image = str(cases["image"].iloc[0])
+        volume, nodules = self.open(root, image)
+        require_values(volume.voxels, str(root / image), hounsfield=self.hounsfield)
         voxels, mask = scale(volume.voxels, patches.window), np.zeros(volume.voxels.shape, np.float32)
         centres = {}
         for case, indices, centre in nodules:

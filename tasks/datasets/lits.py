@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,14 +27,13 @@ from pydantic import Field, ValidationError
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, require_folder
-from tasks.datasets.volumes import Volume, nifti_header, nifti_missing_bytes, read_nifti
+from tasks.datasets.volumes import Volume, nifti_header, nifti_missing_bytes, read_nifti, require_values
 from tasks.options import Split
 
 NAME = re.compile(r"^(volume|segmentation)-(\d+)\.nii(?:\.gz)?$")
 SPLIT = {"train": range(100), "validation": range(100, 115), "test": range(115, 130)}
 WITHOUT_GEOMETRY = range(28, 48)  # the cases of 3D-IRCADb
 LABELS = {0, 1, 2}
-LEAST_HU = -500  # a CT with air in it goes below
 PUBLISHED = {"volumes": 131, "segmentations": 131}
 
 
@@ -78,6 +77,7 @@ class Lits:
     """The adapter; see the module for what it copes with."""
 
     name: str = "lits"
+    hounsfield: ClassVar[bool] = True
     labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 
@@ -123,10 +123,7 @@ class Lits:
 
     def open(self, root: Path, image: str) -> Volume:
         """Read the scan of a case, int16 or float32 Hounsfield units."""
-        volume = read_nifti(root / image)
-        if not np.isfinite(volume.voxels).all():
-            raise DataError(f"{root / image} holds values that are not numbers; expected Hounsfield units; fetch it")
-        return volume
+        return read_nifti(root / image)
 
     def open_mask(self, root: Path, image: str, volume: Volume) -> np.ndarray:
         """Return the foreground of a scan, bool ``(X, Y, Z)``; only the image's header says how it lies.
@@ -188,11 +185,10 @@ class Lits:
             if missing:
                 findings.append(Finding("fail", f"{path} is cut: {missing} bytes are missing; fetch it again"))
         if decode and not findings:
-            volume = self.open(root, image)
-            least = float(volume.voxels.min())
-            if least > LEAST_HU:
-                text = f"{root / image} has no value below {least:g}; expected Hounsfield units with air; check scaling"
-                findings.append(Finding("fail", text))
+            try:
+                require_values(self.open(root, image).voxels, str(root / image), hounsfield=True)
+            except DataError as error:
+                findings.append(Finding("fail", str(error)))
             labels = read_nifti(root / segmentation).voxels
             problem = _problem(root / segmentation, labels, labels.shape)
             if problem:

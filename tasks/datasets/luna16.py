@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -97,6 +97,7 @@ class Luna16:
     """The adapter; see the module for what it copes with."""
 
     name: str = "luna16"
+    hounsfield: ClassVar[bool] = True
     labels: tuple[str, ...] = ("nodule",)
     options: Options = field(default_factory=Options)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
@@ -86,6 +87,7 @@ class PeCad:
     """The adapter; see the module for the layout."""
 
     name: str = "pe_cad"
+    hounsfield: ClassVar[bool] = True
     labels: tuple[str, ...] = ("embolus",)
 
     def read(self, root: Path, split: Split) -> Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,19 @@ def test_patches_hold_their_nodule_in_the_middle(pristine: Path) -> None:
             assert patch[mask].mean() > patch[~mask].mean()
 
 
+def test_a_scan_without_its_rescaling_is_refused_when_it_is_cut(root: Path) -> None:
+    index = ADAPTER.read(root, SPLIT)
+    image = index.cases["image"].iloc[0]
+    for path in (root / image).glob("*.dcm"):
+        data = pydicom.dcmread(path)
+        data.RescaleIntercept = 0 if data.RescaleIntercept else 1024
+        data.save_as(path)
+    patches = Patches(shape=(16, 16, 8), store="uint8", window=(-1000, 1000), spacing_mm=6.0)
+    with pytest.raises(DataError, match="expected Hounsfield units, air near") as error:
+        list(ADAPTER.cut(root, index.cases[index.cases["image"] == image], patches))
+    assert image in str(error.value)
+
+
 def test_the_split_is_by_patient_in_the_papers_sizes_counted_in_scans() -> None:
     names = [f"LIDC-IDRI-{n:04d}" for n in range(1, 1011)]
     scans = pd.DataFrame({"patient": names + names[10:18]})  # eight patients with two
@@ -137,8 +151,29 @@ def test_the_split_is_by_patient_in_the_papers_sizes_counted_in_scans() -> None:
     around = draw_split(scans, split, kept_out)
     assert (scans["patient"].map(around) == "test").sum() == 408
     assert not {p for p, part in around.items() if part == "test"} & kept_out
-    with pytest.raises(DataError, match="lower test_fraction"):
-        draw_split(scans, split, set(names[:800]))
+
+
+def test_sizes_that_do_not_fit_outside_pretraining_name_a_fraction_that_does() -> None:
+    names = [f"LIDC-IDRI-{n:04d}" for n in range(1, 1011)]
+    scans = pd.DataFrame({"patient": names + names[10:18]})
+    split = Split(rule="random", test_fraction=408 / 1018, validation_fraction=100 / 610, seed=99)
+    for count in (623, 800):
+        with pytest.raises(DataError, match="can be test scans when patients of") as error:
+            draw_split(scans, split, set(names[:count]))
+        fits = float(re.search(r"\{test_fraction: ([0-9.]+)\}", str(error.value))[1])
+        assigned = draw_split(scans, split.model_copy(update={"test_fraction": fits}), set(names[:count]))
+        assert (scans["patient"].map(assigned) == "test").sum() == round(fits * 1018) > (1010 - count) - 2
+
+
+@pytest.mark.parametrize("text", [None, "", " \n\n"])
+def test_without_a_list_of_pretraining_there_is_nothing_to_keep_out(text: str | None, root: Path) -> None:
+    path = root / "pretraining_series.txt"
+    path.unlink(missing_ok=True)
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=r"pretraining_series.txt in .* leave the option out"):
+        ADAPTER.with_options({"test_outside_pretraining": True}).read(root, SPLIT)
+    assert ADAPTER.read(root, SPLIT).facts["test_scans_pretrained_on"] is None
 
 
 def test_the_test_set_can_be_drawn_around_the_scans_of_pretraining(root: Path) -> None:

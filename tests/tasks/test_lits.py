@@ -16,6 +16,7 @@ from harness.pixels import Pixels
 from harness.spec import Status
 from tasks.cohorts import brats as brats_phantom
 from tasks.cohorts import lits as lits_phantom
+from tasks.cohorts.patches import cut_patches
 from tasks.cohorts.volume_files import write_nifti
 from tasks.datasets.brats import ADAPTER as BRATS
 from tasks.datasets.brats import subjects
@@ -24,6 +25,7 @@ from tasks.datasets.lits import find_files
 from tasks.datasets.volumes import nifti_header, read_nifti
 from tasks.options import Split
 from tasks.transfer import run_trial
+from tasks.volumetric.options import Patches
 from tests.tasks.conftest import built, context, plan_of
 from tests.tasks.standins import trial_spec
 
@@ -161,9 +163,9 @@ def test_the_lits_verifier_reports_each_damage_in_a_sentence_and_goes_on(copied:
         f"volume-{a}.nii": "is cut: 500 bytes are missing",
         f"segmentation-{b}.nii": "has shape",
         f"segmentation-{c}.nii": "holds the unknown label",
-        f"volume-{d}.nii": "not numbers",
+        f"volume-{d}.nii": "no number",
         f"volume-{e}.nii": f"has no segmentation-{e}.nii",
-        f"volume-{f}.nii": "expected Hounsfield units with air",
+        f"volume-{f}.nii": "expected Hounsfield units, air",
     }
     assert len(found) == len(expected)
     for name, words in expected.items():
@@ -268,6 +270,31 @@ def test_a_trial_on_volumes_returns_every_metric_and_the_same_twice(task: str, t
     overlap, union = first.arrays["overlap"], first.arrays["predicted"] + first.arrays["true"]
     assert first.values["iou"] == pytest.approx(overlap.sum() / (union - overlap).sum())
     assert trial(task, cohort, tmp_path, repeat=1).curve != first.curve
+
+
+@pytest.mark.parametrize("copied", ["lits_root"], indirect=True)
+@pytest.mark.parametrize(("change", "kind", "said"), [
+    (lambda v: np.where(v > 300, np.nan, v), np.float32, "voxels that are no number"),
+    (lambda v: np.clip(v, -400, None), np.int16, "has the minimum -400; expected Hounsfield units"),
+])  # fmt: skip
+def test_a_scan_that_cannot_be_hounsfield_units_is_refused_when_it_is_cut(
+    change: Any, kind: type, said: str, copied: Path
+) -> None:
+    index = LITS.read(copied, OFFICIAL)
+    cases = index.cases[index.cases["image"] == index.cases["image"].iloc[0]]
+    damage(copied / cases["image"].iloc[0], change, kind)
+    patches = Patches(shape=(16, 16, 8), store="uint8", window=(-1000, 1000), in_plane=48)
+    with pytest.raises(DataError, match=said) as error:
+        list(cut_patches(LITS, copied, cases, patches, masks=True))
+    assert Path(cases["image"].iloc[0]).name in str(error.value)
+
+
+def test_mr_may_begin_anywhere_when_it_is_cut(brats_root: Path) -> None:
+    index = BRATS.read(brats_root, RANDOM)
+    cases = index.cases[index.cases["image"] == index.cases["image"].iloc[0]]
+    assert BRATS.open(brats_root, cases["image"].iloc[0]).voxels.min() >= 0 and not BRATS.hounsfield
+    patches = Patches(shape=(16, 16, 8), store="uint8", window=(0, 1000))
+    assert len(list(cut_patches(BRATS, brats_root, cases, patches, masks=True))) == len(cases)
 
 
 def test_four_sequences_are_four_channels_of_every_patch(tmp_path: Path) -> None:

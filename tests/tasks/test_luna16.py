@@ -190,6 +190,29 @@ def test_whole_scans_of_subsets_0_to_6_are_kept_for_pretraining(
         assert kept[3].mean() / 255 == pytest.approx(expected.mean(), abs=0.01)
 
 
+def test_scans_that_cannot_be_hounsfield_units_are_neither_cut_nor_kept(root: Path, tmp_path: Path) -> None:
+    import SimpleITK
+
+    scan = ADAPTER.pretraining_scans(root)["image"].iloc[0]
+    image = SimpleITK.ReadImage(str(root / scan))
+    voxels = SimpleITK.GetArrayFromImage(image).astype(np.float32)
+    cases = ADAPTER.read(root, SPLIT).cases
+    for changed, said in (
+        (np.where(voxels > 100, np.nan, voxels), "voxels that are no number"),
+        (voxels + 1024, "expected Hounsfield units, air near"),
+    ):
+        made = SimpleITK.GetImageFromArray(changed.astype(np.float32))
+        made.CopyInformation(image)
+        SimpleITK.WriteImage(made, str(root / scan))
+        folder = tmp_path / said[:4]
+        folder.mkdir()
+        with pytest.raises(DataError, match=said) as error:
+            write_scans(folder, root, ADAPTER, {"shape": [8, 8, 8]}, lambda *progress: None)
+        assert Path(scan).name in str(error.value)
+        with pytest.raises(DataError, match=said):
+            list(cut_patches(ADAPTER, root, cases[cases["image"] == scan], PATCHES, masks=False))
+
+
 def test_published_counts_are_compared_as_warnings(pristine: Path) -> None:
     found = [f.message for f in ADAPTER.verify(pristine, SPLIT, decode=False) if f.level == "warn"]
     assert any("LUNA16 has 10 scans, -878 against the published 888" in f for f in found)

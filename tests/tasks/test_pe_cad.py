@@ -121,6 +121,12 @@ def test_voxels_that_are_no_number_and_numbers_that_are_no_hounsfield_units_fail
     found = failures(root)
     assert any(str(first) in f and "voxels that are no number" in f for f in found)
     assert any(str(second) in f and "expected Hounsfield units" in f for f in found)
+    cases, patches = ADAPTER.read(root, SPLIT).cases, Patches(shape=(16, 16, 16), store="uint8", window=(-1000, 1000))
+    for path, said in ((first, "that are no number"), (second, "expected Hounsfield units, air")):
+        of = cases[cases["image"] == f"scans/{path.name}"]
+        with pytest.raises(DataError, match=said) as error:
+            list(cut_patches(ADAPTER, root, of, patches, masks=False))
+        assert path.name in str(error.value)
 
 
 def test_a_patient_in_two_splits_or_an_unknown_split_is_refused(root: Path) -> None:
