@@ -1,7 +1,9 @@
 """CheXpert (Irvin et al. 2019): 223,414 radiographs of 64,540 patients with 14 labels in four states, 234 for test.
 
 Read as downloaded: ``CheXpert-v1.0[-small]/{train,valid}/patientNNNNN/studyN/viewN_{frontal,lateral}.jpg`` beside
-``train.csv`` and ``valid.csv``; also the ``CheXpert-v1.0 batch N (train N)`` folders of newer downloads. Handled here:
+``train.csv`` and ``valid.csv``; also as newer downloads have it, in folders ``CheXpert-v1.0 batch 1 (validate & csv)``,
+which holds the two tables and ``valid/``, and ``CheXpert-v1.0 batch N (train N-1)``, with or without ``train/`` in
+between. Handled here:
 
 * ``Path`` holds the root's name, ``CheXpert-v1.0-small`` or another: whatever it says, the folder that is there is
   read, and a case is known by what follows, so both sizes have the same cases, splits and label subsets;
@@ -47,6 +49,7 @@ LABELS = (
 SCORED = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
 ROOTS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
+BATCH = "CheXpert-v1.0 batch "
 FILES = {"train": "train.csv", "valid": "valid.csv"}
 PATH = r"^(?:[^/\\]+/)*(train|valid)/(patient\d+)/(study\d+)/(view\d+_(frontal|lateral)\.jpg)$"
 BLANK, UNKNOWN = 2, 9
@@ -126,25 +129,29 @@ def read_labels(path: Path) -> pd.DataFrame:
 
 
 def data_folder(root: Path) -> Path:
-    """Return the folder that holds ``train.csv``: the root, or ``CheXpert-v1.0-small`` or ``CheXpert-v1.0`` in it.
+    """Return the folder that holds ``train.csv``: the root, one of ``ROOTS`` in it, or a batch in any of these.
 
     Raises:
         DataError: If none does.
     """
     require_folder(root, "CheXpert")
-    for folder in (root, *(root / name for name in ROOTS)):
+    homes = (root, *(root / name for name in ROOTS))
+    for folder in (*homes, *(batch for home in homes for batch in sorted(home.glob(f"{BATCH}*csv*")))):
         if (folder / FILES["train"]).is_file():
             return folder
     raise DataError(
-        f"no train.csv in {root} or its folders {' or '.join(ROOTS)}; expected CheXpert as downloaded; unpack it there"
+        f"no train.csv in {root} or its folders {', '.join(ROOTS)} or {BATCH}1 (validate & csv); expected CheXpert as "
+        "downloaded; unpack it there"
     )
 
 
 def image_paths(root: Path, folder: Path, cases: pd.DataFrame) -> dict[str, str]:
     """Return case → path relative to the root, of the images that are there."""
     bases: dict[tuple[str, str], str] = {}
+    home = folder.parent if folder != root and folder.name.startswith(BATCH) else folder
     for part in FILES:
-        for base in (folder / part, *sorted(folder.glob(f"CheXpert-v1.0 batch * ({part}*)"))):
+        batches = sorted(home.glob(f"{BATCH}* ({part}*)"))
+        for base in (folder / part, home / part, *batches, *(batch / part for batch in batches)):
             if base.is_dir():
                 inside = base.relative_to(root).as_posix()
                 for patient in base.iterdir():

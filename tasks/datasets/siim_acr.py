@@ -1,12 +1,13 @@
 """SIIM-ACR Pneumothorax (2019): radiographs as DICOM, pneumothorax as run lengths.
 
 Stage 1: ``dicom-images-train/<study>/<series>/<image>.dcm`` with ``train-rle.csv``; stage 2: ``stage_2_train.csv``, the
-images in the same folders or flat in ``stage_2_images/``. Handled here:
+images in the same folders or flat in ``stage_2_images/``. The option ``stage`` says which; without it, stage 2 where
+both lie. Handled here:
 
 * the second column is ``" EncodedPixels"`` or ``"EncodedPixels"``, a negative ``" -1"`` or ``"-1"``;
 * several rows an image, one a region or reader, some overlapping: the union is the mask;
 * JPEG-compressed and plain files, ``MONOCHROME1`` and ``MONOCHROME2``; the picture's size is the file's;
-* images without a row (37 of stage 1) are left out and reported: unlabelled is not negative;
+* images without a row (37 of stage 1; of the other stage) are left out and reported: unlabelled is not negative;
 * re-uploads with absolute run lengths are refused.
 
 No split is published: 80/20 at random by image with a seed, then a tenth of the rest for validation; the lists' hashes
@@ -18,12 +19,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from harness.errors import DataError
+from harness.errors import ConfigurationError, DataError, unknown
 from tasks.datasets.dicom import dicom_shape, read_dicom
 from tasks.datasets.images import plain_name
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
@@ -31,7 +33,7 @@ from tasks.datasets.runs import EMPTY, last_pixel, looks_absolute, parse_runs
 from tasks.datasets.splits import draw_patients
 from tasks.options import Split
 
-LABEL_FILES = ("stage_2_train.csv", "train-rle.csv")  # stage 2 holds stage 1
+LABEL_FILES = {2: "stage_2_train.csv", 1: "train-rle.csv"}  # stage 2 holds stage 1
 FOLDERS = ("dicom-images-train", "dicom-images-test", "stage_2_images")
 COLUMNS = ("ImageId", "EncodedPixels")
 FULL = 1024 * 1024  # pixels of every real image
@@ -48,17 +50,19 @@ PUBLISHED = {
 }
 
 
-def label_file(root: Path) -> Path:
-    """Return the label file of stage 2 if it is there, else of stage 1.
+def label_file(root: Path, stage: int | None = None) -> Path:
+    """Return the label file of a stage; without one, of stage 2 if it is there, else of stage 1.
 
     Raises:
         DataError: If there is none.
     """
     require_folder(root, "SIIM-ACR")
-    for name in LABEL_FILES:
+    names = [name for number, name in LABEL_FILES.items() if stage in (None, number)]
+    for name in names:
         if (root / name).is_file():
             return root / name
-    raise DataError(f"no {' or '.join(LABEL_FILES)} in {root}; expected the run lengths of SIIM-ACR; put them there")
+    of = "" if stage is None else f" in stage {stage}"
+    raise DataError(f"no {' or '.join(names)} in {root}; expected the run lengths of SIIM-ACR{of}; put them there")
 
 
 def read_rows(path: Path) -> dict[str, tuple[str, ...]]:
@@ -126,10 +130,31 @@ def check_rows(rows: Mapping[str, tuple[str, ...]], path: Path) -> list[Finding]
 
 @dataclass(frozen=True)
 class SiimAcr:
-    """The adapter; see the module for what it copes with."""
+    """The adapter; see the module for what it copes with.
+
+    Attributes:
+        stage: Whose label file is read: 1 (10,675 images, the paper's "10K"), 2, or None for whichever is there.
+    """
 
     name: str = "siim_acr"
     labels: tuple[str, ...] = ("pneumothorax",)
+    stage: int | None = None
+
+    def with_options(self, options: Mapping[str, Any]) -> SiimAcr:
+        """Return the adapter with ``options.cohort.adapter`` of an entry: ``{stage: 1 | 2 | null}``.
+
+        Raises:
+            ConfigurationError: For an unknown key or value.
+        """
+        for key in options:
+            if key != "stage":
+                raise unknown("key", key, ("stage",), "options.cohort.adapter")
+        stage = options.get("stage")
+        if stage is not None and (type(stage) is not int or stage not in LABEL_FILES):
+            raise ConfigurationError(
+                f"options.cohort.adapter.stage: found {stage!r}; expected 1, 2 or null; correct the entry"
+            )
+        return replace(self, stage=stage)
 
     def read(self, root: Path, split: Split) -> Index:
         """Index every labelled image with its run lengths.
@@ -139,7 +164,7 @@ class SiimAcr:
         """
         if split.rule != "random" or split.test_fraction is None:
             raise DataError(f'split "{split.rule}" of SIIM-ACR is not published; expected "random"; correct the entry')
-        path = label_file(root)
+        path = label_file(root, self.stage)
         rows = read_rows(path)
         for finding in check_rows(rows, path):
             raise DataError(finding.message)
@@ -179,7 +204,7 @@ class SiimAcr:
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check run lengths against their images' sizes; images without a mask are opened only if ``decode``."""
-        path = label_file(root)
+        path = label_file(root, self.stage)
         rows = read_rows(path)
         findings = check_rows(rows, path)
         paths, twice = image_paths(root)
@@ -241,7 +266,7 @@ class SiimAcr:
     def fingerprint(self, root: Path) -> str:
         """Digest of the label file and of every image's path and size."""
         paths, _ = image_paths(root)
-        return fingerprint_of(root, [label_file(root)], [root / path for path in paths.values()])
+        return fingerprint_of(root, [label_file(root, self.stage)], [root / path for path in paths.values()])
 
 
 ADAPTER = SiimAcr()

@@ -105,16 +105,37 @@ def test_the_small_and_the_full_download_have_the_same_cases_and_splits(pristine
     assert full.cases["image"].str.startswith("CheXpert-v1.0/").all()
 
 
-def test_batches_of_newer_downloads_are_found(root: Path) -> None:
-    inside = root / "CheXpert-v1.0-small"
+@pytest.mark.parametrize("between", [".", "train"])
+@pytest.mark.parametrize("tables", ["in the batch", "beside the batches"])
+@pytest.mark.parametrize("above", ["CheXpert-v1.0-small", "CheXpert-v1.0", "."])
+def test_batches_of_newer_downloads_are_found(above: str, tables: str, between: str, root: Path) -> None:
+    """Validation lies with the tables: ``CheXpert-v1.0 batch 1 (validate & csv)/valid/patient…``."""
+    expected = ADAPTER.read(root, SPLIT)
+    old = root / "CheXpert-v1.0-small"
+    inside = root / above
+    if above == "CheXpert-v1.0":
+        old.rename(inside)
+    elif above == ".":
+        for path in old.iterdir():
+            path.rename(root / path.name)
+        old.rmdir()
     patients = sorted((inside / "train").iterdir())
     for number, part in enumerate((patients[:20], patients[20:]), start=2):
-        folder = inside / f"CheXpert-v1.0 batch {number} (train {number - 1})"
-        folder.mkdir()
+        folder = inside / f"CheXpert-v1.0 batch {number} (train {number - 1})" / between
+        folder.mkdir(parents=True)
         for patient in part:
             patient.rename(folder / patient.name)
-    (inside / "valid").rename(inside / "CheXpert-v1.0 batch 1 (validate & csv)")
+    (inside / "train").rmdir()
+    first = inside / "CheXpert-v1.0 batch 1 (validate & csv)"
+    first.mkdir()
+    (inside / "valid").rename(first / "valid")
+    if tables == "in the batch":
+        for name in ("train.csv", "valid.csv"):
+            (inside / name).rename(first / name)
     assert failures(root) == []
+    found = ADAPTER.read(root, SPLIT)
+    assert found.split_hashes() == expected.split_hashes() and len(ADAPTER.fingerprint(root)) == 64
+    assert all((root / image).is_file() for image in found.cases["image"])
 
 
 def test_cells_are_read_as_the_file_says_and_blanks_as_negative(root: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_ind
 
-from harness.errors import DataError, Unavailable
+from harness.errors import ConfigurationError, DataError, Unavailable
 from harness.pixels import Pixels
 from tasks.cohorts.build import build
 from tasks.cohorts.siim_acr import write
@@ -171,6 +171,59 @@ def test_the_flat_folder_of_stage_two_is_read_the_same_way(tmp_path: Path) -> No
     assert (tmp_path / "stage_2_train.csv").read_text().startswith("ImageId,EncodedPixels\nID_")
     index = ADAPTER.read(tmp_path, SPLIT)
     assert index.cases["image"].str.fullmatch(r"stage_2_images/ID_[0-9a-f]{9}\.dcm").all() and len(index.cases) == 40
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root that holds the label files and the images of both stages."""
+    root = tmp_path_factory.mktemp("both")
+    write(root, {**OPTIONS, "stage": 2})
+    write(root, {**OPTIONS, "images": 30})
+    return root
+
+
+@pytest.mark.parametrize(("stage", "file", "images"), [
+    (None, "stage_2_train.csv", 40),
+    (2, "stage_2_train.csv", 40),
+    (1, "train-rle.csv", 30),
+])  # fmt: skip
+def test_the_stage_says_which_of_two_label_files_is_read(stage: int | None, file: str, images: int, both: Path) -> None:
+    adapter = ADAPTER.with_options({"stage": stage})
+    index = adapter.read(both, SPLIT)
+    assert index.facts["label_file"] == file and len(index.cases) == images
+    assert (adapter.fingerprint(both) == ADAPTER.fingerprint(both)) is (stage != 1)
+    assert not [f for f in adapter.verify(both, SPLIT, published=False, decode=False) if f.level == "fail"]
+
+
+def test_a_stage_is_built_from_its_own_file_and_is_part_of_the_identity(both: Path, tmp_path: Path) -> None:
+    from tasks.configuration import resolve
+    from tests.tasks.test_configuration import entry
+
+    of = {"adapter": "siim_acr", "transfer": "segmentation", "outputs": 1, "metric": "dice", "split": "random"}
+    plans = {}
+    for stage in (1, 2):
+        options = {"cohort": {"cache_px": 32, "adapter": {"stage": stage}}}
+        plans[stage] = resolve(entry(options=options, **of), "paper", {"mine": both}).cohort
+    assert plans[1]["adapter_options"] == {"stage": 1} and plans[1] != plans[2]
+    here = context(tmp_path)
+    real = type(here)("cpu", tmp_path, {}, tmp_path, data_roots={"mine": both})
+    facts = build({"task": "mine", "configuration": plans[1]}, real).facts
+    assert facts["facts"]["label_file"] == "train-rle.csv" and facts["counts"]["images"] == 30
+
+
+def test_without_the_option_nothing_of_it_is_in_the_identity() -> None:
+    assert "stage" not in plan_of("siim_acr").cohort.get("adapter_options", {})
+
+
+@pytest.mark.parametrize("options", [{"stage": 3}, {"stage": "1"}, {"stage": True}, {"stage": [1]}, {"stages": 1}])
+def test_an_unknown_stage_is_one_sentence(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="options.cohort.adapter"):
+        ADAPTER.with_options(options)
+
+
+def test_an_absent_label_file_of_a_stage_is_one_sentence(pristine: Path) -> None:
+    with pytest.raises(DataError, match="no stage_2_train.csv in .* of SIIM-ACR in stage 2"):
+        ADAPTER.with_options({"stage": 2}).read(pristine, SPLIT)
 
 
 def test_a_jpeg_and_an_inverted_file_look_like_the_others(pristine: Path) -> None:
