@@ -138,7 +138,7 @@ def _tests(a: Group | None, b: Group | None, estimate: Estimate | None, margin: 
     fields: _Fields = dict.fromkeys((*empty, "p_tost", "tost_power"))
     if a is None or b is None or estimate is None:
         return fields
-    interval = estimate.interval(alpha)
+    interval = estimate.interval()
     spread = pooled_sd(a, b)
     return fields | {
         "effect": estimate.effect,
@@ -188,7 +188,7 @@ def _patients(method: Side, reference: Side, estimate: Estimate | None, alpha: f
             f"found {method.resamples.size} and {reference.resamples.size} patient resamples of one task; expected the "
             "same resamples for every method; run `dvc repro`."
         )
-    low, high = percentile_interval(method.resamples - reference.resamples, alpha)
+    low, high = percentile_interval(method.resamples - reference.resamples)
     p = estimate.p
     return {"patient_low": low, "patient_high": high, "dagger": p is not None and p < alpha and low <= 0 <= high}
 
@@ -250,14 +250,14 @@ def _agreement(
             remark, fields["published_sd_assumed"] = "σ assumed", True
             difference = prediction(a, b, effect, PUBLISHED_RUNS)
             theirs = Estimate(effect, pooled_sd(a, b) * math.sqrt(2 / PUBLISHED_RUNS), a.n + b.n - 2)
-        if theirs is not None and (interval := theirs.interval(alpha)) is not None:
+        if theirs is not None and (interval := theirs.interval()) is not None:
             fields["published_low"], fields["published_high"] = interval
     reason = not_the_papers or obstacle
     if not reason and difference is None and fields["published_effect"] is not None:
         reason = "fewer than two runs a side"
     answer = agreement(difference, margin, alpha, obstacle=reason, remark=remark)
     if difference is not None and not reason:
-        interval = difference.interval(alpha)
+        interval = difference.interval()
         fields |= {
             "difference": difference.effect,
             "difference_low": interval[0] if interval else None,

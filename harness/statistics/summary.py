@@ -27,6 +27,7 @@ from harness.statistics.verdicts import AgreementAnswer, agreement
 
 ADDED = "added"
 ADDED_RANDOM = "added_random"
+ADDED_TASKS = "added_tasks"
 RANDOM = ("random", "random_3d")  # what every added method is compared with, where it shares a cell
 FAITHFUL = "paper"  # the one profile whose numbers are claimed to be the paper's experiment
 
@@ -39,12 +40,14 @@ class MethodFacts(Frozen):
         compare_with: Methods that an added method asks to be compared with.
         reinitialised: The encoder is drawn anew for each repeat (Random), so it has one pretraining seed only.
         unavailable: Why it cannot run here, or empty.
+        stamp: That of the images it was pretrained on, where a program made them; empty for real ones and for none.
     """
 
     label: str
     compare_with: tuple[str, ...] = ()
     reinitialised: bool = False
     unavailable: str = ""
+    stamp: str = ""
 
 
 class TaskFacts(Frozen):
@@ -83,9 +86,15 @@ class _Desk:
         reason = self.methods[cell.method].unavailable or self.tasks[cell.task].unavailable
         return self.trials.runs(cell, metric, self.parameters.repeats * seeds, reason)
 
-    def not_the_papers(self, task: str) -> str:
-        """Say why no number on this task may be set against the paper's; empty if it may."""
-        if self.trials.cohort(task).synthetic:
+    def stamp(self, task: str, *methods: str) -> tuple[bool, str]:
+        """Tell whether a program made any image behind a number, to pretrain on or to judge; and what to print."""
+        cohort = self.trials.cohort(task)
+        stamps = [*((cohort.stamp,) if cohort.synthetic else ()), *(self.methods[method].stamp for method in methods)]
+        return cohort.synthetic or any(stamps), "; ".join(dict.fromkeys(stamp for stamp in stamps if stamp))
+
+    def not_the_papers(self, task: str, *methods: str) -> str:
+        """Say why no number of these methods on this task may be set against the paper's; empty if it may."""
+        if self.stamp(task, *methods)[0]:
             return "synthetic"
         if self.parameters.profile != FAITHFUL:
             return f"the profile {self.parameters.profile} is not the paper's protocol"
@@ -198,7 +207,8 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
     resamples = desk.trials.resamples(cell, metric) if values else None
     patient = percentile_interval(resamples) if resamples is not None else None
     bounds = worst_case(values, runs.planned - len(values)) if runs.diverged else None
-    cohort, task = desk.trials.cohort(cell.task), desk.tasks[cell.task]
+    task = desk.tasks[cell.task]
+    synthetic, stamp = desk.stamp(cell.task, cell.method)
     delta = _delta(metric)
     printed = desk.paper.score(*cell, delta) if metric == task.metric or delta is not None else None
     answer = _absolute_agreement(desk, cell, metric, runs, group)
@@ -233,8 +243,8 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
         agreement_reason=answer.reason,
         best=False,
         second=False,
-        synthetic=cohort.synthetic,
-        stamp=cohort.stamp,
+        synthetic=synthetic,
+        stamp=stamp,
         device_classes=desk.devices.get(cell, ""),
         flags=runs.flags,
     )
@@ -245,7 +255,7 @@ def _absolute_agreement(desk: _Desk, cell: CellKey, metric: str, runs: Runs, gro
     margin_metric = metric == desk.tasks[cell.task].metric or _delta(metric) is not None
     margin = margin_of(metric, desk.margins) if margin_metric else 0.0
     printed = desk.paper.score(*cell, _delta(metric)) if margin_metric else None
-    obstacle = desk.not_the_papers(cell.task)
+    obstacle = desk.not_the_papers(cell.task, cell.method)
     if not obstacle and printed is None:
         obstacle = "the paper prints no number for it"
     if not obstacle and not desk.trials.cohort(cell.task).split_published:
@@ -310,6 +320,8 @@ def _comparisons(desk: _Desk) -> list[Comparison]:
     rows += _family(desk, "added", random, "Published methods against Random at label fractions", len(random))
     added = _added_contrasts(desk)
     rows += _family(desk, "added", added, "Added methods", len(added))
+    tasks = _added_task_contrasts(desk)
+    rows += _family(desk, "added", tasks, "The paper's pairs on added tasks", len(tasks))
     return rows
 
 
@@ -352,6 +364,21 @@ def _added_contrasts(desk: _Desk) -> list[ContrastKey]:
     return keys
 
 
+def _added_task_contrasts(desk: _Desk) -> list[ContrastKey]:
+    """List the paper's pairs of methods on every task that no family of its has."""
+    families = desk.families.families.values()
+    pairs = dict.fromkeys(pair for family in families for pair in family.pairs)
+    known = {task for family in families for task in family.tasks}
+    return [
+        ContrastKey(ADDED_TASKS, method, reference, task, fraction)
+        for task, facts in desk.tasks.items()
+        if task not in known
+        for method, reference in pairs
+        for fraction in sorted(facts.label_fractions)
+        if all(desk.trials.has(CellKey(name, task, fraction)) for name in (method, reference))
+    ]
+
+
 def _family(desk: _Desk, block: Block, keys: Sequence[ContrastKey], label: str, size: int) -> list[Comparison]:
     rows = [_comparison(desk, block, key, label, size) for key in keys]
     adjusted = holm([row.p for row in rows], size)
@@ -371,13 +398,13 @@ def _comparison(desk: _Desk, block: Block, key: ContrastKey, label: str, size: i
             printed=desk.paper.score(*cell, key.delta),
         )
 
-    cohort = desk.trials.cohort(key.task)
+    synthetic, stamp = desk.stamp(key.task, key.method, key.reference)
     return compare(
         side(key.method),
         side(key.reference),
         margin=margin_of(metric, desk.margins),
         parameters=desk.parameters,
-        not_the_papers=desk.not_the_papers(key.task),
+        not_the_papers=desk.not_the_papers(key.task, key.method, key.reference),
         names={
             "family": key.family,
             "family_label": label,
@@ -391,7 +418,7 @@ def _comparison(desk: _Desk, block: Block, key: ContrastKey, label: str, size: i
             "task_label": task.label,
             "label_fraction": key.label_fraction,
             "metric": metric,
-            "synthetic": cohort.synthetic,
-            "stamp": cohort.stamp,
+            "synthetic": synthetic,
+            "stamp": stamp,
         },
     )

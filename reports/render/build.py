@@ -13,7 +13,7 @@ from harness.published import Families, load_families
 from harness.spec import Parameters
 from reports.render import figures, frames, pages, panel_figures, style, wording
 from reports.render.formats import latex, markdown
-from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_results
+from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_overlaps, read_results
 from reports.render.pages import Picture
 from reports.render.panel_figures import panel_blocks
 from reports.render.tables import Table, added_table, paper_table
@@ -117,6 +117,7 @@ def build(
     """
     layouts = read_layouts(reports / "tables.yaml")
     families = families or load_families(reports / "families.yaml")
+    overlaps = read_overlaps(reports / "overlaps.yaml")
     data = read_results(results, profile, methods, tasks)
     folder = reports / profile
     written: list[Path] = []
@@ -147,7 +148,7 @@ def build(
 
     written += audit_pages(results, reports, folder)
     provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
-    page = pages.report_page(data, parameters, methods, tasks, tables, unshown, pictures, provenance)
+    page = pages.report_page(data, parameters, methods, tasks, tables, unshown, pictures, overlaps, provenance)
     written.append(write(folder / "report.html", page))
     text = json.dumps(metrics(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     written.append(write(folder / "metrics.json", text + "\n"))

@@ -238,8 +238,8 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
             axis.tick_params(labelsize=7.5)
         handles = [Line2D([], [], color=colours[rung], linewidth=1.6, label=rung) for rung in rungs]
         handles += [
-            Line2D([], [], color=style.MUTED, linewidth=1.2, linestyle=dash, label=side)
-            for side, dash in (("validation", "-"), ("train", (0, (4, 1.5))))
+            Line2D([], [], color=style.MUTED, linewidth=1.2, linestyle=dash, label=side)  # type: ignore[arg-type]
+            for side, dash in (("validation", "-"), ("train", "--"))
         ]
         height = figure.get_size_inches()[1]
         figure.subplots_adjust(

@@ -14,7 +14,7 @@ from tabulate import tabulate
 from harness.statistics.schema import Comparison
 from reports.render import wording
 from reports.render.gains import Gain
-from reports.render.tables import Entry, Row, Table
+from reports.render.tables import Column, Entry, Row, Table
 
 _MARKDOWN = {character: "\\" + character for character in "\\`*_{}[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _LATEX = {
@@ -79,7 +79,7 @@ def effect(value: float | None, low: float | None, high: float | None) -> str:
 def contrast_words(contrast: Comparison) -> tuple[str, ...]:
     """Say all of a contrast in eight texts, under ``CONTRAST_HEADINGS``."""
     finding = contrast.finding + (wording.DAGGER if contrast.dagger else "")
-    if why := contrast.missing or contrast.finding_note:
+    if why := wording.why(contrast):
         finding += f" ({why})"
     paper = effect(contrast.published_effect, contrast.published_low, contrast.published_high)
     if contrast.published_sd_assumed and contrast.published_effect is not None:
@@ -159,10 +159,11 @@ def markdown(table: Table, alpha: float) -> str:
         alpha: Level of the tests, for the legend.
     """
 
-    def heading(stamp: str, text: str) -> str:
-        return markdown_text(text) + ("<br>**SYNTHETIC**" if stamp else "")
+    def heading(column: Column) -> str:
+        labels = f"<br>{markdown_text(column.labels)}" if column.labels else ""
+        return markdown_text(column.heading) + labels + ("<br>**SYNTHETIC**" if column.stamp else "")
 
-    columns = [heading(column.stamp, column.heading) for column in table.columns]
+    columns = [heading(column) for column in table.columns]
     lines = [f"# {markdown_text(table.title)}", "", markdown_text(table.caption)]
     if table.stamp:
         lines += ["", f"**{markdown_text(table.stamp)}**"]
@@ -288,6 +289,9 @@ def latex(table: Table, alpha: float) -> str:
         r"\toprule",
         " & ".join(map(latex_text, ("Method", *table.fact_headings, *(c.heading for c in table.columns)))) + r" \\",
     ]
+    if any(column.labels for column in table.columns):
+        labels = [rf"{{\scriptsize {latex_text(column.labels)}}}" for column in table.columns]
+        lines.append(" & ".join(["", *("" for _ in table.fact_headings), *labels]) + r" \\")
     if any(column.stamp for column in table.columns):
         stamps = [r"{\scriptsize\textbf{SYNTHETIC}}" if column.stamp else "" for column in table.columns]
         lines.append(" & ".join(["", *("" for _ in table.fact_headings), *stamps]) + r" \\")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -116,7 +117,7 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
         if point.name.partition("_")[2] not in ("total", "")
     }
     order = {base: place for place, base in enumerate(dict.fromkeys(base for base, _ in chains.values()))}
-    rows = []
+    rows: list[tuple[tuple[bool, int, int], dict[str, Any]]] = []
     last: dict[tuple[str, int], tuple[str, int, int]] = {}  # chain → (phase, its start, furthest step)
     for point in results.curves:
         side, _, quantity = point.name.partition("_")
@@ -132,9 +133,9 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
             continue
         base, rung = chains[point.method]
         name = "loss" if quantity == "total" else quantity.replace("_", " ")
-        rows.append({
-            # What belongs to one base alone (an autoencoder of visual words) stands behind the panels all bases have.
-            "place": (quantity not in SHARED_QUANTITIES, order[base], (*SHARED_QUANTITIES, quantity).index(quantity)),
+        # What belongs to one base alone (an autoencoder of visual words) stands behind the panels all bases have.
+        place = (quantity not in SHARED_QUANTITIES, order[base], (*SHARED_QUANTITIES, quantity).index(quantity))
+        rows.append((place, {
             "panel": f"{base}: {name}",
             "rung": rung,
             "side": side,
@@ -142,8 +143,8 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
             "step": step,
             "value": point.value,
             "phase_start": start,
-        })  # fmt: skip
-    return pd.DataFrame(sorted(rows, key=lambda row: row["place"]))
+        }))  # fmt: skip
+    return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
 
 
 def effects_frame(results: Results, block: str) -> pd.DataFrame:

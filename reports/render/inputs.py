@@ -118,6 +118,36 @@ class TableLayout(Frozen):
     averages: str = ""
 
 
+class Overlap(Frozen):
+    """What a pretraining cohort and a task share, of ``reports/overlaps.yaml``.
+
+    Attributes:
+        relation: In words, by where the data come from.
+        computed: Two facts of the task's cohort: how many test cases are shared, and of how many; or None.
+    """
+
+    relation: str
+    computed: tuple[str, str] | None = None
+
+
+class _Overlaps(Frozen):
+    overlaps: dict[str, dict[str, Overlap]]
+
+
+def read_overlaps(path: Path) -> dict[str, dict[str, Overlap]]:
+    """Read ``reports/overlaps.yaml``: pretraining cohort → task → what they share.
+
+    Raises:
+        ConfigurationError: It is absent or malformed.
+    """
+    try:
+        return _Overlaps.model_validate(load_yaml(path)).overlaps
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{path}: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}; mend it."
+        ) from None
+
+
 class FigureLayout(Frozen):
     """One bar figure of ``reports/tables.yaml``: the contrasts of one family."""
 

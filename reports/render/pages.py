@@ -23,7 +23,7 @@ from harness.statistics.schema import CellSummary, Comparison
 from reports.render import style, wording
 from reports.render.formats import effect, markdown_table, markdown_text
 from reports.render.frames import points
-from reports.render.inputs import Results, Trial
+from reports.render.inputs import Overlap, Results, Trial
 from reports.render.tables import Table
 
 # Opens the drawer a link points into; without it every drawer still opens by hand.
@@ -209,10 +209,10 @@ def tally(contrasts: Iterable[Comparison]) -> list[dict[str, Any]]:
             "label": rows[0].family_label,
             "block": rows[0].block,
             "size": rows[0].family_size,
-            "tested": sum(row.effect is not None for row in rows),
+            "tested": sum(wording.answered(row) for row in rows),
             # A contrast with a cell that was never run is absent, not undecided.
-            "findings": Counter(row.finding for row in rows if row.effect is not None),
-            "agreements": Counter(row.agreement for row in rows if row.effect is not None),
+            "findings": Counter(row.finding for row in rows if wording.answered(row)),
+            "agreements": Counter(row.agreement for row in rows if wording.answered(row)),
         }
         for rows in by_family(contrasts)
     ]
@@ -330,6 +330,7 @@ def report_page(
     tables: Sequence[Table],
     unshown: Sequence[str],
     pictures: Sequence[Picture],
+    overlaps: Mapping[str, Mapping[str, Overlap]],
     provenance: str,
 ) -> str:
     """Write the whole report.
@@ -342,6 +343,7 @@ def report_page(
         tables: As built.
         unshown: Titles of the paper's tables of which no cell was planned here.
         pictures: As drawn.
+        overlaps: Pretraining cohort → task → what they share.
         provenance: Relative address of ``results/<profile>/provenance``.
     """
     rows = tally(results.contrasts)
@@ -356,6 +358,7 @@ def report_page(
             tables=tables,
             unshown=unshown,
             pictures=pictures,
+            overlaps=shared_images(results, overlaps),
             legend=wording.legend(parameters.alpha),
             stamp=wording.stamp_of([*results.cells, *results.contrasts]),
             tally=rows,
@@ -365,7 +368,7 @@ def report_page(
             reasons=Counter(
                 c.agreement_reason
                 for c in results.contrasts
-                if c.block == "published" and c.agreement == "not comparable" and c.effect is not None
+                if c.block == "published" and c.agreement == "not comparable" and wording.answered(c)
             ),
             drawers=drawers(results, methods, tasks, provenance),
             audit=audit_tally(results.claims),
@@ -376,6 +379,30 @@ def report_page(
             unavailable=sum(c.planned for c in _primary(results) if wording.unavailable(c)),
         )
     )
+
+
+def shared_images(
+    results: Results, overlaps: Mapping[str, Mapping[str, Overlap]]
+) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return pretraining cohort → task → what they share in words, and what was counted here.
+
+    Only cohorts that some method was pretrained on, and tasks that were judged.
+    """
+    used = {cohort for pretraining in results.pretraining.values() for cohort in pretraining.get("cohorts", ())}
+    used &= set(overlaps)
+    matrix: dict[str, dict[str, tuple[str, str]]] = {}
+    for cohort in (name for name in results.cohorts if name in used):
+        row = matrix.setdefault(cohort, {})
+        for task, manifest in results.cohorts.items():
+            known = overlaps[cohort].get(task)
+            if known is None:
+                row[task] = ("none known", "")
+                continue
+            facts = manifest.get("facts") or {}
+            counted = [facts.get(name) for name in known.computed or ()]
+            some = len(counted) == 2 and all(isinstance(number, int) for number in counted)
+            row[task] = (known.relation, f"counted here: {counted[0]} of {counted[1]} test scans" if some else "")
+    return matrix
 
 
 def _primary(results: Results) -> list[CellSummary]:

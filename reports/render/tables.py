@@ -7,6 +7,7 @@ rule, holds rows of one's own and rows repeated for orientation, ranked and mark
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ class Column:
 
     Attributes:
         stamp: What to print above its numbers; empty unless one comes from made-up images.
+        labels: How many labels were there to train on and to choose the epoch by, where a table has label fractions.
     """
 
     task: str
@@ -30,6 +32,7 @@ class Column:
     metric: str
     heading: str
     stamp: str
+    labels: str = ""
 
     def holds(self, row: CellSummary | Comparison) -> bool:
         """Say whether a cell or a contrast belongs to this column."""
@@ -222,7 +225,7 @@ def paper_table(
     primary = primary_metrics(results)
     printed = [method for method in shape.methods if method in methods]
     own_cells = [c for c in results.cells if name in c.tables.split(";") and c.method in printed]
-    columns = []
+    columns: list[Column] = []
     for task in shape.tasks:
         for fraction in shape.label_fractions:
             for metric in layout.metrics or (primary.get(task, ""),):
@@ -234,6 +237,8 @@ def paper_table(
                     columns.append(Column(task, fraction, metric, heading, wording.stamp_of(inside)))
     if not columns:
         return None
+    if any(column.label_fraction < 1.0 for column in columns):
+        columns = [replace(column, labels=_labels(results, column)) for column in columns]
     contrasts = [c for family in layout.marks for c in results.contrasts if c.family == family]
     contrasts = [c for c in contrasts if any(column.holds(c) for column in columns)]
     published = _rows(printed, methods, columns, own_cells, contrasts, layout, place=name)
@@ -271,8 +276,37 @@ def paper_table(
         gains=average_gains(layout.averages, families, results, layout.metrics, methods, tasks, alpha)
         if layout.averages
         else (),
-        remarks=_boxes_remark(published, columns, results),
+        remarks=(*_empty_masks(columns, results, tasks), *_boxes_remark(published, columns, results)),
     )
+
+
+def _labels(results: Results, column: Column) -> str:
+    """Say how many labels a column's models were trained on and chosen by: ``30 + 400 labels``."""
+    cohort = results.cohorts.get(column.task, {})
+    train, validation = cohort.get("training_units"), cohort.get("validation_units")
+    if not isinstance(train, int) or not isinstance(validation, int):
+        return ""
+    share = column.label_fraction if cohort.get("validation_labels") == "same_fraction" else 1.0
+    return f"{_units(train, column.label_fraction):,} + {_units(validation, share):,} labels"
+
+
+def _units(count: int, fraction: float) -> int:
+    """Return how many units a label fraction keeps, as ``tasks.subsets`` counts them."""
+    return min(count, max(1, math.floor(fraction * count + 1e-9)))
+
+
+def _empty_masks(columns: Sequence[Column], results: Results, tasks: Mapping[str, str]) -> tuple[str, ...]:
+    """Say what a model scores that never finds anything, where test images have empty masks."""
+    remarks = []
+    for task, metric in dict.fromkeys((column.task, column.metric) for column in columns):
+        facts = results.cohorts.get(task, {}).get("always_empty") or {}
+        if facts.get("empty_masks") and metric in facts:
+            remarks.append(
+                f"{tasks[task]}: {facts['empty_masks']} of {facts['test_images']} test masks are empty, so a model "
+                f"that never finds anything scores {wording.number(100 * facts[metric])} in {wording.metric(metric)}; "
+                "Dice of the images with a finding, pooled Dice and pixel average precision stand among the cells"
+            )
+    return tuple(remark + "." for remark in remarks)
 
 
 def _boxes_remark(rows: Sequence[Row], columns: Sequence[Column], results: Results) -> tuple[str, ...]:

@@ -85,6 +85,16 @@ def mark(contrast: Comparison) -> str:
     return MARKS[contrast.finding] + (DAGGER if contrast.dagger else "")
 
 
+def answered(contrast: Comparison) -> bool:
+    """Say whether a contrast has runs on both sides, and so a Finding; one with a cell that never ran is absent."""
+    return contrast.effect is not None or bool(contrast.n_method and contrast.n_reference)
+
+
+def why(contrast: Comparison) -> str:
+    """Return all that explains a Finding: what is missing, and what the tests remarked."""
+    return "; ".join(part for part in (contrast.missing, contrast.finding_note) if part)
+
+
 def count(cell: CellSummary) -> str:
     """Return ``9/10`` when trials are missing, else an empty string."""
     return "" if cell.done == cell.planned else f"{cell.done}/{cell.planned}"
@@ -142,6 +152,7 @@ def legend(alpha: float) -> list[tuple[str, str]]:
         (MARKS["equivalent"], "equivalent: the difference was shown to lie inside the margin (two one-sided tests)"),
         (MARKS["unresolved"], "not significantly different, and not shown to be equivalent either: unresolved"),
         (MARKS["identical"], "identical in every run"),
+        ("·", "could not be tested"),
         (DAGGER, "significant over runs, but not when the test patients are resampled"),
     ]
 

@@ -29,7 +29,7 @@ ROOT = project.ROOT
 def made(tmp_path_factory):
     """A project whose pair was localized at smoke scale by stand-in networks: its root and plan."""
     root = project.copy(tmp_path_factory.mktemp("localized"))
-    for name in ("tables.yaml", "margins.yaml"):
+    for name in ("tables.yaml", "margins.yaml", "overlaps.yaml"):
         shutil.copy(ROOT / "reports" / name, root / "reports")
     shutil.copytree(ROOT / "results" / "published", root / "results" / "published")
     plan = project.plan(root, profile="smoke", repeats=2)
@@ -173,7 +173,7 @@ def test_building_again_gives_the_same_figures(made, tmp_path):
     root, plan = made
     copy = project.copy(tmp_path)
     shutil.copytree(root / "results", copy / "results")
-    for name in ("tables.yaml", "margins.yaml"):
+    for name in ("tables.yaml", "margins.yaml", "overlaps.yaml"):
         shutil.copy(ROOT / "reports" / name, copy / "reports")
     report(copy, plan)
     for name in ("fig5.svg", "fig5.png", "fig6.svg", "fig6.png"):
@@ -185,7 +185,7 @@ def test_images_that_were_not_made_here_are_not_drawn_and_the_caption_says_so(ma
     root, plan = made
     copy = project.copy(tmp_path)
     shutil.copytree(root / "results", copy / "results")
-    for name in ("tables.yaml", "margins.yaml"):
+    for name in ("tables.yaml", "margins.yaml", "overlaps.yaml"):
         shutil.copy(ROOT / "reports" / name, copy / "reports")
     for method in PAIR:
         with np.load(archive(copy, method)) as opened:

@@ -30,7 +30,7 @@ def prepare(root: Path, **options) -> tuple[Path, Path, dict[str, str]]:
     results, methods = write_results(root, **options)
     reports = root / "reports"
     reports.mkdir(exist_ok=True)
-    for name in ("tables.yaml", "families.yaml"):
+    for name in ("tables.yaml", "families.yaml", "overlaps.yaml"):
         shutil.copy(REPOSITORY / "reports" / name, reports / name)
     return results, reports, methods
 
@@ -272,7 +272,7 @@ def test_every_trial_shows_its_value_its_id_its_provenance_and_its_command(exten
             count += 1
             line = re.search(rf'<tr id="trial-{identity}">.*?</tr>', text).group(0)
             assert f">{100 * float(value):.2f}<" in line
-            assert f"dira-bench run --trial {identity}<" in line
+            assert f"dira-bench run --profile miniature --trial {identity}<" in line
             assert f'href="../../results/miniature/provenance/{method}.csv"' in line
     assert count > 400
 
@@ -613,7 +613,7 @@ def test_with_every_entry_registered_all_five_tables_print_every_number_of_the_p
     write_statistics(results / "paper", *rows)
     reports = tmp_path / "reports"
     reports.mkdir()
-    for name in ("tables.yaml", "families.yaml"):
+    for name in ("tables.yaml", "families.yaml", "overlaps.yaml"):
         shutil.copy(REPOSITORY / "reports" / name, reports / name)
     build(results, reports, "paper", parameters=parameters, methods=methods, tasks=tasks)
     with paper.open(newline="") as stream:
