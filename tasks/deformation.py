@@ -79,7 +79,11 @@ def _shapes(options: Mapping[str, Any], side: int, border: int) -> list[Any]:
         A.Sequential(
             [
                 A.ElasticTransform(
-                    alpha=options["elastic_alpha"], sigma=options["elastic_sigma"], border_mode=border, p=1.0
+                    alpha=options["elastic_alpha"],
+                    sigma=options["elastic_sigma"],
+                    noise_distribution="uniform",  # as the library had it in 0.4.3; its gaussian moves 0.4 as far
+                    border_mode=border,
+                    p=1.0,
                 ),
                 A.Affine(
                     scale=(1.0 - spread, 1.0 + spread),
@@ -94,6 +98,7 @@ def _shapes(options: Mapping[str, Any], side: int, border: int) -> list[Any]:
         A.GridDistortion(
             num_steps=options["grid_steps"],
             distort_limit=(-options["grid_limit"], options["grid_limit"]),
+            normalized=False,  # 0.4.3 knew no other; normalized, the grid is drawn back and moves less
             border_mode=border,
             p=1.0,
         ),

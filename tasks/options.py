@@ -106,7 +106,13 @@ class SegmentationHead(Frozen):
 
 
 class Training(Frozen):
-    """How long and how fast, what is kept, and how it is scored: the same for every transfer."""
+    """How long and how fast, what is kept, and how it is scored: the same for every transfer.
+
+    Attributes:
+        validation_labels: Whether a label fraction leaves validation ``full`` (as the paper seems to: 753 labels to
+            train on beside 11,212 to choose by), or thins it by the ``same_fraction``.
+        augment_validation: Augment the validation images once and for all (segmentation alone).
+    """
 
     optimiser: Optimiser
     schedule: Schedule
@@ -117,6 +123,7 @@ class Training(Frozen):
     early_stopping: int | None = Field(default=None, ge=1)
     selection: Literal["validation_loss", "validation_metric"]
     augment_validation: bool
+    validation_labels: Literal["full", "same_fraction"] = "full"
     precision: Literal["float32", "bfloat16"]
     subset_unit: Literal["image", "patient"]
     metric: ScoreProtocol
@@ -156,6 +163,7 @@ class ClassificationTransfer(_Transfer):
     head: ClassificationHead
     uncertain: Literal["ones", "zeros", "lsr_ones", "lsr_zeros", "ignore"] | None = None
     scored_labels: tuple[str, ...] | None = None
+    augment_validation: Literal[False]
     test_time_augmentation: Literal["ten_crop", "centre_crop", "none"]
     localization: Localization | None = None
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.identity import digest
+from harness.pixels import Pixels
 
 
 def training_rows(cases: pd.DataFrame, fraction: float, seed: int, unit: str) -> np.ndarray:
     """Return the rows of the training cases that keep their labels.
 
     One permutation of the units per seed; a fraction takes the first ``max(1, ⌊f·n⌋)``, so that smaller fractions lie
-    inside larger ones. Validation and test are never thinned: the authors' code thins CheXpert's, to 2 of 234 images.
+    inside larger ones. Test is never thinned: the authors' code thins CheXpert's, to 2 of 234 images.
 
     Args:
         cases: ``harness.pixels.Pixels.cases``.
@@ -25,15 +28,44 @@ def training_rows(cases: pd.DataFrame, fraction: float, seed: int, unit: str) ->
     Returns:
         Rows in ascending order, int64.
     """
-    train = cases[cases["split"] == "train"]
-    names = sorted(train["case"]) if unit == "image" else sorted(train["patient"].unique())
+    return _kept(cases[cases["split"] == "train"], fraction, seed, unit)
+
+
+def validation_rows(cases: pd.DataFrame, labels: str, fraction: float, seed: int, unit: str) -> np.ndarray:
+    """Return the rows of the validation cases whose labels may be looked at.
+
+    Args:
+        cases: ``harness.pixels.Pixels.cases``.
+        labels: ``full``: all of them, under every label fraction; ``same_fraction``: thinned as the training labels.
+        fraction: In (0, 1].
+        seed: That of the training labels.
+        unit: ``image`` or ``patient``.
+
+    Returns:
+        Rows, int64; all of them in the order of ``Pixels.rows``, a part in ascending order.
+    """
+    validation = cases[cases["split"] == "validation"]
+    if labels == "full" or validation.empty:
+        return validation["row"].to_numpy(np.int64)
+    return _kept(validation, fraction, seed, unit)
+
+
+def _kept(part: pd.DataFrame, fraction: float, seed: int, unit: str) -> np.ndarray:
+    names = sorted(part["case"]) if unit == "image" else sorted(part["patient"].unique())
     generator = np.random.Generator(np.random.PCG64(seed))
     order = generator.permutation(len(names))
     # 0.29 · 100 is 28.999…: a whole number of units must not lose one to rounding
     count = max(1, math.floor(fraction * len(names) + 1e-9))
     kept = {names[i] for i in order[:count]}
     column = "case" if unit == "image" else "patient"
-    return np.sort(train.loc[train[column].isin(kept), "row"].to_numpy(np.int64))
+    return np.sort(part.loc[part[column].isin(kept), "row"].to_numpy(np.int64))
+
+
+def judged_rows(spec: Mapping[str, Any], pixels: Pixels) -> np.ndarray:
+    """Return the validation rows of a trial, by its transfer's ``validation_labels``."""
+    transfer = spec["transfer"]
+    labels, unit = transfer["validation_labels"], transfer["subset_unit"]
+    return validation_rows(pixels.cases, labels, spec["label_fraction"], spec["subset"]["seed"], unit)
 
 
 def subset_hash(cases: pd.DataFrame, rows: np.ndarray) -> str:

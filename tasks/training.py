@@ -71,7 +71,7 @@ class Schedule:
     def after_epoch(self, epoch: int) -> None:
         """Move a cosine over epochs on; ``epoch`` counts from 1."""
         if self.options["name"] == "cosine" and self.options["over"] == "epochs":
-            self._cosine(epoch)
+            self._cosine(epoch - 1)  # as the authors' loop has it, the first two epochs run at the full rate
 
     def after_evaluation(self, validation_loss: float) -> None:
         """Let a plateau schedule look at the loss."""

@@ -59,7 +59,9 @@ class BoundMocoV2(BoundTerm):
                 key, keys = self._embed_keys(views)
             if self.training:
                 self._keys = keys
-        return info_nce(query, key, self.queue, self.configuration.temperature)
+        # Under autocast the negatives' products alone would be rounded to bf16, and the positive's not.
+        with torch.autocast(query.device.type, enabled=False):
+            return info_nce(query, key, self.queue, self.configuration.temperature)
 
     def _embed_keys(self, views: Views) -> tuple[Tensor, Tensor]:
         """Return the keys of this process's batch, and in training those of all processes."""

@@ -21,6 +21,7 @@ from tasks.loading import Batch, batches, load
 from tasks.losses import binary_cross_entropy, dice_sums, soft_dice
 from tasks.metrics import PixelCounts, auc_by_class, iou_by_image, macro
 from tasks.resampling import resample_auc, resample_mean, resample_ratio
+from tasks.subsets import judged_rows
 from tasks.volumetric.augmentation import augment
 from tasks.volumetric.heads import VolumeClassifier, VolumeSegmenter, take_channels
 from tasks.volumetric.scores import volume_scores
@@ -39,7 +40,7 @@ class _VolumeJob:
     ) -> None:
         self.spec, self.transfer, self.pixels, self.rows = spec, spec["transfer"], pixels, rows
         self.device, self.workers = context.device, context.workers
-        self.validation, self.test = pixels.rows("validation"), pixels.rows("test")
+        self.validation, self.test = judged_rows(spec, pixels), pixels.rows("test")
         self.test_cases = pixels.cases.set_index("row").loc[self.test]
         take_channels(backbone, pixels.images.shape[1] if pixels.images.ndim == 5 else 1)
         self.model = self.make(backbone, torch.Generator().manual_seed(spec["seeds"]["init"])).to(context.device)
