@@ -184,7 +184,8 @@ class Brats:
         for finding in leaks(cases):
             raise DataError(f"{root}: {finding.message}")
         facts = {"volumes": len(parts), "modalities": list(self.options.modalities), "foreground": "whole tumour"}
-        return Index(cases.sort_values("case", ignore_index=True), self.labels, masks, split_rule=rule, facts=facts)
+        cases = cases.sort_values("case", ignore_index=True)
+        return Index(cases, self.labels, masks, split_rule=rule, facts=facts, split_facts=("volumes",))
 
     def open(self, root: Path, image: str) -> Volume:
         """Read the sequences of a subject, ``(X, Y, Z)`` or, with several, ``(C, X, Y, Z)``."""

@@ -238,7 +238,8 @@ class CheXpert:
             "label_cells": states,
             "blank_cells": "read as negative",
         }
-        return Index(table, LABELS, split_rule=rule, facts=facts)
+        own = ("images_by_view", "label_cells")
+        return Index(table, LABELS, split_rule=rule, facts=facts, split_facts=own)
 
     def verify(
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True

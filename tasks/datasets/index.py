@@ -42,6 +42,9 @@ class Index:
         runs: Case → run lengths (``tasks.datasets.runs``); their union is the foreground, none is an empty mask. Given
             instead of ``masks``.
         facts: What the manifest should say besides: states of label cells, images left out.
+        split_facts: Those of them that describe the adapter's own split, so not one by lists of the user's.
+        without_cases: Names of scans and patients that are there and have no case, which a list may name.
+        thinned: Splits whose negatives were thinned, so that no test set can be made of their cases.
     """
 
     cases: pd.DataFrame
@@ -51,6 +54,9 @@ class Index:
     split_rule: str = ""
     runs: Mapping[str, tuple[str, ...]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    split_facts: tuple[str, ...] = ()
+    without_cases: frozenset[str] = frozenset()
+    thinned: tuple[str, ...] = ()
 
     def split_hashes(self) -> dict[str, str]:
         """Return split → SHA-256 of its sorted case names."""

@@ -322,7 +322,16 @@ class LidcIdri:
             rule += f"; no test patient is in {PRETRAINING_LIST}"
         messages = {one.folder: one.messages for one in series}
         masks = dict(zip(cases["case"], (messages[folder] for folder in cases["image"]), strict=True))
-        return Index(cases.sort_values("case", ignore_index=True), self.labels, masks, split_rule=rule, facts=facts)
+        empty = scans.loc[~scans["uid"].isin(cases["case"].str.split("/").str[0])]
+        return Index(
+            cases.sort_values("case", ignore_index=True),
+            self.labels,
+            masks,
+            split_rule=rule,
+            facts=facts,
+            split_facts=("scans_per_split", "test_scans", "test_scans_pretrained_on"),
+            without_cases=frozenset({*empty["uid"], *empty["patient"]}),
+        )
 
     def nodules(self, root: Path, series: Series) -> list[list[Reading]]:
         """Return the groups of readings that are cases, in a fixed order."""

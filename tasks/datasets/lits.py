@@ -119,7 +119,8 @@ class Lits:
             raise DataError(f"no volume of the {' and '.join(absent)} split below {root}; expected indices 0 to 129")
         facts = {"volumes": int(cases["patient"].nunique()), "foreground": self.options.foreground}
         rule = "by index: 0–99 train, 100–114 validation, 115–129 test; 130 is left out"
-        return Index(cases.sort_values("case", ignore_index=True), self.labels, masks, split_rule=rule, facts=facts)
+        cases = cases.sort_values("case", ignore_index=True)
+        return Index(cases, self.labels, masks, split_rule=rule, facts=facts, split_facts=("volumes",))
 
     def open(self, root: Path, image: str) -> Volume:
         """Read the scan of a case, int16 or float32 Hounsfield units."""

@@ -153,7 +153,15 @@ class Luna16:
         }
         columns = ["case", "patient", "image", "split", "nodule", *WORLD]
         rule = "official: subsets 0–4 train, 5–6 validation, 7–9 test"
-        return Index(cases[columns], self.labels, split_rule=rule, facts=facts)
+        empty = set(paths) - set(cases["case"].str.split("/").str[0])
+        return Index(
+            cases[columns],
+            self.labels,
+            split_rule=rule,
+            facts=facts,
+            without_cases=frozenset(empty | {patients[uid] for uid in empty if uid in patients}),
+            thinned=() if self.options.negatives_per_positive is None else ("train", "validation"),
+        )
 
     def open(self, root: Path, image: str) -> Volume:
         """Read the scan of a case."""

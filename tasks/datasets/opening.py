@@ -32,4 +32,4 @@ def read_index(adapter: Any, root: Path, cohort: Mapping[str, Any]) -> Index:
     """
     index: Index = adapter.read(root, Split.model_validate(cohort["split"]))
     lists = cohort.get("lists")
-    return apply_lists(index, root, lists) if lists else index
+    return apply_lists(index, root, lists, patches="patches" in cohort) if lists else index

@@ -125,7 +125,8 @@ class PeCad:
         }).sort_values("case", ignore_index=True)  # fmt: skip
         hit = table.loc[table["class"] == "1", ["patient_id", "embolus_id"]].drop_duplicates()
         facts = {"scans": len(paths), "emboli": len(hit)}
-        return Index(cases, self.labels, split_rule=rule, facts=facts)
+        empty = frozenset(set(paths) - set(cases["patient"]))
+        return Index(cases, self.labels, split_rule=rule, facts=facts, without_cases=empty)
 
     def open(self, root: Path, image: str) -> Volume:
         """Read the scan of a case."""

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigurationError, DataError
-from tasks.cohorts import chestxray14, chexpert, siim_acr
+from tasks.cohorts import chestxray14, chexpert, lits, luna16, siim_acr
 from tasks.cohorts.build import build
 from tasks.configuration import resolve
+from tasks.datasets.lists import describe_list
 from tasks.datasets.opening import open_adapter, read_index
 from tests.tasks.conftest import context
 from tests.tasks.test_configuration import entry
@@ -40,7 +41,9 @@ def data(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, dic
     index = read_index(open_adapter(resolved.cohort), root, resolved.cohort)
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for number, (_, group) in enumerate(index.cases.groupby("patient")):
-        parts[("train", "train", "validation", "test")[number % 4]] += group["case"].tolist()
+        part = ("train", "train", "validation", "test")[number % 4]
+        certain = (group[list(index.labels)] >= 0).all(axis=1)  # others must not be tested on
+        parts[part] += group.loc[certain | (part != "test"), "case"].tolist()
     parts["train"] = parts["train"][:-1]  # a case in no list is left out
     (root / "lists").mkdir()
     lines = [f"some-mirror/{name},Female,1.0" for name in parts["train"]]
@@ -139,3 +142,101 @@ def test_an_absent_list_makes_the_task_unavailable_and_a_malformed_entry_is_an_e
 def test_phantoms_have_lists_of_their_own() -> None:
     resolved = resolve(entry(adapter="chexpert", options={"cohort": {"lists": LISTS}}), "smoke", {})
     assert "lists" not in resolved.cohort and resolved.unavailable is None
+
+
+VOLUMES = {
+    "luna16": (luna16.write, {"seed": 3, "scans": 1, "voxels": [64, 44, 40]}, {}),
+    "lits": (lits.write, {"seed": 1, "train": 6, "validation": 2, "test": 3, "shape": [24, 24, 8]}, {}),
+}
+STYLES = {  # how a line names the cases of a scan: (case, patient, image) -> text
+    "case": lambda case, patient, image: case,
+    "scan": lambda case, patient, image: case.split("/")[0],
+    "patient": lambda case, patient, image: patient,
+    "file": lambda case, patient, image: f"{image},1",
+}
+
+
+def given(root: Path, lines: dict[str, list[str]], adapter: str, options: dict | None = None) -> dict:
+    """The configuration of a cohort of patches with these lists."""
+    for part, names in lines.items():
+        (root / f"{part}.csv").write_text("\n".join(["seriesuid", *names]) + "\n")
+    split = {"rule": "official", "test_fraction": None, "validation_fraction": 0.1, "seed": 99}
+    lists = {part: describe_list(root, f"{part}.csv") for part in lines}
+    cohort = {"adapter": adapter, "split": split, "patches": {}, "lists": lists}
+    return {**cohort, "adapter_options": options} if options else cohort
+
+
+def swapped(root: Path, adapter: str, style: str, options: dict | None) -> tuple[dict, dict[str, set[str]]]:
+    """Lists in which the data set's validation and test cases change places, in a style of naming."""
+    cohort = given(root, {}, adapter, options)
+    del cohort["lists"]
+    cases = read_index(open_adapter(cohort), root, cohort).cases
+    other = {"train": "train", "validation": "test", "test": "validation"}
+    named: dict[str, list[str]] = {part: [] for part in other}
+    expected: dict[str, set[str]] = {part: set() for part in other}
+    for row in cases.itertuples(index=False):
+        named[other[row.split]].append(STYLES[style](row.case, row.patient, row.image))
+        expected[other[row.split]].add(row.case)
+    return given(root, {part: sorted(set(n)) for part, n in named.items()}, adapter, options), expected
+
+
+@pytest.mark.parametrize("style", list(STYLES))
+@pytest.mark.parametrize("task", list(VOLUMES))
+def test_in_3d_a_list_may_name_cases_scans_patients_or_files(task: str, style: str, tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK" if task == "luna16" else "nibabel")
+    write, options, _ = VOLUMES[task]
+    write(tmp_path, options)
+    thinned = {"negatives_per_positive": None} if task == "luna16" else None
+    cohort, expected = swapped(tmp_path, task, style, thinned)
+    index = read_index(open_adapter(cohort), tmp_path, cohort)
+    assert {part: set(of["case"]) for part, of in index.cases.groupby("split")} == expected
+    assert "volumes" not in index.facts and index.cases.groupby("patient")["split"].nunique().max() == 1
+
+
+def test_in_3d_a_list_may_name_a_scan_without_a_case_but_not_such_scans_alone(tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    luna16.write(tmp_path, VOLUMES["luna16"][1])
+    cohort, expected = swapped(tmp_path, "luna16", "scan", {"negatives_per_positive": None})
+    table = tmp_path / "candidates.csv"
+    uid = sorted(case.split("/")[0] for case in expected["train"])[0]
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(line for line in lines if not line.startswith(uid)) + "\n")
+    index = read_index(open_adapter(cohort), tmp_path, cohort)
+    assert uid in index.without_cases and not index.cases["case"].str.startswith(uid).any()
+    (tmp_path / "train.csv").write_text(uid + "\n")
+    cohort["lists"]["train"] = describe_list(tmp_path, "train.csv")
+    with pytest.raises(DataError, match="names scans without a case alone; expected train cases"):
+        read_index(open_adapter(cohort), tmp_path, cohort)
+    (tmp_path / "train.csv").write_text("1.2.3.4\n")
+    cohort["lists"]["train"] = describe_list(tmp_path, "train.csv")
+    with pytest.raises(DataError, match='names "1.2.3.4", which the data set does not hold'):
+        read_index(open_adapter(cohort), tmp_path, cohort)
+
+
+def test_a_test_list_of_thinned_scans_is_one_sentence_that_says_what_to_write(tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    luna16.write(tmp_path, VOLUMES["luna16"][1])
+    cohort, _ = swapped(tmp_path, "luna16", "scan", {"negatives_per_positive": 10})
+    with pytest.raises(DataError, match=r"are thinned; .* \{negatives_per_positive: null\}"):
+        read_index(open_adapter(cohort), tmp_path, cohort)
+
+
+def test_a_test_list_with_uncertain_labels_is_one_sentence_and_facts_of_the_own_split_go(tmp_path: Path) -> None:
+    chexpert.write(tmp_path, DATA["chexpert"][1])
+    own = read_index(*_opened(plan_without_lists(tmp_path), tmp_path))
+    cases = own.cases[own.cases["split"] != "test"]
+    patients = sorted(cases["patient"].unique())
+    unsure = cases[(cases[list(own.labels)] == -1).any(axis=1)]["patient"].iloc[0]
+    sure = cases.groupby("patient")[list(own.labels)].min().min(axis=1) >= 0
+    for held in (unsure, sure.index[sure][0]):
+        rest = [patient for patient in patients if patient != held]
+        parts = {"train": rest[1:], "validation": rest[:1], "test": [held]}
+        for part, names in parts.items():
+            (tmp_path / f"{part}.txt").write_text("\n".join(cases.loc[cases["patient"].isin(names), "case"]))
+        resolved = plan("chexpert", tmp_path, {part: f"{part}.txt" for part in parts})
+        if held == unsure:
+            with pytest.raises(DataError, match=r"test.txt names \d+ images with an uncertain .* expected 1 or 0"):
+                read_index(*_opened(resolved, tmp_path))
+        else:
+            facts = read_index(*_opened(resolved, tmp_path)).facts
+            assert "label_cells" in own.facts and "label_cells" not in facts and facts["views"] == "all"
