@@ -68,7 +68,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def repro(session: nox.Session) -> None:
-    """Do the main job from nothing: train, test, report, and compare with the committed results."""
+    """Do the main job from nothing: train, test, report, and compare with the committed results.
+
+    Arguments go to ``dira-bench run --from-scratch`` (``-- --slots 4``), which refuses any that would leave something
+    out: the profile is that of params.yaml, and all of it is trained, assembled and compared.
+    """
     install(session)
     session.run("dira-bench", "stage", "unlock")
     session.run("dira-bench", "run", "--from-scratch", *session.posargs)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.errors import Unavailable
 from harness.registry import import_dotted
 from tasks.configuration import GENERATORS, SYNTHETIC_MARKER
 from tasks.datasets.index import Finding
@@ -25,9 +26,17 @@ def write_phantom(cohort: Mapping[str, Any], folder: Path, stamp: str) -> dict[s
 
     Returns:
         What the generator says of it, its stamp among it.
+
+    Raises:
+        Unavailable: If the cohort has no generator.
     """
+    name = cohort.get("generator")
+    if name is None:
+        raise Unavailable(
+            f'the cohort of adapter "{cohort.get("adapter")}" names no generator; expected one that writes its '
+            "phantom; write options: {generator: package.module:function} in the task's entry."
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    name = cohort["generator"]
     made: dict[str, Any] = import_dotted(GENERATORS.get(name, name))(folder, cohort["generator_options"])
     (folder / SYNTHETIC_MARKER).write_text(
         f"{stamp}\nMade by a program. Nothing measured on it says anything about patients.\n"

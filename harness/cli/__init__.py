@@ -17,11 +17,6 @@ def main() -> None:
     except DiraBenchError as error:
         _complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        _complain("interrupted; everything finished is kept, and the same command goes on from here.")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -13,6 +13,7 @@ from harness.cli.listing import AsJson, Profile
 from harness.cli.session import console, open_session, print_json
 from harness.errors import DataError, Unavailable, unknown
 from harness.registry import import_dotted
+from harness.spec import TaskPlan
 
 data = typer.Typer(help="Write phantoms, verify a data root, decode it once.", no_args_is_help=True)
 TaskName = Annotated[str, typer.Argument(help="A task of tasks/registry.yaml.")]
@@ -29,15 +30,32 @@ def phantom(
     if task not in session.plan.tasks:
         raise unknown("task", task, session.plan.tasks, "tasks/registry.yaml")
     resolved = session.plan.tasks[task]
+    _refuse_broken(task, resolved)
     if not resolved.synthetic:
         raise Unavailable(
             f'profile {session.plan.profile} reads real data and has no phantom of {task}; use "--profile miniature".'
         )
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} is not empty; expected a new or empty folder; name another.")
+    if resolved.unavailable:
+        raise Unavailable(f"no phantom of {task} can be written: {resolved.unavailable}")
+    _check_empty(folder)
     write = import_dotted("tasks.inspection:write_phantom")
     write(resolved.cohort, folder, resolved.stamp)
     console.print(f"{resolved.stamp}: {task} in {folder}")
+
+
+def _refuse_broken(task: str, resolved: TaskPlan) -> None:
+    """Refuse a task whose entry could not even be resolved."""
+    if not resolved.cohort:
+        raise Unavailable(f"{task} is unavailable: {resolved.unavailable}")
+
+
+def _check_empty(folder: Path) -> None:
+    """A phantom is written into a new or empty folder, and every folder above it must be one."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise DataError(f"{existing} is a file; expected a new or empty folder; name another.")
+    if existing == folder and any(folder.iterdir()):
+        raise DataError(f"{folder} is not empty; expected a new or empty folder; name another.")
 
 
 @data.command("verify")
@@ -63,6 +81,7 @@ def verify(
             f"data_roots: {{{task}: FOLDER}} "
             "into params.local.yaml."
         )
+    _refuse_broken(task, session.plan.tasks[task])
     inspect = import_dotted("tasks.inspection:verify")
     found: list[Any] = inspect(session.plan.tasks[task].cohort, Path(place), published=not synthetic)
     if as_json:

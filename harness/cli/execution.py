@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,9 +15,12 @@ from rich.markup import escape
 
 from harness.cli.listing import Profile, describe, done_ids, print_plan
 from harness.cli.session import Session, console, open_session
-from harness.errors import ConfigurationError, StoreError, unknown
+from harness.errors import ConfigurationError, StoreError, Unavailable, unknown
+from harness.plan import Cell, Plan
+from harness.registry import project_root
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
 from harness.results import (
+    from_scratch_marker,
     profile_folder,
     speaks_for,
     write_cohort,
@@ -58,38 +64,23 @@ def run(
     """Run whatever is planned and not done. Running again is resuming."""
     session = open_session(profile, repeats=repeats)
     planned = session.plan
-    for name in method or []:
-        if name not in planned.methods:
-            raise unknown("method", name, planned.methods, "--method")
-    for name in task or []:
-        if name not in planned.tasks:
-            raise unknown("task", name, planned.tasks, "--task")
-    if block not in ("all", "published", "added"):
-        raise unknown("block", block, ("all", "published", "added"), "--block")
+    if again and not trial:
+        raise ConfigurationError('found --again without --trial; expected the item to execute again; add "--trial ID".')
+    chosen = Chosen(block, tuple(method or ()), tuple(task or ()))
+    chosen.check(planned)
     if from_scratch:
-        begun = begin_from_scratch(session.root, planned.profile)
-        console.print(
-            "a run from scratch begins: nothing committed is adopted"
-            if begun
-            else "the interrupted run from scratch goes on"
-        )
+        _refuse_part_from_scratch(planned.profile, chosen, trial, repeats)
     if trial:
         targets = [_find(session, trial)]
         if again:
             _again(session, targets[0], slots, device, workers)
             return
     else:
-        targets = list(
-            planned.trials(
-                lambda cell: (
-                    (block == "all" or cell.block == block)
-                    and (not method or cell.key.method in method)
-                    and (not task or cell.key.task in task)
-                )
-            ).values()
-        )
+        targets = list(planned.trials(chosen.holds).values())
+        if not targets:
+            raise _nothing_to_run(planned, chosen)
     if from_scratch:
-        print_plan(session, describe(session, block))
+        _begin(session, slots, device)
     summary = execute(
         session,
         targets,
@@ -101,11 +92,90 @@ def run(
         allow_mixed=allow_mixed,
         adopting=trial is None,
     )
-    _say(session, targets, summary)
+    _say(session, targets, summary, one=trial is not None)
     if trial:
         _beside_the_committed(session, targets[0])
     if not from_scratch:
         _refresh(session, summary)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which cells a run is about: a block, methods and tasks; all where none is named."""
+
+    block: str = "all"
+    methods: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+    def check(self, planned: Plan) -> None:
+        """Refuse names that the plan does not hold, with near ones."""
+        for name in self.methods:
+            if name not in planned.methods:
+                raise unknown("method", name, planned.methods, "--method")
+        for name in self.tasks:
+            if name not in planned.tasks:
+                raise unknown("task", name, planned.tasks, "--task")
+        if self.block not in ("all", "published", "added"):
+            raise unknown("block", self.block, ("all", "published", "added"), "--block")
+
+    def holds(self, cell: Cell) -> bool:
+        """Say whether a cell is among those asked for."""
+        return (
+            (self.block == "all" or cell.block == self.block)
+            and (not self.methods or cell.key.method in self.methods)
+            and (not self.tasks or cell.key.task in self.tasks)
+        )
+
+
+def _refuse_part_from_scratch(profile: str, chosen: Chosen, trial: str | None, repeats: int | None) -> None:
+    """A run from scratch is whole: DVC then assembles all of params.yaml's profile and would train what is absent."""
+    given = {
+        "--trial": trial, "--block": chosen.block != "all", "--method": chosen.methods, "--task": chosen.tasks,
+        "--repeats": repeats,
+    }  # fmt: skip
+    found = [option for option, value in given.items() if value]
+    if found:
+        raise ConfigurationError(
+            f"found {' and '.join(found)} with --from-scratch, which trains everything that is planned; leave "
+            f"{'it' if len(found) == 1 else 'them'} out, or leave --from-scratch out to run a part."
+        )
+    usual = open_session().parameters.profile
+    if profile != usual:
+        raise ConfigurationError(
+            f"found --profile {profile} with --from-scratch, but params.yaml has profile {usual}, which DVC assembles "
+            f'afterwards; write "profile: {profile}" into params.yaml first.'
+        )
+
+
+def _begin(session: Session, slots: int | None, device: str) -> None:
+    """Set the old store aside once it is known that the run can start at all."""
+    from harness.environment import device_slots
+
+    device_slots(slots, device)  # type: ignore[arg-type]
+    begun = begin_from_scratch(session.root, session.plan.profile)
+    console.print(
+        "a run from scratch begins: nothing committed is adopted"
+        if begun
+        else "the interrupted run from scratch goes on"
+    )
+    print_plan(session, describe(session))
+
+
+def _nothing_to_run(planned: Plan, chosen: Chosen) -> Unavailable:
+    """Say why none of the cells asked for has a trial, each reason once."""
+    cells = [cell for cell in planned.cells.values() if chosen.holds(cell)]
+    if not cells:
+        return Unavailable(
+            f"no cell of profile {planned.profile} is in block {chosen.block} with the methods and tasks asked for; "
+            'see "dira-bench plan".'
+        )
+    reasons = Counter(
+        ("skipped", cell.skipped) if cell.skipped else ("unavailable", cell.unavailable) for cell in cells
+    )
+    lines = [f"none of {len(cells)} cells has a trial to run under profile {planned.profile}, because of this:"]
+    for (what, reason), count in sorted(reasons.items(), key=lambda pair: pair[0][0], reverse=True):
+        lines.append(f"{what} ({count} cell{'s' * (count > 1)}): {reason}")
+    return Unavailable("\n".join(lines))
 
 
 def _find(session: Session, prefix: str) -> Item:
@@ -216,14 +286,19 @@ def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -
                 )
 
 
-def _say(session: Session, targets: Sequence[Item], summary: Summary | None) -> None:
+def _say(session: Session, targets: Sequence[Item], summary: Summary | None, *, one: bool) -> None:
+    """Say what a run came to; ``one`` if a single item was asked for by its id."""
     if summary is None:
         failed = [item for item in targets if session.store.state(item.kind, item.id) is State.FAILED]
+        done = len(targets) - len(failed)
         console.print(
-            f"0 of {len(targets)} trials to run: all are done" + (f", {len(failed)} failed" if failed else "") + "."
+            f"0 of {len(targets)} trials to run: "
+            + (f"{done} are done, {len(failed)} failed." if failed else "all are done.")
         )
         if failed:
             console.print('see "dira-bench show ID"; "dira-bench run --retry-failed" runs them again.')
+        elif one:
+            console.print('add "--again" to execute it once more and compare.')
         return
     console.print(
         f"{summary.attempts} attempts: {len(summary.done)} items done, {len(summary.failed)} failed, "
@@ -271,7 +346,7 @@ def _again(session: Session, item: Item, slots: int | None, device: str, workers
     for kind in {"phase", "trial"} - {item.kind}:
         (session.root / ".trials" / kind).mkdir(exist_ok=True)
         (beside / kind).symlink_to(session.root / ".trials" / kind)
-    store = Store(beside, session.store.cohorts)
+    store = Store(beside, beside / "cohorts" if item.kind == "cohort" else session.store.cohorts)
     execute(session, [item], slots=1, device=device, workers=workers, store=store)
     second = store.ok(item.kind, item.id)
     if second is None:
@@ -288,10 +363,15 @@ def _again(session: Session, item: Item, slots: int | None, device: str, workers
 
 def compare_command(profile: Profile = None) -> None:
     """Say how many committed numbers the run from scratch has reproduced, and turn adoption on again."""
-    session = open_session(profile)
+    ran = _profile_from_scratch()
+    if ran and profile and profile != ran:
+        raise ConfigurationError(
+            f"found --profile {profile}, but the run from scratch was one of profile {ran}; leave --profile out."
+        )
+    session = open_session(ran or profile)
     planned = {item.id for item in session.plan.trials().values()}
     result = compare(session.root, session.plan.profile, planned)
-    console.print(result.sentence())
+    console.print(f"profile {session.plan.profile}: {result.sentence()}")
     for example in result.examples:
         console.print(f"  not reproduced: {example}")
     end_from_scratch(session.root)
@@ -299,3 +379,12 @@ def compare_command(profile: Profile = None) -> None:
     if report.is_file():
         console.print(f"the report: {report}")
     sys.stdout.flush()
+
+
+def _profile_from_scratch() -> str | None:
+    """Return the profile of the run from scratch that is under way, as its marker says."""
+    try:
+        content = json.loads(from_scratch_marker(project_root()).read_text())
+        return str(content["profile"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

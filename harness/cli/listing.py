@@ -17,7 +17,8 @@ from harness.cli.session import Session, console, open_session, print_json
 from harness.errors import UnknownName, unknown
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import SCORED, measured_seconds, speaks_for, trial_status
-from harness.spec import percent
+from harness.spec import Status, percent
+from harness.store import State
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 Profile = Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")]
@@ -139,20 +140,21 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
     planned, store, adopted = session.plan, session.store, session.adopted
     states: Counter[str] = Counter()
     missing = []
+    done = done_ids(session)
     for cell in planned.cells.values():
         if block != "all" and cell.block != block:
             continue
         for item in cell.trials.values():
-            status = trial_status(speaks_for(store, "trial", item.id))
-            if status in SCORED or item.id in adopted.trial_ids:
+            if item.id in done:
                 states["done"] += 1
-            elif status in ("missing", "interrupted"):
+            elif store.state("trial", item.id) is not State.FAILED:  # what a run would begin with
                 states["missing"] += 1
                 missing.append(item)
+            elif trial_status(speaks_for(store, "trial", item.id)) in SCORED:
+                states["done"] += 1
             else:
                 states["failed"] += 1
     cells = [cell for cell in planned.cells.values() if block in ("all", cell.block)]
-    done = done_ids(session)
     work = planned.needed(missing, done)
     seconds = measured_seconds(planned, session.root, store, work)
     return {
@@ -175,7 +177,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
 
 
 def done_ids(session: Session) -> set[str]:
-    """Ids that need not be run: in the store, adopted, or terminally failed."""
+    """Ids that need not be run: those of ok records in the store, and of adopted rows."""
     done = set(session.adopted.trial_ids)
     for kind in ("cohort", "phase", "trial"):
         done |= session.store.done_ids(kind)
@@ -229,7 +231,9 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
     for shared in counts["shared_phases"]:
         console.print(f"    trained once for {', '.join(shared['methods'])}: {escape(shared['phase'])}")
     for device, hours in counts["hours"].items():
-        console.print(f"  what is missing takes about {hours:.2f} h of one {device} slot (from measured times)")
+        console.print(
+            f"  the trials that are missing take about {hours:.2f} h of one {device} slot (from measured times)"
+        )
     detectable = smallest_detectable(parameters.repeats, parameters.repeats, alpha=parameters.alpha)
     console.print(
         f"  {parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
@@ -277,7 +281,8 @@ def show(
         console.print("  provenance: " + escape(json.dumps(record.provenance, sort_keys=True)))
     if not records and item.id not in session.adopted.rows:
         console.print("no attempt yet")
-    console.print(f"\nrun just this: dira-bench run --profile {session.plan.profile} --trial {item.id[:16]} --again")
+    again = " --again" if any(record.status is Status.OK for record in records) else ""  # beside the record here
+    console.print(f"\nrun just this: dira-bench run --profile {session.plan.profile} --trial {item.id[:16]}{again}")
     if "label_fraction" in item.spec:
         console.print(f"label fraction {percent(item.spec['label_fraction'])}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,10 @@ import typer
 
 from harness.cli.auditing import run_audit
 from harness.cli.execution import execute
+from harness.cli.listing import done_ids
 from harness.cli.session import Session, console, open_session
-from harness.errors import unknown
+from harness.errors import StoreError, unknown
+from harness.plan import Plan
 from harness.results import (
     device_classes,
     profile_folder,
@@ -25,6 +28,8 @@ from harness.results import (
     write_pretraining,
     write_trials,
 )
+from harness.spec import Item
+from harness.store import State
 
 stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
 ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
@@ -37,7 +42,7 @@ def stage_cohort(profile: ProfileName, task: str) -> None:
     _known(task, session.plan.tasks, "task")
     item = session.plan.cohorts.get(task)
     if item is not None:
-        execute(session, [item])
+        _run_to_the_end(session, [item])
     write_cohort(session.plan, session.root, session.store, task)
 
 
@@ -48,7 +53,7 @@ def stage_pretrain(profile: ProfileName, method: str) -> None:
     _known(method, session.plan.methods, "method")
     chains = [chain for (name, _), chain in session.plan.phases.items() if name == method]
     wanted = [item for chain in chains for item in chain if item.id not in session.adopted.phases]
-    execute(session, wanted)
+    _run_to_the_end(session, wanted)
     write_pretraining(session.plan, session.root, session.store, session.adopted, method)
 
 
@@ -57,7 +62,7 @@ def stage_trials(profile: ProfileName, method: str) -> None:
     """Run the trials of one method that are missing; write trials, resamples, evidence maps and provenance."""
     session = _session(profile)
     _known(method, session.plan.methods, "method")
-    execute(session, list(session.plan.trials(lambda cell: cell.key.method == method).values()))
+    _run_to_the_end(session, list(session.plan.trials(lambda cell: cell.key.method == method).values()))
     write_trials(session.plan, session.root, session.store, session.adopted, method)
     write_localization(session.plan, session.root, session.store, method)
 
@@ -106,6 +111,12 @@ def report(
     console.print(f"the report: {session.root / 'reports' / plan.profile / 'report.html'}")
 
 
+def _stamp(plan: Plan, method: str) -> str:
+    """Return the stamps of the images a method was pretrained on, where a program made them."""
+    cohorts = {phase.cohort for phase in plan.methods[method].phases} & set(plan.tasks)
+    return "; ".join(sorted({plan.tasks[task].stamp for task in cohorts if task and plan.tasks[task].synthetic}))
+
+
 def write_statistics(session: Session) -> None:
     """Write ``cells.csv`` and ``comparisons.csv`` of the profile."""
     from harness.statistics.margins import read_margins
@@ -120,6 +131,7 @@ def write_statistics(session: Session) -> None:
             compare_with=entry.compare_with,
             reinitialised=plan.methods[entry.name].reinitialised,
             unavailable=plan.methods[entry.name].unavailable or "",
+            stamp=_stamp(plan, entry.name),
         )
         for entry in session.registry.methods
     }
@@ -205,6 +217,34 @@ def _session(profile: str) -> Session:
     if session.parameters.profile != profile:
         return open_session(profile)
     return session
+
+
+def _run_to_the_end(session: Session, targets: Sequence[Item]) -> None:
+    """Run what is missing; a stage may only end well, and be locked, if every item is done or terminally failed.
+
+    Raises:
+        StoreError: If an item is neither, nor needs one that failed: its record was set aside, its process was lost.
+    """
+    summary = execute(session, targets)
+    done = done_ids(session)
+    open_items = [item for item in targets if item.id not in done and not _has_failed(session, item, done)]
+    if open_items:
+        item = open_items[0]
+        reason = summary.blocked.get(item.id, "") if summary else ""
+        others = f" (and {len(open_items) - 1} more)" if len(open_items) > 1 else ""
+        raise StoreError(
+            f"{item.title}{others} is neither done nor failed: "
+            f"{reason or f'it is {session.store.state(item.kind, item.id)}'}; run the same stage again, or look at "
+            f'"dira-bench show {item.id[:16]}".'
+        )
+
+
+def _has_failed(session: Session, item: Item, done: Collection[str]) -> bool:
+    """Say whether an item failed for good, or needs one that did."""
+    if session.store.state(item.kind, item.id) is State.FAILED:
+        return True
+    needs = (session.plan.items[need] for need in item.needs if need not in done)
+    return any(_has_failed(session, need, done) for need in needs)
 
 
 def _known(name: str, names: Any, kind: str) -> None:

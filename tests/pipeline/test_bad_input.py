@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -61,6 +62,58 @@ def test_a_missing_data_root_says_how_to_give_one(clone):
     assert "DIRA_BENCH_DATA_CHESTXRAY14" in output
     assert "params.local.yaml" in output
     assert "no folder" in refused(clone, "data", "verify", "chestxray14", str(clone.root / "nowhere")).lower()
+
+
+def test_a_profile_without_data_is_refused_with_its_reasons(clone):
+    output = refused(clone, "run", "--profile", "paper")
+    assert "no data root for montgomery" in output
+    assert "all are done" not in output
+
+
+def test_a_run_from_scratch_is_refused_before_anything_is_set_aside(clone):
+    kept = clone.root / ".trials" / "kept.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("a store")
+    for words, said in (
+        (("--trial", "abc"), "--trial with --from-scratch"),
+        (("--method", "dira_moco"), 'did you mean "dira_moco_v2"'),
+        (("--block", "published"), "--block with --from-scratch"),
+        (("--profile", "miniature"), "params.yaml has profile smoke"),
+        (("--device", "tpu"), "--device tpu"),
+        (("--slots", "0"), "--slots 0"),
+    ):
+        assert said in refused(clone, "run", "--from-scratch", *words)
+    assert kept.read_text() == "a store"
+    assert not list(clone.root.glob(".trials.*"))
+    kept.unlink()
+
+
+def test_a_phantom_is_not_written_over_a_file_nor_for_a_task_without_a_generator(clone, phantoms):
+    file = phantoms.parent / "a_file"
+    file.write_text("x")
+    for place in (file, file / "below"):
+        assert "a_file is a file; expected a new or empty folder" in refused(
+            clone, "data", "phantom", "montgomery", str(place)
+        )
+    registry = clone.root / "tasks" / "registry.yaml"
+    original = registry.read_text()
+    registry.write_text(
+        original
+        + '  bare: {label: Bare, dimensions: 2, adapter: "tasks.datasets.montgomery:ADAPTER", transfer: segmentation,'
+        + " outputs: 1, metric: dice, split: official, version: 1, source: a user}\n"
+    )
+    output = refused(clone, "data", "phantom", "bare", str(phantoms.parent / "bare"))
+    registry.write_text(original)
+    assert "no phantom generator is known" in output
+
+
+def test_the_command_that_reruns_an_item_asks_for_what_is_there(clone):
+    listing = json.loads(clone.bench("plan", "--json"))
+    (identity, *_) = [shared["id"] for shared in listing["shared_phases"]]
+    output = clone.bench("show", identity)
+    assert f"--trial {identity[:16]}\n" in output
+    assert "--again" not in output
+    assert "--again without --trial" in refused(clone, "run", "--again")
 
 
 def damaged(phantoms, task, name):

@@ -113,6 +113,35 @@ def test_workers_and_slots_change_no_number(undisturbed, tmp_path):
     assert "differs" not in output
 
 
+def test_a_stage_that_leaves_a_trial_undone_is_not_locked(undisturbed):
+    store = undisturbed.root / ".trials"
+    weights = {path.parent: path for path in (store / "phase").rglob("encoder.safetensors")}
+    trial = next(
+        path
+        for path in sorted((store / "trial").rglob("record.json"))
+        if json.loads(path.read_text())["spec"]["method"] == "moco_v2"
+    )
+    needs = json.loads(trial.read_text())["needs"]
+    damaged = next(path for folder, path in weights.items() if folder.parent.name in needs)
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    trial.rename(trial.with_name("kept.json"))
+    output = undisturbed.bench("stage", "trials", "smoke", "moco_v2", code=2)
+    assert "is neither done nor failed: needs" in output
+    assert "Traceback" not in output
+    undisturbed.bench("stage", "trials", "smoke", "moco_v2")
+    assert len(list(trial.parent.parent.rglob("record.json"))) == 1
+
+
+def test_an_edited_record_fails_verify_once_and_is_redone(undisturbed):
+    record = sorted((undisturbed.root / ".trials" / "trial").rglob("record.json"))[0]
+    record.write_text(record.read_text().replace('"repeat": ', '"repeat": 1', 1))
+    output = undisturbed.bench("verify", code=2)
+    assert output.count("holds a spec whose digest is") == 1
+    assert "Traceback" not in output
+    undisturbed.bench("run")
+
+
 def test_repeats_differ_and_random_has_an_encoder_a_repeat(undisturbed):
     facts: dict[str, list[dict[str, object]]] = {}
     for path in (undisturbed.root / ".trials" / "trial").rglob("record.json"):
