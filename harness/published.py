@@ -115,10 +115,6 @@ class Families(Frozen):
         """Return the distinct cells in order of first appearance, table by table."""
         return tuple(dict.fromkeys(cell for cells in self.table_cells().values() for cell in cells))
 
-    def tables_of(self, cell: CellKey) -> tuple[str, ...]:
-        """Name the tables that print a cell, in the file's order; empty for an added cell."""
-        return tuple(name for name, cells in self.table_cells().items() if cell in cells)
-
     def published_methods(self) -> frozenset[str]:
         """Name the methods that any table prints."""
         return frozenset(cell.method for cell in self.published_cells())

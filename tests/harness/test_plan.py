@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from harness.identity import item_id
+from harness.published import CellKey
 from tests.harness import project
 
 MINE = "  mine: {label: Mine, dimensions: 2, recipe: pretext, discrimination: null, restoration: 10, version: 1, source: here}\n"
@@ -128,6 +129,12 @@ def test_an_absent_data_root_is_unavailable_and_never_a_phantom(root, monkeypatc
 def test_the_published_block_counts_what_is_registered(root):
     counts = project.plan(root).counts()
     assert counts["published"] == {"distinct_cells": 20, "naive_cells": 24, "distinct_trials": 200, "naive_trials": 240}
+
+
+def test_a_cell_names_its_tables_and_an_added_one_names_none(root):
+    cells = project.plan(root).cells
+    assert cells[CellKey("dira_moco_v2", "chestxray14", 1.0)].tables == ("tab2", "tab4", "tab5")
+    assert cells[CellKey("random", "chestxray14", 0.01)].tables == ()
 
 
 def test_what_only_a_done_item_needs_is_not_run(root):

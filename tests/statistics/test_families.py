@@ -41,11 +41,6 @@ def test_every_cell_of_a_table_is_a_number_the_paper_prints_there_and_the_other_
     assert printed == {table: set(cells) for table, cells in FAMILIES.table_cells().items()}
 
 
-def test_a_cell_names_its_tables_and_an_added_one_names_none():
-    assert FAMILIES.tables_of(CellKey("dira_moco_v2", "chestxray14", 1.0)) == ("tab2", "tab4", "tab5")
-    assert FAMILIES.tables_of(CellKey("random", "chestxray14", 0.01)) == ()
-
-
 def test_a_malformed_file_gets_every_error_at_once_one_sentence_each(tmp_path):
     path = tmp_path / "families.yaml"
     path.write_text(
