@@ -113,11 +113,11 @@ def _prove(root: Path, component: versions.Component, revision: str, measure: Ca
     """Compare two-step numbers of the code last pinned and of the code as it is, in processes of their own."""
     with tempfile.TemporaryDirectory(prefix="dira-bench-pin-") as folder:
         clone = Path(folder) / "pinned"
-        _check_out(root, revision, clone)
+        commit = _check_out(root, revision, clone)
         before, after = measure(clone), measure(root)
     moved = sorted(key for key in before if after.get(key) != before[key])
     where = f"{component.side}.{component.name}"
-    against = "the committed code" if revision == "HEAD" else f"the code last pinned ({revision})"
+    against = "the committed code" if revision == "HEAD" else f"the code last pinned ({commit[:9]})"
     if moved or not before:
         gone = [key for key in moved if key not in after]
         said = f"numbers of {', '.join(moved)} differ" if moved else "there are no numbers to compare"
@@ -132,10 +132,12 @@ def _gone(names: list[str]) -> str:
     return f" ({', '.join(names)} {'has' if len(names) == 1 else 'have'} none any more)" if names else ""
 
 
-def _check_out(root: Path, revision: str, clone: Path) -> None:
+def _check_out(root: Path, revision: str, clone: Path) -> str:
+    """Put the code of a revision into a new folder and return its commit."""
     commit = _git(root, "rev-parse", "--verify", revision)
     _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
     _git(clone, "checkout", "--quiet", "--detach", commit)
+    return commit
 
 
 def _git(folder: Path, *words: str) -> str:
