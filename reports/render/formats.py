@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 from tabulate import tabulate
 
@@ -57,6 +59,8 @@ CONTRAST_HEADINGS = (
 GAIN_HEADINGS = ("Pair", "Average over", "Gain [95 % CI]", "Paper prints")
 
 
+WIDEST = 4  # columns of a LaTeX table side by side, unless one task has more
+CONTRASTS_A_FLOAT = 15  # more do not fit a page
 _CONTRAST_WIDTHS = (0.16, 0.11, 0.05, 0.13, 0.11, 0.11, 0.08, 0.11)  # of the text, less the gaps between columns
 
 
@@ -230,22 +234,27 @@ def _latex_rows(rows: Iterable[Row], facts: int, padding: int) -> list[str]:
 
 
 def _latex_contrasts(contrasts: Sequence[Comparison], caption: str, label: str) -> list[str]:
-    if not contrasts:
-        return []
-    return [
-        r"\begin{table*}",
-        r"\centering\scriptsize",
-        rf"\caption{{{caption}}}",
-        rf"\label{{{label}}}",
-        r"\begin{tabular}{" + "".join(rf"p{{{width}\textwidth}}" for width in _CONTRAST_WIDTHS) + "}",
-        r"\toprule",
-        " & ".join(map(latex_text, CONTRAST_HEADINGS)) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(latex_text, contrast_words(contrast))) + r" \\" for contrast in contrasts),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table*}",
-    ]
+    lines = []
+    for start in range(0, len(contrasts), CONTRASTS_A_FLOAT):
+        goes_on = " (continued)" if start else ""
+        lines += [
+            r"\begin{table*}",
+            r"\centering\scriptsize",
+            rf"\caption{{{caption}{goes_on}}}",
+            rf"\label{{{label}{f'-{start // CONTRASTS_A_FLOAT + 1}' if start else ''}}}",
+            r"\begin{tabular}{" + "".join(rf"p{{{width}\textwidth}}" for width in _CONTRAST_WIDTHS) + "}",
+            r"\toprule",
+            " & ".join(map(latex_text, CONTRAST_HEADINGS)) + r" \\",
+            r"\midrule",
+            *(
+                " & ".join(map(latex_text, contrast_words(contrast))) + r" \\"
+                for contrast in contrasts[start : start + CONTRASTS_A_FLOAT]
+            ),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table*}",
+        ]
+    return lines
 
 
 def _latex_gains(gains: Sequence[Gain], caption: str, label: str) -> list[str]:
@@ -267,6 +276,51 @@ def _latex_gains(gains: Sequence[Gain], caption: str, label: str) -> list[str]:
     ]
 
 
+def side_by_side(columns: Sequence[Column]) -> list[list[int]]:
+    """Part a wide table: at most ``WIDEST`` columns side by side, and those of one task never apart.
+
+    Returns:
+        Positions of columns, part by part, top to bottom.
+    """
+    parts: list[list[int]] = []
+    for _, group in groupby(range(len(columns)), key=lambda place: columns[place].task):
+        places = list(group)
+        if parts and len(parts[-1]) + len(places) <= WIDEST:
+            parts[-1] += places
+        else:
+            parts.append(places)
+    return parts
+
+
+def _latex_part(table: Table, places: Sequence[int]) -> list[str]:
+    """Write some columns of a table as one ``tabular``; an added row with nothing in them is left out."""
+
+    def within(rows: Iterable[Row]) -> list[Row]:
+        return [replace(row, entries=tuple(row.entries[place] for place in places)) for row in rows]
+
+    columns = [table.columns[place] for place in places]
+    blank = [""] * (1 + len(table.fact_headings))
+    facts, width = len(table.fact_headings), len(blank) + len(columns)
+    lines = [
+        rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
+        r"\toprule",
+        " & ".join(map(latex_text, ("Method", *table.fact_headings, *(c.heading for c in columns)))) + r" \\",
+    ]
+    if any(column.labels for column in columns):
+        labels = [rf"{{\scriptsize {latex_text(column.labels)}}}" for column in columns]
+        lines.append(" & ".join([*blank, *labels]) + r" \\")
+    if any(column.stamp for column in columns):
+        stamps = [r"{\scriptsize\textbf{SYNTHETIC}}" if column.stamp else "" for column in columns]
+        lines.append(" & ".join([*blank, *stamps]) + r" \\")
+    lines += [r"\midrule", *_latex_rows(within(table.published), facts, facts)]
+    if added := [row for row in within(table.added) if any(entry.cell for entry in row.entries)]:
+        if table.published:
+            lines.append(r"\midrule")
+        lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{Not in the paper's table}}}} \\")
+        lines += _latex_rows(added, 0, facts)
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
 def latex(table: Table, alpha: float) -> str:
     """Write a table as LaTeX: ``table*`` floats that need the ``booktabs`` package and nothing else.
 
@@ -274,8 +328,6 @@ def latex(table: Table, alpha: float) -> str:
         table: What stands in it.
         alpha: Level of the tests, for the legend.
     """
-    facts = len(table.fact_headings)
-    width = 1 + facts + len(table.columns)
     stamp = rf" \textbf{{{latex_text(table.stamp)}.}}" if table.stamp else ""
     legend = "; ".join(f"{latex_text(sign)} {latex_text(meaning)}" for sign, meaning in wording.legend(alpha))
     lines = [
@@ -285,23 +337,9 @@ def latex(table: Table, alpha: float) -> str:
         rf"\caption{{{latex_text(table.caption)}{stamp} Mean $\pm$ standard deviation over trials, in points; best "
         rf"bold, second underlined. {legend}.}}",
         rf"\label{{tab:dira-bench-{table.name}}}",
-        rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
-        r"\toprule",
-        " & ".join(map(latex_text, ("Method", *table.fact_headings, *(c.heading for c in table.columns)))) + r" \\",
     ]
-    if any(column.labels for column in table.columns):
-        labels = [rf"{{\scriptsize {latex_text(column.labels)}}}" for column in table.columns]
-        lines.append(" & ".join(["", *("" for _ in table.fact_headings), *labels]) + r" \\")
-    if any(column.stamp for column in table.columns):
-        stamps = [r"{\scriptsize\textbf{SYNTHETIC}}" if column.stamp else "" for column in table.columns]
-        lines.append(" & ".join(["", *("" for _ in table.fact_headings), *stamps]) + r" \\")
-    lines += [r"\midrule", *_latex_rows(table.published, facts, facts)]
-    if table.added:
-        if table.published:
-            lines.append(r"\midrule")
-        lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{Not in the paper's table}}}} \\")
-        lines += _latex_rows(table.added, 0, facts)
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    parts = [_latex_part(table, places) for places in side_by_side(table.columns)]
+    lines += [line for place, part in enumerate(parts) for line in ([r"\par\medskip"] if place else []) + part]
     if notes := (*table.notes, *table.remarks, *table.absent, *table.added_notes):
         lines.append(rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(map(latex_text, notes))}}}")
     lines.append(r"\end{table*}")

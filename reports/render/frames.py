@@ -116,7 +116,8 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
         for point in results.curves
         if point.name.partition("_")[2] not in ("total", "")
     }
-    order = {base: place for place, base in enumerate(dict.fromkeys(base for base, _ in chains.values()))}
+    bases = dict.fromkeys(base for base, _ in chains.values())
+    order = {base: place for place, base in enumerate(sorted(bases, key=lambda base: base == OTHERS))}
     rows: list[tuple[tuple[bool, int, int], dict[str, Any]]] = []
     last: dict[tuple[str, int], tuple[str, int, int]] = {}  # chain → (phase, its start, furthest step)
     for point in results.curves:

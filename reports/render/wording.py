@@ -92,7 +92,7 @@ def answered(contrast: Comparison) -> bool:
 
 def why(contrast: Comparison) -> str:
     """Return all that explains a Finding: what is missing, and what the tests remarked."""
-    return "; ".join(part for part in (contrast.missing, contrast.finding_note) if part)
+    return "; ".join(dict.fromkeys(part for part in (contrast.missing, contrast.finding_note) if part))
 
 
 def count(cell: CellSummary) -> str:
