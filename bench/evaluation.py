@@ -32,7 +32,11 @@ def ten_crops(images: int, repeats: int) -> dict[str, Any]:
         [
             v2.Resize(RESIZE),
             v2.TenCrop(CROP),
-            v2.Lambda(lambda crops: torch.stack([v2.functional.to_dtype(v2.functional.to_image(c), torch.float32, scale=True) for c in crops])),
+            v2.Lambda(
+                lambda crops: torch.stack(
+                    [v2.functional.to_dtype(v2.functional.to_image(c), torch.float32, scale=True) for c in crops]
+                )
+            ),
             v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         ]
     )
