@@ -1,12 +1,10 @@
 """How many committed numbers a run from scratch has reproduced.
 
 The comparison reads a snapshot of ``results/`` taken before the run, and what the run has just trained: while it is
-under
-way nothing is adopted, so it never compares a row with itself.
+under way nothing is adopted, so it never compares a row with itself.
 
-A number is reproduced *bit for bit*; or *within noise*: inside the 95 % prediction interval of the committed repeats
-of its
-cell, mean ± t(n − 1, .975) · s · √(1 + 1/n); or not. Bit-equality is promised on the same instruction set with the
+A number is reproduced *bit for bit*; or *within noise*: inside the 95 % prediction interval of the committed repeats of
+its cell, mean ± t(n − 1, .975) · s · √(1 + 1/n); or not. Bit-equality is promised on the same instruction set with the
 locked set-up only.
 """
 
@@ -15,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +21,15 @@ from typing import Any
 
 from harness.errors import ConfigurationError
 from harness.results import SCORED, from_scratch_marker, profile_folder, read_rows
+from harness.store.files import write_whole
 
 SNAPSHOT = "committed"
 
 
 def begin_from_scratch(root: Path, profile: str, folders: Iterable[str] = (".trials", ".cohorts")) -> bool:
     """Set the old store aside and keep a snapshot of the committed results, unless such a run was interrupted.
+
+    Each store goes to a name of its own (``.trials.aside-<when>``): nothing that was ever set aside is removed.
 
     Returns:
         True if a run begins, False if one that was interrupted is resumed.
@@ -37,22 +39,22 @@ def begin_from_scratch(root: Path, profile: str, folders: Iterable[str] = (".tri
         if json.loads(marker.read_text()).get("profile") == profile:
             return False
         marker.unlink()
-    stamp = time.strftime("%Y%m%dT%H%M%S")
-    for name in folders:
-        old = root / name
-        if old.exists() and any(old.iterdir()):
-            aside = root / f"{name}.aside"
-            shutil.rmtree(aside, ignore_errors=True)
-            old.rename(aside)
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    snapshot = marker.parent / SNAPSHOT
-    shutil.rmtree(snapshot, ignore_errors=True)
+    begun = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    store = marker.parent
+    fresh = root / f"{store.name}.begun-{begun}"
+    snapshot = fresh / SNAPSHOT
+    snapshot.mkdir(parents=True)
     committed = profile_folder(root, profile) / "trials"
     if committed.is_dir():
         shutil.copytree(committed, snapshot / "trials")
-    partial = marker.with_suffix(".partial")
-    partial.write_text(json.dumps({"profile": profile, "begun": stamp}))
-    partial.replace(marker)
+    write_whole(fresh / marker.name, json.dumps({"profile": profile, "begun": begun}).encode())
+    # The marker comes into being with the new store, last: killed before, the next call begins anew and loses nothing.
+    for old in [root / name for name in folders if root / name != store] + [store]:
+        if old.exists() and any(old.iterdir()):
+            old.rename(root / f"{old.name}.aside-{begun}")
+    fresh.rename(store)
+    for left in root.glob(f"{store.name}.begun-*"):
+        shutil.rmtree(left, ignore_errors=True)
     return True
 
 
