@@ -5,16 +5,18 @@ For each profile: ``cohorts/<task>.json``, ``pretraining/<method>.json``, ``tria
 byte-identity, ``provenance/<method>.csv``. The others hold no time, no host and no attempt.
 
 **Adoption.** In a fresh clone the committed rows are as good as a record: a row whose trial id is still planned is
-kept, if its file is exactly what ``dvc.lock`` says. An ``ok`` attempt in the store always wins over a committed row.
+kept, if its file and the resamples beside it are exactly what ``dvc.lock`` says, in place or in the copy that the store
+keeps of a trusted file before it is replaced. An ``ok`` attempt in the store always wins over a committed row.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
-import os
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,8 @@ from harness.plan import Cell, Plan, TrialKey
 from harness.published import CellKey
 from harness.spec import Item, Kind, Record, Status
 from harness.store import Store
-from harness.yaml_files import load_yaml
+from harness.store.committed import assembling, distrust, keep, trusted
+from harness.store.files import write_whole, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +41,7 @@ PROVENANCE_COLUMNS = (
     "executor", "environment",
 )  # fmt: skip
 ENVIRONMENT = ("git", "host", "instruction_set", "libraries", "platform", "processor", "python", "threads", "workers")
+CURVE_COLUMNS = ("pretrain_seed", "phase", "phase_id", "step", "name", "value")
 SCORED = ("ok", "diverged_scored")
 
 
@@ -51,13 +55,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == data:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
+
+
+def _replace(root: Path, path: Path, content: str | bytes) -> None:
+    """Write a results file; what ``dvc.lock`` vouches for is kept, so that it stays adoptable."""
+    data = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() != data:
+        keep(root, path)
+    write_atomically(path, data)
 
 
 @dataclass
@@ -66,12 +74,16 @@ class Adopted:
 
     Attributes:
         rows: Trial id → its rows of ``trials.csv``, by metric, in the file's order.
-        phases: Ids of phases whose pretraining file is committed.
+        phases: Id of a phase that ended ok, or diverged → what the committed pretraining file says of it.
+        resamples: Method → its committed ``resamples.npz``, as bytes.
+        members: Method → name in ``resamples.npz`` → trials whose mean it is, planned or not.
         refused: Files that are not what ``dvc.lock`` says, one sentence each.
     """
 
     rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-    phases: set[str] = field(default_factory=set)
+    phases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resamples: dict[str, bytes] = field(default_factory=dict)
+    members: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
 
     @property
@@ -80,57 +92,65 @@ class Adopted:
         return set(self.rows)
 
 
-def locked_digests(root: Path) -> dict[str, str]:
-    """Return path → MD5 of every output that ``dvc.lock`` records."""
-    lock = root / "dvc.lock"
-    if not lock.is_file():
-        return {}
-    stages = load_yaml(lock).get("stages") or {}
-    return {
-        out["path"]: out.get("md5", "")
-        for stage in stages.values()
-        for out in stage.get("outs", [])
-        if isinstance(out, dict) and "path" in out
-    }
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
 def adopt(plan: Plan, root: Path) -> Adopted:
     """Find the committed rows and phases that are still planned and unaltered."""
     adopted = Adopted()
-    locked = locked_digests(root)
     planned = {item.id for item in plan.items.values()}
-    folder = profile_folder(root, plan.profile)
-
-    def trusted(path: Path) -> bool:
-        name = path.relative_to(root).as_posix()
-        if not path.is_file() or name not in locked:
-            return False
-        if _md5(path) != locked[name]:
-            adopted.refused.append(f"{name} is not what dvc.lock says; its rows are not adopted and will be run again.")
-            return False
-        return True
-
     for method in plan.methods:
-        path = folder / "trials" / f"{method}.csv"
-        if trusted(path):
-            for row in read_rows(path):
-                if row["status"] in SCORED and row["trial_id"] in planned:
-                    adopted.rows.setdefault(row["trial_id"], []).append(row)
-        path = folder / "pretraining" / f"{method}.json"
-        if trusted(path):
-            seeds = json.loads(path.read_text())["pretraining_seeds"]
-            adopted.phases |= {phase["id"] for chain in seeds for phase in chain["phases"]} & planned
+        _adopt_trials(adopted, root, plan.profile, method, planned)
+        _adopt_phases(adopted, root, plan.profile, method, planned)
     return adopted
+
+
+def _adopt_trials(adopted: Adopted, root: Path, profile: str, method: str, planned: set[str]) -> None:
+    """Adopt the rows of a method, if both they and the means over its repeats are what ``dvc.lock`` says."""
+    folder = profile_folder(root, profile)
+    table, archive = folder / "trials" / f"{method}.csv", folder / "resamples" / f"{method}.npz"
+    rows, resamples = trusted(root, table), trusted(root, archive)
+    if rows is None or resamples is None:
+        for path in (table, archive):
+            found = distrust(root, path) if trusted(root, path) is None else None
+            if found:
+                adopted.refused.append(
+                    f"{found}; the rows of {method} are not adopted and will be run again: restore the file with git "
+                    "to keep them."
+                )
+        return
+    adopted.resamples[method] = resamples
+    members = adopted.members.setdefault(method, {})
+    for row in parse_rows(rows.decode()):
+        if row["status"] in SCORED:
+            name = "|".join(row[column] for column in ("task", "label_fraction", "pretrain_seed", "metric"))
+            members.setdefault(name, set()).add(row["trial_id"])
+            if row["trial_id"] in planned:
+                adopted.rows.setdefault(row["trial_id"], []).append(row)
+
+
+def _adopt_phases(adopted: Adopted, root: Path, profile: str, method: str, planned: set[str]) -> None:
+    """Adopt the phases of a method that ended ok, or diverged, which they would again."""
+    path = profile_folder(root, profile) / "pretraining" / f"{method}.json"
+    content = trusted(root, path)
+    if content is None:
+        found = distrust(root, path)
+        if found:
+            adopted.refused.append(
+                f"{found}; the phases of {method} are not adopted and will be run again: restore the file with git to "
+                "keep them."
+            )
+        return
+    phases = [phase for chain in json.loads(content)["pretraining_seeds"] for phase in chain["phases"]]
+    adopted.phases |= {p["id"]: p for p in phases if p["status"] in ("ok", "diverged") and p["id"] in planned}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Read a ``trials.csv``; values stay text, as written."""
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def parse_rows(text: str) -> list[dict[str, str]]:
+    """Read the text of a CSV file; values stay text."""
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -196,6 +216,18 @@ def trial_status(record: Record | None) -> str:
     return str(record.status)
 
 
+def _missing_status(plan: Plan, store: Store, item: Item) -> str:
+    """Return the word for a trial that has no record: how the phase ended that kept it from being run, if one did."""
+    for need in item.needs:
+        needed = plan.items[need]
+        record = speaks_for(store, "phase", need) if needed.kind == "phase" else None
+        if record is not None and record.status is not Status.OK:
+            return str(record.status)  # never scored, whatever values a diverged phase left
+        if needed.kind == "phase" and record is None:
+            return _missing_status(plan, store, needed)
+    return "missing"
+
+
 def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterable[dict[str, Any]]:
     metrics = plan.tasks[cell.key.task].metrics
     for key, item in cell.trials.items():
@@ -213,6 +245,8 @@ def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterab
         if status not in SCORED and item.id in adopted.rows:
             yield from adopted.rows[item.id]
             continue
+        if record is None:
+            status = _missing_status(plan, store, item)
         for metric in metrics:
             value = record.values.get(metric) if record is not None and status in SCORED else None
             yield {**base, "metric": metric, "value": "" if value is None else repr(float(value)), "status": status}
@@ -237,15 +271,16 @@ def _unavailable_rows(plan: Plan, cell: Cell) -> Iterable[dict[str, Any]]:
 
 def write_trials(plan: Plan, root: Path, store: Store, adopted: Adopted, method: str) -> Path:
     """Write ``trials/<method>.csv``, ``resamples/<method>.npz`` and ``provenance/<method>.csv``; return the first."""
-    rows: list[dict[str, Any]] = []
-    cells = [cell for cell in plan.cells.values() if cell.key.method == method and not cell.skipped]
-    for cell in cells:
-        rows += _unavailable_rows(plan, cell) if cell.unavailable else _cell_rows(plan, cell, store, adopted)
     folder = profile_folder(root, plan.profile)
-    _write_resamples(plan, folder / "resamples" / f"{method}.npz", cells, store, adopted)
-    _write_provenance(folder / "provenance" / f"{method}.csv", cells, store)
     path = folder / "trials" / f"{method}.csv"
-    write_atomically(path, _table(TRIAL_COLUMNS, rows))
+    cells = [cell for cell in plan.cells.values() if cell.key.method == method and not cell.skipped]
+    with assembling(root):
+        rows: list[dict[str, Any]] = []
+        for cell in cells:
+            rows += _unavailable_rows(plan, cell) if cell.unavailable else _cell_rows(plan, cell, store, adopted)
+        _replace(root, folder / "resamples" / f"{method}.npz", _resamples(plan, method, cells, store, adopted))
+        _write_provenance(folder / "provenance" / f"{method}.csv", cells, store)
+        _replace(root, path, _table(TRIAL_COLUMNS, rows))
     return path
 
 
@@ -278,18 +313,29 @@ def _write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
     write_atomically(shared, json.dumps(kept, indent=1, sort_keys=True, default=str) + "\n")
 
 
-def device_classes(plan: Plan, root: Path) -> dict[CellKey, str]:
-    """Return which device classes ran each cell, from the provenance files: ``cpu``, ``cuda`` or ``cpu+cuda``."""
-    ran = {
+def trial_devices(root: Path, profile: str) -> dict[str, str]:
+    """Return trial id → the device class it ran on, from the provenance files."""
+    return {
         row["trial_id"]: row["device_class"]
-        for path in sorted((profile_folder(root, plan.profile) / "provenance").glob("*.csv"))
+        for path in sorted((profile_folder(root, profile) / "provenance").glob("*.csv"))
         for row in read_rows(path)
+        if row["device_class"]
     }
-    found = {
-        cell.key: sorted({ran[item.id] for item in cell.trials.values() if ran.get(item.id)})
-        for cell in plan.cells.values()
-    }
-    return {key: "+".join(classes) for key, classes in found.items() if classes}
+
+
+def device_classes(plan: Plan, root: Path) -> dict[CellKey, str]:
+    """Return which device classes ran each cell: ``cpu``, ``cuda`` or ``cpu+cuda``.
+
+    Files alone are asked, not the plan: where a task's images cannot be read the plan holds no trials of it.
+    """
+    ran = trial_devices(root, plan.profile)
+    found: dict[CellKey, set[str]] = {}
+    for path in sorted((profile_folder(root, plan.profile) / "trials").glob("*.csv")):
+        for row in read_rows(path):
+            if row["trial_id"] in ran:
+                key = CellKey(row["method"], row["task"], float(row["label_fraction"]))
+                found.setdefault(key, set()).add(ran[row["trial_id"]])
+    return {key: "+".join(sorted(classes)) for key, classes in found.items()}
 
 
 def resample_key(key: TrialKey, metric: str) -> str:
@@ -297,18 +343,11 @@ def resample_key(key: TrialKey, metric: str) -> str:
     return f"{key.task}|{key.label_fraction!r}|{key.pretrain_seed}|{metric}"
 
 
-def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, adopted: Adopted) -> None:
+def _resamples(plan: Plan, method: str, cells: list[Cell], store: Store, adopted: Adopted) -> bytes:
     """For each cell and pretraining seed: the mean over repeats of the metric on each patient resample."""
     import numpy as np
 
-    committed: dict[str, np.ndarray] = {}
-    counts: dict[str, int] = {}
-    if path.is_file() and adopted.rows:
-        with np.load(path) as archive:
-            committed = {name: archive[name] for name in archive.files if not name.startswith("count|")}
-            counts = {
-                name.removeprefix("count|"): int(archive[name]) for name in archive.files if name.startswith("count|")
-            }
+    committed = _arrays(adopted.resamples[method]) if method in adopted.resamples else {}
     vectors: dict[str, np.ndarray] = {}
     for cell in cells:
         metric = plan.registry.tasks[cell.key.task].metric
@@ -316,31 +355,79 @@ def _write_resamples(plan: Plan, path: Path, cells: list[Cell], store: Store, ad
         for key, item in cell.trials.items():
             groups.setdefault(resample_key(key, metric), []).append(item)
         for name, items in groups.items():
-            fresh: list[np.ndarray] = []
-            kept = 0
-            for item in items:
-                record = speaks_for(store, "trial", item.id)
-                if trial_status(record) in SCORED and record is not None:
-                    vector = store.arrays(record).get("resamples")
-                    if vector is not None:
-                        fresh.append(np.asarray(vector, dtype=np.float64))
-                elif item.id in adopted.rows:
-                    kept += 1
-            total = sum(fresh) if fresh else 0.0
-            if kept and counts.get(name) == kept:
-                total = total + committed[name] * kept
-            elif kept:
-                kept = 0  # the committed mean covers trials that are no longer planned: it says nothing about these
-                if not fresh:
-                    continue
-            if fresh or kept:
-                vectors[name] = (np.asarray(total) / (len(fresh) + kept)).astype(np.float64)
-                vectors[f"count|{name}"] = np.asarray(len(fresh) + kept)
-                if kept and not fresh:
-                    vectors[name] = committed[name]
+            members = adopted.members.get(method, {}).get(name, set())
+            before = None
+            if name in committed and f"count|{name}" in committed:
+                before = _Mean(committed[name], int(committed[f"count|{name}"]), members)
+            found = _mean(items, store, adopted, before)
+            if found is not None:
+                vectors[name], vectors[f"count|{name}"] = found.vector, np.asarray(found.count)
+    return _archive(vectors)
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """A mean over runs, of how many, and of which trials."""
+
+    vector: np.ndarray
+    count: int
+    members: set[str]
+
+
+def _mean(items: list[Item], store: Store, adopted: Adopted, before: _Mean | None) -> _Mean | None:
+    """Form the mean over all trials of a cell that stand; None if it cannot be formed.
+
+    A committed mean is of trials whose own vectors are not known here. So it serves as a whole or not at all: with
+    each of its trials still standing, and none of them added once more when the store holds it too.
+    """
+    import numpy as np
+
+    fresh: dict[str, np.ndarray] = {}
+    standing: set[str] = set()
+    only_committed = False
+    for item in items:
+        record = speaks_for(store, "trial", item.id)
+        if record is not None and trial_status(record) in SCORED:
+            vector = store.arrays(record).get("resamples")
+            if vector is not None:
+                fresh[item.id] = np.asarray(vector, dtype=np.float64)
+        elif item.id in adopted.rows:
+            only_committed = True
+        else:
+            continue
+        standing.add(item.id)
+    if not only_committed:
+        vector = np.asarray(sum(fresh.values()) / len(fresh), dtype=np.float64) if fresh else None
+        return None if vector is None else _Mean(vector, len(fresh), set(fresh))
+    if before is None or not before.members <= standing:
+        return None
+    added = {id: vector for id, vector in fresh.items() if id not in before.members}
+    if not added:
+        return before
+    count = before.count + len(added)
+    total = before.vector * before.count + sum(added.values())
+    return _Mean(np.asarray(total / count, dtype=np.float64), count, before.members | set(added))
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    """Read the bytes of an archive.
+
+    Raises:
+        ValueError, zipfile.BadZipFile, OSError: If they are none.
+    """
+    import numpy as np
+
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _archive(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Write arrays as an archive whose bytes depend on them alone."""
+    import numpy as np
+
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **dict(sorted(vectors.items())))
-    write_atomically(path, stream.getvalue())
+    np.savez_compressed(stream, allow_pickle=False, **dict(sorted(arrays.items())))
+    return stream.getvalue()
 
 
 SHOWN = 24  # annotated pairs of each class and task that a panel may be chosen from
@@ -355,15 +442,21 @@ def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Pat
     program made it: real images never leave their data root. The archive is empty for a method that was not localized.
     What is already there stays if it came from the planned trial and the store does not hold that trial or its images.
     """
+    path = profile_folder(root, plan.profile) / "localization" / f"{method}.npz"
+    with assembling(root):
+        before: dict[str, np.ndarray] = {}
+        with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):  # one that is damaged is none
+            before = _arrays(path.read_bytes())
+        _replace(root, path, _archive(_localization(plan, store, method, before)))
+    return path
+
+
+def _localization(plan: Plan, store: Store, method: str, before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Collect the evidence maps of a method, by task and name."""
     import numpy as np
 
     from harness.pixels import Pixels
 
-    path = profile_folder(root, plan.profile) / "localization" / f"{method}.npz"
-    before: dict[str, np.ndarray] = {}
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as archive:
-            before = {name: archive[name] for name in archive.files}
     arrays: dict[str, np.ndarray] = {}
     for cell in plan.cells.values():
         first = min(cell.trials, key=lambda key: (key.pretrain_seed, key.repeat), default=None)
@@ -386,10 +479,7 @@ def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Pat
                 chosen["pixels"] = np.asarray(Pixels(store.folder(cohort)).images[rows])
             chosen["trial_id"] = np.asarray(item.id)
             arrays |= {f"{task}|{name}": array for name, array in chosen.items()}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **dict(sorted(arrays.items())))
-    write_atomically(path, stream.getvalue())
-    return path
+    return arrays
 
 
 def _shown_pairs(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -426,7 +516,10 @@ def _shown_pairs(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
-    """Write ``cohorts/<task>.json``: the manifest of the cohort, or why it is unavailable."""
+    """Write ``cohorts/<task>.json``: the manifest of the cohort, or why it is unavailable.
+
+    A manifest of the planned cohort stays where the store does not hold its images.
+    """
     path = profile_folder(root, plan.profile) / "cohorts" / f"{task}.json"
     resolved = plan.tasks[task]
     base: dict[str, Any] = {
@@ -440,12 +533,23 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
     if item is None:
         content = {**base, "status": "unavailable", "reason": resolved.unavailable}
     elif record is None:
+        if _is_manifest(path, item.id):
+            return path
         content = {**base, "status": "missing", "id": item.id}
     else:
         manifest = json.loads((store.folder(record) / "manifest.json").read_text())
         content = {**manifest, **base, "status": "ok", "id": item.id}
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    _replace(root, path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return path
+
+
+def _is_manifest(path: Path, identity: str) -> bool:
+    """Say whether a file is the manifest of a cohort that was built."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and (content.get("id"), content.get("status")) == (identity, "ok")
 
 
 def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, method: str) -> Path:
@@ -454,43 +558,57 @@ def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, me
     They hold phases, budgets, selected steps and digests of weights; no time, no host.
     """
     folder = profile_folder(root, plan.profile)
-    path = folder / "pretraining" / f"{method}.json"
+    path, curves = folder / "pretraining" / f"{method}.json", folder / "curves" / f"{method}.csv"
     resolved = plan.methods[method]
     chains = {index: chain for (name, index), chain in plan.phases.items() if name == method}
-    wanted = {item.id for chain in chains.values() for item in chain}
-    if wanted and wanted <= adopted.phases and not all(store.ok("phase", identity) for identity in wanted):
-        return path  # committed, unaltered and still planned: it stands
-    seeds, curve = [], []
-    for index, chain in sorted(chains.items()):
-        phases = []
-        for item in chain:
-            record = speaks_for(store, "phase", item.id)
-            status = "missing" if record is None else str(record.status)
-            facts = dict(record.facts) if record and record.status in (Status.OK, Status.DIVERGED) else {}
-            phases.append({
-                "name": item.spec["phase"],
-                "id": item.id,
-                "parent": item.spec["parent"],
-                "status": status,
-                "configuration": item.spec["configuration"],
-                **facts,
-            })  # fmt: skip
-            if record and record.status is Status.OK:
-                curve += _curve_rows(item, index, store.curve(record))
-        seeds.append({"pretrain_seed": index, "phases": phases})
-    content = {
-        "method": method,
-        "label": plan.registry.methods[method].label,
-        "unavailable": resolved.unavailable,
-        "reinitialised": resolved.reinitialised,
-        "budget": resolved.budget,
-        "encoder": resolved.encoder,
-        "pretraining_seeds": seeds,
-    }
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-    columns = ("pretrain_seed", "phase", "phase_id", "step", "name", "value")
-    write_atomically(folder / "curves" / f"{method}.csv", _table(columns, curve))
+    with assembling(root):
+        committed = parse_rows((trusted(root, curves) or b"").decode())
+        seeds, curve = [], []
+        for index, chain in sorted(chains.items()):
+            if _stands(chain, store, adopted):
+                phases = [adopted.phases[item.id] for item in chain]
+                curve += _committed_curve(committed, chain, index)
+            else:
+                phases = [_phase_facts(item, speaks_for(store, "phase", item.id)) for item in chain]
+                records = [(item, store.ok("phase", item.id)) for item in chain]
+                curve += [row for item, ok in records if ok for row in _curve_rows(item, index, store.curve(ok))]
+            seeds.append({"pretrain_seed": index, "phases": phases})
+        content = {
+            "method": method,
+            "label": plan.registry.methods[method].label,
+            "unavailable": resolved.unavailable,
+            "reinitialised": resolved.reinitialised,
+            "budget": resolved.budget,
+            "encoder": resolved.encoder,
+            "pretraining_seeds": seeds,
+        }
+        _replace(root, path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        _replace(root, curves, _table(CURVE_COLUMNS, curve))
     return path
+
+
+def _stands(chain: list[Item], store: Store, adopted: Adopted) -> bool:
+    """Say whether a chain of phases is told as committed: it was adopted, and the store does not hold all of it."""
+    return all(item.id in adopted.phases for item in chain) and not all(store.ok("phase", item.id) for item in chain)
+
+
+def _phase_facts(item: Item, record: Record | None) -> dict[str, Any]:
+    """Return what ``pretraining/<method>.json`` says of a phase."""
+    facts = dict(record.facts) if record and record.status in (Status.OK, Status.DIVERGED) else {}
+    return {
+        "name": item.spec["phase"],
+        "id": item.id,
+        "parent": item.spec["parent"],
+        "status": "missing" if record is None else str(record.status),
+        "configuration": item.spec["configuration"],
+        **facts,
+    }
+
+
+def _committed_curve(rows: list[dict[str, str]], chain: list[Item], index: int) -> list[dict[str, str]]:
+    """Return the rows of a committed curve that belong to a chain."""
+    ids = {item.id[:12] for item in chain}
+    return [row for row in rows if row["phase_id"] in ids and row["pretrain_seed"] == str(index)]
 
 
 def _curve_rows(item: Item, index: int, curve: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from harness.results import (
     from_scratch_marker,
     profile_folder,
     speaks_for,
+    trial_devices,
     write_cohort,
     write_localization,
     write_pretraining,
@@ -271,12 +272,16 @@ def _beside_the_committed(session: Session, item: Item) -> None:
 def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -> None:
     """One cell uses one device class, unless asked otherwise."""
     wanted = {item.id for item in items}
+    ran = trial_devices(session.root, session.plan.profile)
+    committed = {identity: ran[identity] for identity in session.adopted.trial_ids & set(ran)}
     for cell in session.plan.cells.values():
         if not any(item.id in wanted for item in cell.trials.values()):
             continue
         for item in cell.trials.values():
-            record = None if item.id in wanted else session.store.ok("trial", item.id)
-            before = record.provenance.get("device_class") if record else None
+            if item.id in wanted:
+                continue
+            record = session.store.ok("trial", item.id)
+            before = record.provenance.get("device_class") if record else committed.get(item.id)
             if before and before not in classes:
                 raise ConfigurationError(
                     f"{item.title} ran on {before} and the rest of its cell would run on "

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from harness.cli.execution import _refresh, _refuse_mixing
+from harness.cli.session import Session
 from harness.errors import ConfigurationError
 from harness.identity import digest
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
-from harness.results import adopt, device_classes, read_rows, write_pretraining, write_trials
+from harness.results import (
+    adopt,
+    device_classes,
+    read_rows,
+    write_atomically,
+    write_cohort,
+    write_localization,
+    write_pretraining,
+    write_trials,
+)
+from harness.runner import Summary
 from harness.spec import Status
+from harness.statistics.trials import Trials
 from harness.store import Store
 from tests.harness import project
 
@@ -25,7 +41,7 @@ def root(tmp_path):
     return project.copy(tmp_path)
 
 
-def finish(store, item, *, value=None, status=Status.OK, device="cpu"):
+def finish(store, item, *, value=None, status=Status.OK, device="cpu", **provenance):
     """Leave the record that an attempt at an item would have left."""
     with store.driver() as driver:
         attempt = store.claim(item, driver)
@@ -34,9 +50,8 @@ def finish(store, item, *, value=None, status=Status.OK, device="cpu"):
         value = rng.uniform(0.5, 0.9) if value is None else value
         values = dict.fromkeys(item.spec.get("metrics", []), value) if status is Status.OK else {}
         arrays = {"resamples": value + rng.normal(0, 0.01, 50)} if item.kind == "trial" and values else {}
-        return store.finish(
-            attempt, status, values=values, arrays=arrays, provenance={"device_class": device, "duration_seconds": 2.0}
-        )
+        provenance |= {"device_class": device, "duration_seconds": 2.0}
+        return store.finish(attempt, status, values=values, arrays=arrays, provenance=provenance)
 
 
 def filled(root, **kwargs):
@@ -48,12 +63,33 @@ def filled(root, **kwargs):
 
 
 def lock(root, *paths):
-    """Write the dvc.lock that DVC would have written for these outputs."""
+    """Write the dvc.lock that DVC would have written for these outputs and the resamples beside them."""
+    beside = [p.parents[1] / "resamples" / f"{p.stem}.npz" for p in paths if p.parent.name == "trials"]
     outs = [
         {"path": p.relative_to(root).as_posix(), "hash": "md5", "md5": hashlib.md5(p.read_bytes()).hexdigest()}
-        for p in paths
+        for p in [*paths, *beside]
     ]
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"trials": {"cmd": "x", "outs": outs}}}))
+
+
+def mine(plan):
+    """The trials of the method under test, in planned order."""
+    return list(plan.trials(lambda cell: cell.key.method == METHOD).values())
+
+
+def means(root):
+    """What the resamples of the method under test hold."""
+    with np.load(root / f"results/miniature/resamples/{METHOD}.npz") as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def committed(root):
+    """Leave the results of a full set, locked, and no store: what a fresh clone holds."""
+    plan, store = filled(root)
+    path = write_trials(plan, root, store, adopt(plan, root), METHOD)
+    lock(root, path)
+    shutil.rmtree(root / ".trials")
+    return plan, path
 
 
 def test_writing_twice_gives_the_same_bytes_without_time_or_attempt(root):
@@ -207,7 +243,7 @@ def test_a_run_from_scratch_never_compares_a_row_with_itself(root):
         compare(root, "miniature", {item.id for item in plan.items.values()})
     assert begin_from_scratch(root, "miniature")
     assert not begin_from_scratch(root, "miniature"), "an interrupted run from scratch goes on"
-    assert (root / ".trials.aside").is_dir()
+    assert len(list(root.glob(".trials.aside-*"))) == 1
     again = Store(root / ".trials", root / ".cohorts")
     for item in plan.trials(lambda cell: cell.key.method == METHOD).values():
         assert again.ok("trial", item.id) is None
@@ -230,3 +266,236 @@ def test_within_noise_is_the_prediction_interval_of_the_committed_repeats(root):
     assert _within(0.8273, repeats)
     assert not _within(0.8275, repeats)
     assert not _within(0.80, [0.80])
+
+
+def test_a_trial_run_again_in_a_fresh_clone_leaves_the_mean_over_all_that_stand(root):
+    plan, _ = committed(root)
+    before = (root / f"results/miniature/resamples/{METHOD}.npz").read_bytes()
+    store = Store(root / ".trials", root / ".cohorts")
+    finish(store, mine(plan)[0])
+    write_trials(plan, root, store, adopt(plan, root), METHOD)
+    assert (root / f"results/miniature/resamples/{METHOD}.npz").read_bytes() == before
+
+
+def test_a_trial_in_the_committed_mean_is_not_counted_twice_when_the_stage_runs_again(root):
+    committed(root)
+    more = project.plan(root, repeats=5)
+    store = Store(root / ".trials", root / ".cohorts")
+    for item in mine(more):
+        if item.spec["repeat"] >= 3:
+            finish(store, item)
+    path = write_trials(more, root, store, adopt(more, root), METHOD)
+    once = {name: vector.copy() for name, vector in means(root).items()}
+    assert {int(count) for name, count in once.items() if name.startswith("count|")} == {5}
+    lock(root, path)  # what dvc repro does next
+    write_trials(more, root, store, adopt(more, root), METHOD)
+    for name, vector in means(root).items():
+        np.testing.assert_array_equal(vector, once[name])
+    whole = Store(root / "whole", root / ".cohorts")
+    for item in mine(more):
+        finish(whole, item)
+    write_trials(more, root, whole, adopt(more, root), METHOD)
+    for name, vector in means(root).items():
+        np.testing.assert_allclose(vector, once[name], rtol=1e-12)
+
+
+def test_a_mean_over_a_part_of_the_trials_that_stand_is_left_out(root):
+    committed(root)
+    fewer = project.plan(root, repeats=2)
+    store = Store(root / ".trials", root / ".cohorts")
+    one = mine(fewer)[0]
+    finish(store, one)
+    write_trials(fewer, root, store, adopt(fewer, root), METHOD)
+    assert means(root) == {}, "a committed mean of three does not tell that of two, and one alone is not it"
+
+
+def test_what_was_trusted_stays_adoptable_after_a_run_rewrote_it(root):
+    plan, path = committed(root)
+    trusted = path.read_bytes()
+    more = project.plan(root, repeats=4)
+    session = Session(root, more.parameters)
+    session.__dict__.update(plan=more, store=Store(root / ".trials", root / ".cohorts"), adopted=adopt(more, root))
+    one = next(item for item in mine(more) if item.spec["repeat"] == 3)
+    finish(session.store, one)
+    _refresh(session, Summary(attempts=1, done={one.id}))
+    assert path.read_bytes() != trusted
+    adopted = adopt(more, root)
+    assert adopted.trial_ids == {item.id for item in mine(plan)}
+    assert adopted.refused == []
+    rows = read_rows(write_trials(more, root, session.store, adopted, METHOD))
+    values = {row["trial_id"] for row in rows if row["value"]}
+    assert values == {item.id for item in mine(plan)} | {one.id}
+
+
+def test_a_kept_copy_that_was_altered_vouches_for_nothing(root):
+    plan, _ = committed(root)
+    store = Store(root / ".trials", root / ".cohorts")
+    finish(store, mine(plan)[0], value=0.25)
+    write_trials(plan, root, store, adopt(plan, root), METHOD)
+    (copy,) = (root / ".trials" / "adopted").rglob(f"trials/{METHOD}-*.csv")
+    assert adopt(plan, root).rows
+    copy.write_text(copy.read_text() + "\n")
+    assert not adopt(plan, root).rows
+
+
+@pytest.mark.parametrize("damage", ["truncated", "absent"])
+def test_rows_are_not_adopted_beside_damaged_or_absent_resamples(root, damage):
+    plan, _ = committed(root)
+    archive = root / f"results/miniature/resamples/{METHOD}.npz"
+    if damage == "truncated":
+        archive.write_bytes(archive.read_bytes()[:100])
+    else:
+        archive.unlink()
+    adopted = adopt(plan, root)
+    assert not adopted.rows
+    assert [f"resamples/{METHOD}.npz" in sentence for sentence in adopted.refused] == [True]
+    assert "restore the file with git" in adopted.refused[0]
+    write_trials(plan, root, Store(root / ".trials", root / ".cohorts"), adopted, METHOD)
+
+
+def test_an_unreadable_archive_of_evidence_maps_counts_as_absent(root):
+    plan = project.plan(root)
+    path = root / f"results/miniature/localization/{METHOD}.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PK\x03\x04 and no more")
+    write_localization(plan, root, Store(root / ".trials", root / ".cohorts"), METHOD)
+    with np.load(path) as archive:
+        assert archive.files == []
+
+
+def test_the_manifest_of_the_planned_cohort_stays_in_a_fresh_clone(root):
+    plan = project.plan(root)
+    empty = Store(root / ".trials", root / ".cohorts")
+    path = root / "results/miniature/cohorts/montgomery.json"
+    content = json.dumps({"status": "ok", "id": plan.cohorts["montgomery"].id, "train": 30})
+    write_atomically(path, content)
+    write_cohort(plan, root, empty, "montgomery")
+    assert path.read_text() == content
+    write_atomically(path, content.replace(plan.cohorts["montgomery"].id, "0" * 64))
+    write_cohort(plan, root, empty, "montgomery")
+    assert json.loads(path.read_text())["status"] == "missing"
+
+
+def test_device_classes_do_not_depend_on_which_tasks_can_be_read_here(root):
+    plan, store = filled(root)
+    write_trials(plan, root, store, adopt(plan, root), METHOD)
+    everywhere = device_classes(plan, root)
+    assert set(everywhere.values()) == {"cpu"}
+    for cell in plan.cells.values():
+        cell.trials, cell.unavailable = {}, "no reader of its images is installed"
+    assert device_classes(plan, root) == everywhere
+
+
+def test_committed_rows_are_not_mixed_with_another_device_class(root):
+    committed(root)
+    more = project.plan(root, repeats=4)
+    session = Session(root, more.parameters)
+    session.__dict__.update(plan=more, store=Store(root / ".trials", root / ".cohorts"), adopted=adopt(more, root))
+    added = [item for item in mine(more) if item.spec["repeat"] == 3]
+    _refuse_mixing(session, added, {"cpu"})
+    with pytest.raises(ConfigurationError, match="ran on cpu and the rest of its cell would run on cuda"):
+        _refuse_mixing(session, added, {"cuda"})
+
+
+@pytest.mark.parametrize("status", [Status.DIVERGED, Status.FAILED, Status.OUT_OF_MEMORY])
+def test_a_trial_without_its_phase_says_how_the_phase_ended(root, status):
+    method = "dira_moco_v2"
+    plan = project.plan(root, repeats=3)
+    store = Store(root / ".trials", root / ".cohorts")
+    finish(store, plan.phases[method, 0][0], status=status)  # the first of three: the others were never run
+    rows = read_rows(write_trials(plan, root, store, adopt(plan, root), method))
+    assert {(row["status"], row["value"]) for row in rows} == {(str(status), "")}
+    trials = Trials(root / "results" / "miniature", [method], plan.tasks)
+    for cell in trials.cells():
+        runs = trials.runs(cell, plan.registry.tasks[cell.task].metric, 3)
+        assert runs.lacking == {str(status): 3} and not runs.values
+
+
+def test_only_phases_that_ended_ok_or_diverged_are_adopted(root):
+    plan = project.plan(root)
+    store = Store(root / ".trials", root / ".cohorts")
+    dis, restoration, adversary = plan.phases["dira_moco_v2", 0]
+    finish(store, dis)
+    finish(store, restoration, status=Status.FAILED)
+    lock(root, write_pretraining(plan, root, store, adopt(plan, root), "dira_moco_v2"))
+    assert set(adopt(plan, root).phases) == {dis.id}
+    finish(store, adversary, status=Status.DIVERGED)
+    lock(root, write_pretraining(plan, root, store, adopt(plan, root), "dira_moco_v2"))
+    assert set(adopt(plan, root).phases) == {dis.id, adversary.id}
+
+
+def test_another_pretraining_seed_keeps_what_is_committed_of_the_first(root):
+    plan = project.plan(root)
+    store = Store(root / ".trials", root / ".cohorts")
+    for item in plan.phases[METHOD, 0]:
+        finish(store, item)
+    path = write_pretraining(plan, root, store, adopt(plan, root), METHOD)
+    first = json.loads(path.read_text())["pretraining_seeds"][0]
+    lock(root, path)
+    two = project.plan(root, pretrain_seeds=2)
+    write_pretraining(two, root, Store(root / "empty", root / ".cohorts"), adopt(two, root), METHOD)
+    seeds = json.loads(path.read_text())["pretraining_seeds"]
+    assert seeds[0] == first
+    assert {phase["status"] for phase in seeds[1]["phases"]} == {"missing"}
+
+
+def test_drivers_that_end_at_once_write_whole_files_and_lose_no_entry(root):
+    plan = project.plan(root, repeats=3)
+    store = Store(root / ".trials", root / ".cohorts")
+    methods = ("random", METHOD, "moco_v2_dir", "dira_moco_v2")
+    for method in methods:
+        for item in plan.trials(lambda cell, method=method: cell.key.method == method).values():
+            finish(store, item, host=method)
+    errors: list[BaseException] = []
+
+    def end(method):
+        try:
+            for _ in range(3):
+                write_trials(plan, root, store, adopt(plan, root), method)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=end, args=(method,)) for method in methods * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    environments = json.loads((root / "results/miniature/provenance/environments.json").read_text())
+    assert {facts["host"] for facts in environments.values()} == set(methods)
+    assert not list((root / "results").rglob(".*"))
+
+
+def test_a_second_run_from_scratch_keeps_what_the_first_set_aside(root):
+    for value in (0.5, 0.6):
+        filled(root, value=value)
+        assert begin_from_scratch(root, "miniature")
+        assert not list((root / ".trials").rglob("record.json"))
+        end_from_scratch(root)
+    aside = [path for path in root.glob(".trials.aside-*") if list(path.rglob("record.json"))]
+    assert len(aside) == 2
+
+
+@pytest.mark.parametrize("when", range(3))
+def test_a_run_from_scratch_that_is_killed_at_its_beginning_begins_anew_and_loses_nothing(root, monkeypatch, when):
+    plan, store = filled(root)
+    write_trials(plan, root, store, adopt(plan, root), METHOD)
+    (root / ".cohorts" / "one").mkdir(parents=True)
+    calls = iter(range(3))
+    rename = Path.rename
+
+    def killed(self, target):
+        if next(calls) == when:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin_from_scratch(root, "miniature")
+    assert begin_from_scratch(root, "miniature")
+    assert (root / ".trials" / "committed" / "trials" / f"{METHOD}.csv").is_file()
+    (aside,) = (path for path in root.glob(".trials.aside-*") if list(path.rglob("record.json")))
+    assert len(list(aside.rglob("record.json"))) == len(mine(plan))
+    assert not (root / ".cohorts").exists() and len(list(root.glob(".cohorts.aside-*/one"))) == 1
+    assert not list(root.glob(".trials.begun-*"))
