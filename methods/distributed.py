@@ -2,7 +2,8 @@
 
 Fills the same store as ``dira-bench run``: every phase of the method that is not done is claimed as one attempt, and
 ``torchrun`` starts the processes that train it together (``methods.training.processes``). Process 0 leaves the record;
-the others' files go with their temporary folders. ``dira-bench run`` itself keeps one process to a slot: the
+the others' files go with their temporary folders. Whatever else a method needs (a cohort, a supervised phase, words and
+volumes in 3D) cannot be divided: process 0 does it alone. ``dira-bench run`` itself keeps one process to a slot: the
 first choice where there are more pretrainings than GPUs, since nothing has to be exchanged.
 """
 
@@ -29,6 +30,8 @@ from harness.registry import load_parameters, load_registry, project_root
 from harness.runner import choose_progress, run
 from harness.spec import Kind, Status
 from harness.store import Store
+
+SHARED = "methods.pretext:run_phase"  # the one work that several processes know how to divide
 
 
 @dataclass
@@ -113,7 +116,7 @@ def take_part(handed: Path) -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.visible
     job = replace(job, slot=slot)
     torch.set_num_threads(slot.threads)
-    alone = job.item.kind == "cohort"
+    alone = job.item.run != SHARED
     if alone and rank > 0:
         return 0
     if not alone:

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.contracts import Outcome
+from harness.environment import Slot
 from harness.errors import ConfigurationError
+from harness.identity import item_id
+from harness.plan import make_plan
+from harness.published import load_families
+from harness.registry import load_parameters, load_registry
+from harness.runner import run
+from harness.spec import Item
+from harness.store import Store
+from methods.distributed import SHARED, TogetherExecutor
 from methods.training import micro_batches
 from methods.training.checkpoints import load_state
 from methods.training.processes import Processes, check
@@ -131,6 +141,39 @@ def test_a_number_of_processes_that_would_change_a_number_is_refused():
     for batch, splits, count in ((16, 1, 3), (16, 4, 8), (12, 2, 3)):
         with pytest.raises(ConfigurationError, match="processes"):
             check({"batch": batch, "norm_splits": splits}, Processes(0, count), 2)
+
+
+def count_myself(spec, context):
+    """The work of an item: write down which process it is, and whether it is one of several."""
+    with Path(spec["file"]).open("a") as stream:
+        stream.write(f"{os.environ['RANK']} {torch.distributed.is_initialized()}\n")
+    return Outcome(values={"rank": float(os.environ["RANK"])})
+
+
+def test_a_phase_that_cannot_be_divided_is_run_by_one_process_alone(tmp_path):
+    """Two processes of a supervised phase or a discovery would write the same checkpoint."""
+    store = Store(tmp_path / "trials", tmp_path / "cohorts")
+    spec = {"phase": "supervised", "file": str(tmp_path / "ranks.txt")}
+    item = Item(kind="phase", id=item_id("phase", spec), title="one", run=f"{__name__}:count_myself", spec=spec)
+    (tmp_path / "handed").mkdir()
+    executor = TogetherExecutor(2, Slot(0, "2 together", "cpu", "cpu", ""), tmp_path / "handed")
+    try:
+        summary = run([item], store, executor, workers=0, data_roots={})
+    finally:
+        executor.close()
+    assert summary.complete, [record.error for record in summary.failed.values()]
+    assert (tmp_path / "ranks.txt").read_text() == "0 False\n"
+
+
+def test_only_the_phases_of_2d_pretext_are_divided():
+    registry = load_registry(ROOT)
+    families = load_families(ROOT / "reports" / "families.yaml")
+    plan = make_plan(registry, load_parameters(ROOT, {"profile": "smoke"}), families)
+    runs = {}
+    for (method, _), chain in plan.phases.items():
+        runs.setdefault(registry.methods[method].recipe, set()).update(item.run for item in chain)
+    assert runs["pretext"] == {SHARED} and len(runs) > 2
+    assert all(SHARED not in found for recipe, found in runs.items() if recipe in ("supervised", "volumes"))
 
 
 @pytest.mark.parametrize(("base", "precision"), [("simsiam", "float32"), ("barlow_twins", "bf16"), ("moco_v2", "fp16")])
