@@ -19,7 +19,7 @@ from harness.results import write_atomically
 from harness.spec import PhasePlan
 
 PROBE = "methods.probe:probe"
-Probes = dict[str, dict[str, float]]  # device → key of a phase → seconds an image
+Probes = dict[str, dict[str, float | None]]  # device → key of a phase → seconds an image, None if it takes none
 
 
 @dataclass
@@ -69,9 +69,9 @@ def pretrainings(plan: Plan, probes: Probes) -> list[Pretraining]:
                 steps = count if unit == "steps" else None if images is None else count * (images // batch)
                 seen = None if steps is None else int(steps * batch)
             hours = {
-                device: seconds[key] * seen / 3600
+                device: each * seen / 3600
                 for device, seconds in probes.items()
-                if key in seconds and seen is not None
+                if (each := seconds.get(key)) is not None and seen is not None
             }
             found[key] = Pretraining(key, phase.name, [name], count, unit, batch, seen, hours)
     return list(found.values())
@@ -88,7 +88,9 @@ def _keys(plan: Plan, method: str) -> list[str]:
 def _images(plan: Plan, method: str, phase: PhasePlan) -> int | None:
     """Return how many training images an epoch has: as the method's budget says, else as the data set is published."""
     rows = plan.methods[method].budget.get("phases", [])
-    stated = next((row["images_an_epoch"] for row in rows if row["phase"] == phase.name and "images_an_epoch" in row), None)
+    stated = next(
+        (row["images_an_epoch"] for row in rows if row["phase"] == phase.name and "images_an_epoch" in row), None
+    )
     entry = plan.registry.tasks.entries.get(phase.cohort or "")
     published = entry.training_images if entry is not None else None
     return published if stated is None else int(stated)
@@ -123,7 +125,5 @@ def probe_missing(plan: Plan, root: Path, device: str, name: str, note: Any) -> 
         if resolved.unavailable or not set(keys) - set(known):
             continue
         note(f"timing steps of {method} on {name}")
-        for key, seconds in zip(keys, probe(resolved, device), strict=True):
-            if seconds is not None:
-                known[key] = seconds
+        known |= dict(zip(keys, probe(resolved, device), strict=True))
         write_atomically(_file(root), json.dumps(probes, indent=1, sort_keys=True) + "\n")
