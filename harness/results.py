@@ -527,6 +527,7 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
         "synthetic": resolved.synthetic,
         "stamp": resolved.stamp,
         "split_published": resolved.split_published,
+        "validation_labels": resolved.transfer.get("validation_labels", "full"),
     }
     item = plan.cohorts.get(task)
     record = store.ok("cohort", item.id) if item else None
@@ -578,6 +579,7 @@ def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, me
             "label": plan.registry.methods[method].label,
             "unavailable": resolved.unavailable,
             "reinitialised": resolved.reinitialised,
+            "cohorts": sorted({phase.cohort for phase in resolved.phases if phase.cohort}),
             "budget": resolved.budget,
             "encoder": resolved.encoder,
             "pretraining_seeds": seeds,

@@ -290,9 +290,10 @@ def _with_fingerprint(
         return cohort, f"no data root for {entry.name} ({entry.label}); {remedy}"
     if not root.is_dir():
         return cohort, f"the data root of {entry.name}, {root}, is no folder; {remedy}"
-    adapter = import_dotted(ADAPTERS.get(entry.adapter, entry.adapter))
+    from tasks.datasets.opening import open_adapter
+
     try:
-        found = {**cohort, "fingerprint": adapter.fingerprint(root)}
+        found = {**cohort, "fingerprint": open_adapter(cohort).fingerprint(root)}
         if "lists" in cohort:
             from tasks.datasets.lists import describe_list
 
