@@ -127,7 +127,7 @@ def fullsize(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure loader, step and trainer beside plain references, one thread; a GPU adds its own rows."""
     install(session)
-    for name in ("loader", "pretrain_step", "overhead"):
+    for name in ("loader", "pretrain_step", "overhead", "evaluation", "volumes"):
         session.run("python", "-m", f"bench.{name}", "--out", f"docs/measurements/{name}.json", *session.posargs)
 
 

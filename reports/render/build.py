@@ -126,7 +126,7 @@ def build(
     unshown: list[str] = []
     for name, layout in layouts.tables.items():
         known = name in families.tables
-        table = paper_table(name, layouts, families, data, methods, tasks, parameters.alpha) if known else None
+        table = paper_table(name, layouts, families, data, methods, tasks) if known else None
         if table is None:
             unshown.append(layout.title)
         else:

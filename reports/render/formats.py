@@ -339,7 +339,7 @@ def latex(table: Table, alpha: float) -> str:
         rf"\label{{tab:dira-bench-{table.name}}}",
     ]
     parts = [_latex_part(table, places) for places in side_by_side(table.columns)]
-    lines += [line for place, part in enumerate(parts) for line in ([r"\par\medskip"] if place else []) + part]
+    lines += [line for place, part in enumerate(parts) for line in ([r"\par\smallskip"] if place else []) + part]
     if notes := (*table.notes, *table.remarks, *table.absent, *table.added_notes):
         lines.append(rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {' '.join(map(latex_text, notes))}}}")
     lines.append(r"\end{table*}")

@@ -51,7 +51,6 @@ def average_gains(
     metrics: Sequence[str],
     methods: Mapping[str, str],
     tasks: Mapping[str, str],
-    alpha: float,
 ) -> tuple[Gain, ...]:
     """Average each pair's gain at each label fraction of a family of contrasts.
 
@@ -62,7 +61,6 @@ def average_gains(
         metrics: Metrics of one trial that are averaged; empty: each task's primary metric.
         methods: Registry name → label.
         tasks: The same for tasks.
-        alpha: One minus the level of the interval.
 
     Returns:
         One gain for each pair and fraction of which at least one task was run for both methods.
@@ -83,7 +81,7 @@ def average_gains(
             if not averaged:
                 continue
             estimate = _average(sides)
-            interval = estimate.interval(alpha)
+            interval = estimate.interval()
             lacking = len(shape.tasks) - len(averaged)
             over = ", ".join(wording.column(tasks[task], 1.0) for task in averaged)
             at = "" if fraction == 1.0 else f" at {percent(fraction)}"

@@ -205,7 +205,6 @@ def paper_table(
     results: Results,
     methods: Mapping[str, str],
     tasks: Mapping[str, str],
-    alpha: float = 0.05,
 ) -> Table | None:
     """Build one of the paper's tables from the rows that exist.
 
@@ -216,7 +215,6 @@ def paper_table(
         results: What was measured.
         methods: Registry name → label.
         tasks: The same for tasks.
-        alpha: One minus the level of the intervals of average gains.
 
     Returns:
         The table, or None if none of its cells was planned here.
@@ -273,7 +271,7 @@ def paper_table(
         notes=_notes(published, columns),
         added_notes=(*_notes(added, columns), *_boxes_remark(added, columns, results)),
         stamp=wording.stamp_of([c for c in in_columns if c.block == "published" or c.method in added_names]),
-        gains=average_gains(layout.averages, families, results, layout.metrics, methods, tasks, alpha)
+        gains=average_gains(layout.averages, families, results, layout.metrics, methods, tasks)
         if layout.averages
         else (),
         remarks=(*_empty_masks(columns, results, tasks), *_boxes_remark(published, columns, results)),

@@ -322,6 +322,7 @@ def write_results(
             "label": methods[method],
             "unavailable": "no ImageNet weights for resnet_w16" if method == "imagenet" else None,
             "reinitialised": method == "random",
+            "cohorts": ["chestxray14"] if phases else [],
             "budget": {p: {"steps": 100, "images_seen": 6400} for p in phases},
             "encoder": {"obtain": "methods.obtain:backbone"},
             "pretraining_seeds": [

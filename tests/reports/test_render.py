@@ -136,6 +136,19 @@ def test_no_output_holds_a_date_or_the_name_of_a_program_version(phantom):
         assert not re.search(r"[Mm]atplotlib\s+v?\d|\bSoftware\b|dc:date|20\d\d-\d\d-\d\dT", text), name
 
 
+def test_a_reader_sees_how_many_labels_there_were_what_an_empty_mask_scores_and_what_pretraining_saw(phantom):
+    folder = phantom[1]
+    for suffix in ("md", "tex", "html"):
+        table = (folder / "tables" / f"tab1.{suffix}").read_text()
+        assert "750 + 400 labels" in table  # a quarter of 3,000 to train on, all of validation
+        assert "30 + 400 labels" in table
+    assert "9 of 12 test masks are empty" in (folder / "tables" / "tab4.md").read_text()
+    assert "scores 75.00 in Dice" in (folder / "tables" / "tab4.md").read_text()
+    page = (folder / "report.html").read_text()
+    assert "pretrained on the training list alone" in page
+    assert "none known" in page
+
+
 @pytest.mark.parametrize("word", wording.FINDINGS)
 def test_every_finding_reaches_the_report_and_latex(real, word):
     _, folder, _ = real

@@ -453,6 +453,39 @@ def test_random_at_label_fractions_is_an_added_cell_with_a_family_of_its_own(fol
     assert {row.block for row in rows} == {"added"}
 
 
+def test_the_papers_pairs_are_tested_on_a_task_of_ones_own(folder):
+    full(folder)
+    tasks = {**TASKS, "mine": TaskFacts(label="Mine", metric="dice", metrics=("dice",))}
+    manifest = {**folder.cohorts["chestxray14"], "task": "mine"}
+    folder.cohorts["mine"] = manifest
+    before = folder.summarise()[1]
+    folder.cell("moco_v2", "mine", around(80.0, 0.5), metric="dice")
+    folder.cell("dira_moco_v2", "mine", around(82.0, 0.5), metric="dice")
+    after = folder.summarise(tasks=tasks)[1]
+    assert [row for row in after if row.block == "published"] == [row for row in before if row.block == "published"]
+    (row,) = [row for row in after if row.family == "added_tasks"]
+    assert (row.method, row.reference, row.task, row.block) == ("dira_moco_v2", "moco_v2", "mine", "added")
+    assert (row.finding, row.agreement, row.family_size) == ("better", "not comparable", 1)
+
+
+def test_a_method_pretrained_on_phantoms_is_stamped_on_real_images_too(folder):
+    folder.cell("dira_moco_v2", "chestxray14", around(81.2, 0.3))
+    folder.cell("moco_v2", "chestxray14", around(80.3, 0.4))
+    methods = {**METHODS, "moco_v2": METHODS["moco_v2"].model_copy(update={"stamp": "SYNTHETIC: phantoms"})}
+    cells, comparisons = folder.summarise(methods=methods)
+    assert not cell_of(cells, "dira_moco_v2").synthetic
+    assert (cell_of(cells, "moco_v2").synthetic, cell_of(cells, "moco_v2").stamp) == (True, "SYNTHETIC: phantoms")
+    row = contrast(comparisons, "fig4")
+    assert (row.synthetic, row.agreement, row.agreement_reason) == (True, "not comparable", "synthetic")
+
+
+def test_intervals_are_of_95_percent_whatever_the_level_of_the_tests(folder):
+    folder.cell("dira_moco_v2", "chestxray14", around(81.2, 0.3))
+    folder.cell("moco_v2", "chestxray14", around(80.3, 0.4))
+    ends = [(row.ci_low, row.ci_high) for alpha in (0.05, 0.01) for row in folder.summarise(alpha=alpha)[1][:1]]
+    assert ends[0] == ends[1]
+
+
 def test_the_same_runs_give_the_same_bytes_and_survive_a_round_trip(folder, tmp_path):
     full(folder)
     results = folder.summarise()

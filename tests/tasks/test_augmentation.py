@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy.stats import kstest
+from torchvision.transforms import v2
 
 from tasks.augmentation import DRAWS, augment, crop, normalise, random_boxes, views
 from tasks.deformation import Deformation
@@ -75,6 +76,15 @@ def test_ten_views_are_five_crops_and_their_mirror_images() -> None:
     assert torch.allclose(ten[1], image[0, :32, :32], atol=1e-3)
     assert torch.allclose(ten[0], image[0, 4:36, 4:36], atol=1e-3)
     assert torch.allclose(ten[5:], ten[:5].flip(-1), atol=1e-3)
+
+
+def test_ten_views_of_a_larger_image_are_torchvisions() -> None:
+    image = _image(5, 96)
+    crops = v2.TenCrop(32)(v2.Resize(40, antialias=True)(torch.from_numpy(image)[None].float()))
+    ours = views(torch.from_numpy(image)[None].float(), 32, 40, ten_crop=True)[:, 0]
+    # torchvision mirrors the image first, so that its upper left is the mirror image of our upper right
+    same = ours[[1, 2, 3, 4, 0, 7, 6, 9, 8, 5]]
+    assert torch.allclose(same, torch.stack([crop[0] for crop in crops]), atol=1e-3)
 
 
 def test_normalisation_standardises_each_channel_with_the_published_constants() -> None:

@@ -15,7 +15,7 @@ from harness.errors import DataError
 from harness.pixels import Pixels
 from harness.spec import Status
 from tasks.loading import batches, load
-from tasks.subsets import training_rows
+from tasks.subsets import training_rows, validation_rows
 from tasks.transfer import run_trial
 from tests.tasks.conftest import plan_of
 from tests.tasks.standins import trial_spec
@@ -96,6 +96,15 @@ def test_label_fractions_are_nested_prefixes_of_training_cases_alone(cohorts: di
     assert all(small <= large for small, large in itertools.pairwise(ordered))
     assert ordered[-1] == set(cases.loc[cases["split"] == "train", "row"])
     assert kept[0.25] != set(training_rows(cases, 0.25, 10, "image"))
+
+
+def test_validation_labels_are_all_there_or_thinned_like_the_training_labels(cohorts: dict[str, Path]) -> None:
+    pixels = Pixels(cohorts["chestxray14"])
+    everything = list(pixels.rows("validation"))
+    assert list(validation_rows(pixels.cases, "full", 0.25, 9, "image")) == everything
+    quarter = validation_rows(pixels.cases, "same_fraction", 0.25, 9, "image")
+    assert set(quarter) < set(everything) and len(quarter) == len(everything) // 4
+    assert set(validation_rows(pixels.cases, "same_fraction", 1.0, 9, "image")) == set(everything)
 
 
 def test_a_whole_number_of_units_does_not_lose_one_to_rounding() -> None:
