@@ -45,6 +45,7 @@ LABELS = (  # the column order of the authors' lists
     "Hernia",
 )
 NO_FINDING = "No Finding"
+NOTHING = "(nothing)"  # how an empty entry of a list of labels is reported
 BOX_SPELLING = {"Infiltrate": "Infiltration"}
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 BOX_FILE = "BBox_List_2017.csv"
@@ -108,7 +109,7 @@ def read_labels(path: Path) -> pd.DataFrame:
     for label in LABELS:
         cases[label] = found.map(lambda labels, label=label: label in labels).astype("int8")
     vocabulary = {*LABELS, NO_FINDING}
-    cases["unknown"] = found.map(lambda labels: "|".join(sorted(labels - vocabulary)))
+    cases["unknown"] = found.map(lambda labels: "|".join(sorted(part or NOTHING for part in labels - vocabulary)))
     cases["no_finding"] = found.map(lambda labels: NO_FINDING in labels).astype("int8")
     return cases
 

@@ -1,4 +1,5 @@
 import math
+import resource
 
 import pytest
 
@@ -9,6 +10,25 @@ from tests.methods.conftest import registered
 from tests.methods.phantom_pixels import write_pixels
 from tests.methods.pretraining import train
 from tests.methods.volumes import phases, run, write_scans
+
+
+@pytest.fixture(autouse=True)
+def peak(capsys, request):
+    """Print the most memory this process has held so far, after each test."""
+    yield
+    with capsys.disabled():
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"\n{request.node.name}: at most {held:.1f} GiB held so far")
+
+
+@pytest.mark.fullsize
+def test_two_micro_batches_make_a_step_of_the_ladder(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIRA_BENCH_MICRO_BATCH", "4")
+    cohort = write_pixels(tmp_path / "cohort", train=8, validation=4, px=512)
+    phase = resolve(registered()["dira_moco_v2"], "paper").phases[0]
+    short = {"budget": {"unit": "steps", "count": 2}, "validation": {"unit": "steps", "every": 2, "images": 4}}
+    outcome = train({**phase.configuration, "batch": 8, "norm_splits": 2, **short}, tmp_path / "dis", cohort)
+    assert outcome.status is Status.OK and outcome.facts["images_seen"] == 16
 
 
 @pytest.mark.fullsize
