@@ -14,6 +14,7 @@ WITHOUT_VERSION = {
     "methods/profiles.py",
     "methods/conformance.py",
     "methods/distributed.py",
+    "methods/probe.py",
     "methods/export.py",
     "methods/export_card.py",
     "methods/weight_files.py",

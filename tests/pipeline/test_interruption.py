@@ -144,13 +144,14 @@ def test_an_edited_record_fails_verify_once_and_is_redone(undisturbed):
 
 
 def test_repeats_differ_and_random_has_an_encoder_a_repeat(undisturbed):
-    facts: dict[str, list[dict[str, object]]] = {}
+    facts: dict[str, dict[str, dict[str, object]]] = {}
     for path in (undisturbed.root / ".trials" / "trial").rglob("record.json"):
         record = json.loads(path.read_text())
         spec = record["spec"]
-        if spec["task"] == "chestxray14" and spec["label_fraction"] == 1.0:
-            facts.setdefault(spec["method"], []).append(record["facts"])
-    for method, records in facts.items():
+        if spec["task"] == "chestxray14" and spec["label_fraction"] == 1.0:  # an edited attempt may have been redone
+            facts.setdefault(spec["method"], {})[record["id"]] = record["facts"]
+    for method, by_trial in facts.items():
+        records = list(by_trial.values())
         assert len(records) == 2
         for key in ("initial_head_sha256", "first_batch_sha256", "sample_order_sha256"):
             assert len({record[key] for record in records}) == 2, (method, key)

@@ -37,6 +37,7 @@ def test_weights_are_left_as_asked_and_change_no_number(wish, files, cohorts, tm
         return
     model = Classifier(TinyBackbone(0), 14, 0.01, torch.Generator().manual_seed(0))
     model.load_state_dict(load_file(tmp_path / "weights_best.safetensors"))
+    model.to(memory_format=torch.channels_last)  # as a trial has it, for equality to the bit
     pixels = Pixels(cohorts["chestxray14"])
     found = class_probabilities(model.eval(), pixels, pixels.rows("test"), plan.transfer, "cpu", ten_crop=False)
     assert (found == outcome.arrays["predictions"]).all()
