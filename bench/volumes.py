@@ -126,7 +126,7 @@ class OurStep:
         self.opponent.zero_grad(set_to_none=True)
         loss.backward()
         self.opponent.step()
-        return {**{name: float(value) for name, value in losses.items()}, "opponent": float(loss)}
+        return {**{name: float(value.detach()) for name, value in losses.items()}, "opponent": float(loss.detach())}
 
 
 def stepping(batch: int, repeats: int) -> dict[str, Any]:
