@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from harness.pixels import Pixels
 from harness.seeding import seed
 from tasks.cohorts.decode import to_square
+from tasks.deformation import Deformation  # here, so that the fork server pays its library's half second, once
 from tasks.draws import sample_seeds
 
 
@@ -103,8 +104,6 @@ class _Steps(Dataset):
         images, masks = gather(self.pixels, self.rows[samples], self.side, masks=self.options is not None)
         if self.options is not None:
             if self.deform is None:  # made where it is used, so nothing of the library crosses processes
-                from tasks.deformation import Deformation
-
                 self.deform = Deformation(self.options, self.side)
             seeds = sample_seeds(self.augment_seed, epochs, samples)
             for i in range(len(images)):

@@ -21,6 +21,7 @@ from harness.pixels import Pixels
 from harness.registry import import_dotted
 from harness.spec import Status
 from tasks.augmentation import DRAWS, augment, normalise
+from tasks.deformation import Deformation
 from tasks.draws import sample_seeds, uniforms
 from tasks.evaluation import class_probabilities, cross_entropy, pixel_counts
 from tasks.heads import Classifier, Segmenter, module_hash
@@ -277,8 +278,6 @@ class _Segmentation(_Job):
         if not self.transfer["augment_validation"]:
             return None
         if self.deform is None:
-            from tasks.deformation import Deformation
-
             self.deform = Deformation(self.transfer["augmentation"], self.transfer["image_px"])
         positions = np.arange(len(self.validation))
         seeds = sample_seeds(self.spec["seeds"]["augment"] ^ 1, np.zeros_like(positions), positions)
