@@ -294,7 +294,9 @@ def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -
 def _say(session: Session, targets: Sequence[Item], summary: Summary | None, *, one: bool) -> None:
     """Say what a run came to; ``one`` if a single item was asked for by its id."""
     if summary is None:
-        failed = [item for item in targets if session.store.state(item.kind, item.id) is State.FAILED]
+        settled = done_ids(session)  # to read the record of each would cost more than the rest of the command
+        doubtful = [item for item in targets if item.id not in settled]
+        failed = [item for item in doubtful if session.store.state(item.kind, item.id) is State.FAILED]
         done = len(targets) - len(failed)
         console.print(
             f"0 of {len(targets)} trials to run: "

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from harness.errors import DataError, Unavailable
 
@@ -67,6 +66,8 @@ def canonical(voxels: np.ndarray, affine: np.ndarray) -> Volume:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 * max(1.0, lengths.prod()):
         raise DataError("the affine has no three independent directions; expected one that maps voxels to space")
     cosines = affine[:3, :3] / lengths
+    from scipy.optimize import linear_sum_assignment  # every command would pay for it, and this alone needs it
+
     world, axes = linear_sum_assignment(-np.abs(cosines))
     order = axes[np.argsort(world)]
     voxels, turned = voxels.transpose(order), affine[:, [*order, 3]].copy()

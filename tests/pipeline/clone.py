@@ -44,6 +44,13 @@ class Clone:
         self.git("add", "-A")
         self.git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "A clone")
 
+    @classmethod
+    def copied(cls, other: Path, folder: Path) -> Clone:
+        """Take over another clone with everything that was run in it; a store holds no absolute path."""
+        clone = object.__new__(cls)
+        clone.root = shutil.copytree(other, folder, symlinks=True)
+        return clone
+
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every command: this clone's code first, one thread."""
@@ -99,6 +106,14 @@ class Clone:
         path = self.root / "params.yaml"
         path.write_text(re.sub(rf"^{key}: \S+", f"{key}: {value}", path.read_text(), flags=re.MULTILINE))
 
+    def add_profile(self, name: str, like: str) -> None:
+        """Enter a profile that equals another."""
+        for side in ("methods", "tasks"):
+            path = self.root / side / "profiles.yaml"
+            profiles = yaml.safe_load(path.read_text())
+            profiles["profiles"][name] = profiles["profiles"][like]
+            path.write_text(yaml.safe_dump(profiles, sort_keys=False))
+
     def keep(self, methods: list[str], tasks: list[str]) -> None:
         """Reduce the registries to a few entries on the full label set, so that a test takes seconds."""
         for side, names in (("methods", methods), ("tasks", tasks)):
@@ -120,6 +135,14 @@ class Clone:
         files = [path for part in STABLE for path in sorted((folder / part).rglob("*")) if path.is_file()]
         files += sorted(folder.glob("*.csv"))
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def small(folder: Path) -> Clone:
+    """Make a clone with few methods and tasks, in which nothing has run."""
+    clone = Clone(folder)
+    clone.keep(["random", "moco_v2", "moco_v2_dir"], ["chestxray14", "montgomery"])
+    clone.add_profile("other", like="smoke")
+    return clone
 
 
 def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:

@@ -10,23 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.clone import Clone, until
-
-
-def small(folder: Path) -> Clone:
-    """Make a clone with few methods and tasks."""
-    clone = Clone(folder)
-    clone.keep(["random", "moco_v2", "moco_v2_dir"], ["chestxray14", "montgomery"])
-    return clone
+from tests.pipeline.clone import Clone, small, until
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A run that nothing disturbed, on two slots."""
-    clone = small(tmp_path_factory.mktemp("undisturbed"))
-    clone.bench("run", "--slots", "2")
-    clone.bench("report")
-    return clone
+def undisturbed(finished, tmp_path_factory):
+    """A clone whose pipeline ran, stage by stage and undisturbed."""
+    return Clone.copied(finished, tmp_path_factory.mktemp("undisturbed") / "clone")
 
 
 def running(clone: Clone, kind: str) -> list[int]:

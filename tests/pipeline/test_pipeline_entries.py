@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 
-import yaml
-
 from tests.pipeline.clone import ran, until
 
 FIFTH = '  restoration_alone: {label: Restoration alone, dimensions: 2, recipe: pretext, restoration: 10, label_fractions: full, version: 1, source: "a user"}\n'
@@ -40,28 +38,21 @@ def test_a_fifth_method_runs_its_own_stages_and_leaves_every_published_byte(clon
     published_lines = page.split("Not in the paper")[0]
     assert table.startswith(published_lines)
     registry.write_text(original)
-    clone.run("dvc", "repro")
-    assert "Restoration alone" not in (clone.root / "reports/smoke/tables/tab4.md").read_text()
 
 
-def test_an_unavailable_method_stops_nobody_else(clone):
+def test_an_unavailable_method_stops_nobody_else_and_one_taken_out_is_gone(clone):
     registry = clone.root / "methods" / "registry.yaml"
     original = registry.read_text()
     registry.write_text(original + BROKEN)
     clone.run("dvc", "repro")
     listing = clone.bench("list", "methods")
     assert "no_such_package" in listing
+    assert "Restoration alone" not in (clone.root / "reports/smoke/tables/tab4.md").read_text()
     registry.write_text(original)
     clone.run("dvc", "repro")
 
 
 def test_another_profile_and_back_runs_nothing_the_second_time(clone):
-    for side in ("methods", "tasks"):
-        path = clone.root / side / "profiles.yaml"
-        profiles = yaml.safe_load(path.read_text())
-        profiles["profiles"]["other"] = profiles["profiles"]["smoke"]
-        path.write_text(yaml.safe_dump(profiles, sort_keys=False))
-    clone.run("dvc", "repro")
     clone.set_parameter("profile", "other")
     assert "report@other" in ran(clone.run("dvc", "repro"))
     clone.set_parameter("profile", "smoke")
@@ -75,6 +66,4 @@ def test_a_killed_repro_leaves_no_lock(clone):
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
     clone.bench("stage", "unlock")
-    stages = ran(clone.run("dvc", "repro"))
-    assert "cohort@chestxray14" not in stages
-    assert {"trials@random", "pretrain@moco_v2"} <= stages
+    assert ran(clone.run("dvc", "repro", "trials@smoke-moco_v2")) == {"pretrain@moco_v2", "trials@moco_v2"}

@@ -1,0 +1,49 @@
+"""The manifest of a cohort, as it was built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.plan import Plan
+from harness.results.files import profile_folder, replace
+from harness.store import Store
+
+
+def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
+    """Write ``cohorts/<task>.json``: the manifest of the cohort, or why it is unavailable.
+
+    A manifest of the planned cohort stays where the store does not hold its images.
+    """
+    path = profile_folder(root, plan.profile) / "cohorts" / f"{task}.json"
+    resolved = plan.tasks[task]
+    base: dict[str, Any] = {
+        "task": task,
+        "synthetic": resolved.synthetic,
+        "stamp": resolved.stamp,
+        "split_published": resolved.split_published,
+        "validation_labels": resolved.transfer.get("validation_labels", "full"),
+    }
+    item = plan.cohorts.get(task)
+    record = store.ok("cohort", item.id) if item else None
+    if item is None:
+        content = {**base, "status": "unavailable", "reason": resolved.unavailable}
+    elif record is None:
+        if _is_manifest(path, item.id):
+            return path
+        content = {**base, "status": "missing", "id": item.id}
+    else:
+        manifest = json.loads((store.folder(record) / "manifest.json").read_text())
+        content = {**manifest, **base, "status": "ok", "id": item.id}
+    replace(root, path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return path
+
+
+def _is_manifest(path: Path, identity: str) -> bool:
+    """Say whether a file is the manifest of a cohort that was built."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and (content.get("id"), content.get("status")) == (identity, "ok")

@@ -1,0 +1,103 @@
+"""Evidence maps of the first repeat, kept for panels of the report."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.plan import Plan
+from harness.results.files import archive, profile_folder, read_arrays, replace
+from harness.results.standing import SCORED, speaks_for, trial_status
+from harness.store import Store
+from harness.store.committed import assembling
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SHOWN = 24  # annotated pairs of each class and task that a panel may be chosen from
+PER_PAIR = ("cams", "class", "rank", "positives", "overlap", "found")
+
+
+def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Path:
+    """Write ``localization/<method>.npz``: evidence maps of the first repeat, for panels of the report.
+
+    For each task, up to ``SHOWN`` annotated (image, class) pairs of each class, drawn by a hash of case and class and
+    so the same for every method, with their map, boxes, logits and the rank of the image; and the image itself where a
+    program made it: real images never leave their data root. The archive is empty for a method that was not localized.
+    What is already there stays if it came from the planned trial and the store does not hold that trial or its images.
+    """
+    path = profile_folder(root, plan.profile) / "localization" / f"{method}.npz"
+    with assembling(root):
+        before: dict[str, np.ndarray] = {}
+        with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):  # one that is damaged is none
+            before = read_arrays(path.read_bytes())
+        replace(root, path, archive(_localization(plan, store, method, before)))
+    return path
+
+
+def _localization(plan: Plan, store: Store, method: str, before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Collect the evidence maps of a method, by task and name."""
+    import numpy as np
+
+    from harness.pixels import Pixels
+
+    arrays: dict[str, np.ndarray] = {}
+    for cell in plan.cells.values():
+        first = min(cell.trials, key=lambda key: (key.pretrain_seed, key.repeat), default=None)
+        if cell.key.method != method or cell.key.label_fraction != 1.0 or first is None:
+            continue
+        item, task = cell.trials[first], cell.key.task
+        record = speaks_for(store, "trial", item.id)
+        cohort = store.ok("cohort", plan.cohorts[task].id)
+        if record is None or trial_status(record) not in SCORED or cohort is None:
+            if str(before.get(f"{task}|trial_id", "")) == item.id:
+                arrays |= {name: array for name, array in before.items() if name.startswith(f"{task}|")}
+            continue
+        if "arrays.npz" not in record.files:
+            continue
+        stored = store.arrays(record)
+        if "localization_cams" in stored:
+            chosen = _shown_pairs(stored)
+            if plan.tasks[task].synthetic:
+                rows = stored["localization_row"][chosen["image"]]
+                chosen["pixels"] = np.asarray(Pixels(store.folder(cohort)).images[rows])
+            chosen["trial_id"] = np.asarray(item.id)
+            arrays |= {f"{task}|{name}": array for name, array in chosen.items()}
+    return arrays
+
+
+def _shown_pairs(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what is kept of the pairs that may be shown, in the order of the draw within each class."""
+    import numpy as np
+
+    arrays = {name.removeprefix("localization_"): array for name, array in stored.items()}
+    names = [name.decode() for name in arrays["class_names"]]
+    cases = [case.decode() for case in arrays["case"]]
+
+    def draw(pair: int) -> tuple[int, str]:
+        label = int(arrays["class"][pair])
+        return label, hashlib.sha256(f"{cases[arrays['image'][pair]]}|{names[label]}".encode()).hexdigest()
+
+    order: list[int] = []
+    taken: dict[int, int] = {}
+    for pair in sorted(range(len(arrays["class"])), key=draw):
+        label = int(arrays["class"][pair])
+        taken[label] = taken.get(label, 0) + 1
+        if taken[label] <= SHOWN:
+            order.append(pair)
+    image = arrays["image"][order]
+    boxes = [np.flatnonzero(arrays["box_pair"] == pair) for pair in order]
+    return {
+        **{name: arrays[name][order] for name in PER_PAIR},
+        "image": image,
+        "case": arrays["case"][image],
+        "logits": arrays["logits"][image].astype(np.float32),
+        "class_names": arrays["class_names"],
+        "side": arrays["side"],
+        "boxes": arrays["boxes"][np.concatenate(boxes)] if boxes else arrays["boxes"][:0],
+        "box_pair": np.repeat(np.arange(len(order), dtype=np.int32), [len(b) for b in boxes]),
+    }

@@ -1,0 +1,104 @@
+"""When, where and for how long each trial ran: alone outside every claim of byte-identity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.identity import digest
+from harness.plan import Cell, Plan
+from harness.published import CellKey
+from harness.results.files import profile_folder, read_rows, table, write_atomically
+from harness.results.standing import speaks_for
+from harness.spec import Item
+from harness.store import Store
+
+PROVENANCE_COLUMNS = (
+    "trial_id", "ordinal", "started", "duration_seconds", "processor_seconds", "device_class", "device_model",
+    "executor", "environment",
+)  # fmt: skip
+ENVIRONMENT = ("git", "host", "instruction_set", "libraries", "platform", "processor", "python", "threads", "workers")
+
+
+def write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
+    """Write a row a trial; what many share (libraries, git state, machine) stands once, in ``environments.json``."""
+    shared = path.parent / "environments.json"
+    environments: dict[str, Any] = json.loads(shared.read_text()) if shared.is_file() else {}
+    known = {row["trial_id"]: row for row in read_rows(path)} if path.is_file() else {}
+    rows: list[dict[str, Any]] = []
+    for cell in cells:
+        for item in cell.trials.values():
+            record = speaks_for(store, "trial", item.id)
+            if record is None:
+                if item.id in known:
+                    rows.append(known[item.id])
+                continue
+            facts = record.provenance
+            environment = {name: facts[name] for name in ENVIRONMENT if name in facts}
+            name = digest(json.loads(json.dumps(environment, default=str)))[:12]
+            environments[name] = environment
+            rows.append({
+                "trial_id": item.id,
+                "ordinal": record.ordinal,
+                **{column: facts.get(column, "") for column in PROVENANCE_COLUMNS[2:-1]},
+                "environment": name,
+            })  # fmt: skip
+    write_atomically(path, table(PROVENANCE_COLUMNS, rows))
+    used = {row["environment"] for file in path.parent.glob("*.csv") for row in read_rows(file)}
+    kept = {name: environments[name] for name in sorted(environments) if name in used}
+    write_atomically(shared, json.dumps(kept, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def trial_devices(root: Path, profile: str) -> dict[str, str]:
+    """Return trial id → the device class it ran on, from the provenance files."""
+    return {
+        row["trial_id"]: row["device_class"]
+        for path in sorted((profile_folder(root, profile) / "provenance").glob("*.csv"))
+        for row in read_rows(path)
+        if row["device_class"]
+    }
+
+
+def device_classes(plan: Plan, root: Path) -> dict[CellKey, str]:
+    """Return which device classes ran each cell: ``cpu``, ``cuda`` or ``cpu+cuda``.
+
+    Files alone are asked, not the plan: where a task's images cannot be read the plan holds no trials of it.
+    """
+    ran = trial_devices(root, plan.profile)
+    found: dict[CellKey, set[str]] = {}
+    for path in sorted((profile_folder(root, plan.profile) / "trials").glob("*.csv")):
+        for row in read_rows(path):
+            if row["trial_id"] in ran:
+                key = CellKey(row["method"], row["task"], float(row["label_fraction"]))
+                found.setdefault(key, set()).add(ran[row["trial_id"]])
+    return {key: "+".join(sorted(classes)) for key, classes in found.items()}
+
+
+def measured_seconds(plan: Plan, root: Path, store: Store, items: Iterable[Item]) -> dict[str, float]:
+    """Estimate seconds of one slot for items, by device class, from measured durations of their like.
+
+    Durations come from the committed provenance and from the store; an item whose like was never measured on a device
+    class counts with the mean of those that were. Empty if nothing was measured.
+    """
+    by_class: dict[str, dict[str, list[float]]] = {}
+    titles = {item.id: _like(item) for item in plan.items.values()}
+    for path in sorted((profile_folder(root, plan.profile) / "provenance").glob("*.csv")):
+        for row in read_rows(path):
+            if row["trial_id"] in titles and row["duration_seconds"]:
+                group = by_class.setdefault(row["device_class"], {}).setdefault(titles[row["trial_id"]], [])
+                group.append(float(row["duration_seconds"]))
+    estimate: dict[str, float] = {}
+    for device_class, groups in by_class.items():
+        means = {like: sum(seconds) / len(seconds) for like, seconds in groups.items()}
+        overall = sum(means.values()) / len(means)
+        estimate[device_class] = sum(means.get(_like(item), overall) for item in items if item.kind == "trial")
+    return estimate
+
+
+def _like(item: Item) -> str:
+    """Name the group of items whose durations resemble each other."""
+    if item.kind == "trial":
+        return f"trial {item.spec['task']} {item.spec['label_fraction']}"
+    return f"{item.kind} {item.spec.get('phase', item.spec.get('task', ''))}"

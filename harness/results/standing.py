@@ -1,0 +1,43 @@
+"""Which record speaks for an item, and the word that is printed for it."""
+
+from __future__ import annotations
+
+from harness.plan import Plan
+from harness.spec import Item, Kind, Record, Status
+from harness.store import Store
+
+SCORED = ("ok", "diverged_scored")
+
+
+def speaks_for(store: Store, kind: Kind, identity: str) -> Record | None:
+    """Return the record that speaks for an item.
+
+    It is the earliest ok one, else one that diverged with a score, else the last.
+    """
+    found = store.ok(kind, identity)
+    if found is not None:
+        return found
+    attempts = store.attempts(kind, identity)
+    scored = [record for record in attempts if record.status is Status.DIVERGED and record.values]
+    return scored[0] if scored else (attempts[-1] if attempts else None)
+
+
+def trial_status(record: Record | None) -> str:
+    """Return the word that ``trials.csv`` prints for the record that speaks for a trial."""
+    if record is None:
+        return "missing"
+    if record.status is Status.DIVERGED and record.values:
+        return "diverged_scored"
+    return str(record.status)
+
+
+def missing_status(plan: Plan, store: Store, item: Item) -> str:
+    """Return the word for a trial that has no record: how the phase ended that kept it from being run, if one did."""
+    for need in item.needs:
+        needed = plan.items[need]
+        record = speaks_for(store, "phase", need) if needed.kind == "phase" else None
+        if record is not None and record.status is not Status.OK:
+            return str(record.status)  # never scored, whatever values a diverged phase left
+        if needed.kind == "phase" and record is None:
+            return missing_status(plan, store, needed)
+    return "missing"
