@@ -10,10 +10,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on shared cores are
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 LONGEST_FIRST = (
-    "tests/pipeline/test_pipeline_entries.py",
+    "tests/pipeline/test_pipeline_entries.py",  # makes the finished clone that the other two copy
+    "tests/harness/test_runner.py",
+    "tests/methods/test_distributed.py",
     "tests/pipeline/test_interruption.py",
     "tests/pipeline/test_pipeline.py",
-    "tests/harness/test_runner.py",
 )
 
 

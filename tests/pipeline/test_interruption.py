@@ -15,8 +15,10 @@ from tests.pipeline.clone import Clone, small, until
 
 @pytest.fixture(scope="module")
 def undisturbed(finished, tmp_path_factory):
-    """A clone whose pipeline ran, stage by stage and undisturbed."""
-    return Clone.copied(finished, tmp_path_factory.mktemp("undisturbed") / "clone")
+    """A clone whose pipeline ran, stage by stage and undisturbed; no lock vouches for its results, so none is adopted."""
+    clone = Clone.copied(finished, tmp_path_factory.mktemp("undisturbed") / "clone")
+    (clone.root / "dvc.lock").unlink()
+    return clone
 
 
 def running(clone: Clone, kind: str) -> list[int]:
