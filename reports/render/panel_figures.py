@@ -133,7 +133,8 @@ def _panel(axis: Axes, maps: Maps, panel: Panel, colours: np.ndarray, *, first: 
         _box(axis, box, REAL, "-")
     axis.set_xlim(0, 1)
     axis.set_ylim(1, 0)
-    overlap = f"IoU {wording.number(float(maps.arrays['overlap'][panel.pair]))}"
+    empty = np.asarray(maps.arrays["cams"][panel.pair]).max() <= 0.0
+    overlap = "empty map" if empty else f"IoU {wording.number(float(maps.arrays['overlap'][panel.pair]))}"
     mark = "" if maps.predicted[panel.pair] else ", not predicted"
     axis.text(0.5, -0.04, overlap + mark, ha="center", va="top", fontsize=7, transform=axis.transAxes)
 

@@ -324,7 +324,10 @@ def _boxes_remark(rows: Sequence[Row], columns: Sequence[Column], results: Resul
             means.append(f"{row.label} {wording.number(sum(counts) / len(counts), 1)}")
     if not means:
         return ()
-    return (f"Mean number of predicted boxes of an annotated pair, any of which may hit: {', '.join(means)}.",)
+    return (
+        "Mean number of predicted boxes of an annotated pair, any of which may hit (a map nowhere positive gives "
+        f"none): {', '.join(means)}.",
+    )
 
 
 def added_table(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str]) -> Table | None:
