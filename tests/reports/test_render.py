@@ -645,7 +645,7 @@ def test_with_every_entry_registered_all_five_tables_print_every_number_of_the_p
     }
     for place, numbers in counts.items():
         text = (reports / "paper" / "tables" / f"{place}.html").read_text()
-        shown = re.findall(r"<small>paper: ([^<]*)</small>", block(text, "html"))
+        shown = re.findall(r"<small[^>]*>paper: ([^<]*)</small>", block(text, "html"))
         assert sorted(shown) == sorted(numbers), place
         assert "not registered" not in text
         assert_compiles_in_structure((reports / "paper" / "tables" / f"{place}.tex").read_text())
