@@ -17,7 +17,7 @@ SKIPPED = {"cpu": 1, "cuda": 4}  # the first steps warm up
 CPU_BATCH = 4  # a CPU gains nothing from more, and has not the memory
 SMALL_DISCOVERY: dict[str, Any] = {  # finds a few words in a few scans of noise; what it costs is not asked here
     "autoencoder": {"batch": 2, "epochs": 1},
-    "words": {"border": [8, 4], "tissue_share": 0.0, "nearest_training": 3, "nearest_validation": 1},
+    "words": {"border": [8, 4], "tissue_share": 1.0, "nearest_training": 3, "nearest_validation": 1},
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from harness.errors import DataError
@@ -163,6 +163,20 @@ def memory_layout(dimensions: int, channels_last: bool) -> torch.memory_format:
     if not channels_last:
         return torch.contiguous_format
     return torch.channels_last if dimensions == 2 else torch.channels_last_3d
+
+
+def place(module: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
+    """Bring a module to a device and its weights into a memory layout, in place.
+
+    ``Module.to`` takes a layout for weights of rank 4 and 5 alike, and so refuses a 3D network that has one of rank 4.
+    """
+    if layout is not torch.channels_last_3d:
+        module.to(device, memory_format=layout)
+        return
+    module.to(device)
+    for weight in module.parameters():
+        if weight.dim() == 5:
+            weight.data = weight.data.contiguous(memory_format=layout)
 
 
 def as_views(objective: Objective, made: tuple[Tensor, ...], step_seed: int, channels_last: bool) -> Views:

@@ -21,7 +21,7 @@ from harness.identity import digest
 from harness.seeding import seed as seed_of
 from methods.networks.normalisation import share_batch_norm
 from methods.terms.bound import BoundTerm, Forward, Views
-from methods.training.batches import Order, as_views, batches, memory_layout
+from methods.training.batches import Order, as_views, batches, memory_layout, place
 from methods.training.checkpoints import CHECKPOINT, load_state, state_sha256, write_atomically
 from methods.training.micro_batches import OneUpdate, cut, micro_batch
 from methods.training.objective import Objective
@@ -103,7 +103,7 @@ class Training:
         self._seeds = {name: seed_of(spec["seed"], name) for name in ("order", "augment", "validation", "step")}
         self.initial_state_sha256 = state_sha256(objective.state_dict())
         layout = memory_layout(objective.backbone.dimensions, self._channels_last)
-        objective.to(self._device, memory_format=layout)
+        place(objective, self._device, layout)
         objective.train()
         if self._processes.count > 1:
             share_batch_norm(objective, self._device)

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 
 from methods.configuration import resolve
-from methods.probe import probe
+from methods.conformance import input_size, write_phantom_scans
+from methods.probe import SMALL_DISCOVERY, probe
+from methods.volumes.words import find_words
 from tests.methods.conftest import registered
 
 
@@ -15,3 +18,15 @@ def test_every_phase_that_takes_images_is_timed(method):
             assert seconds is None
         else:
             assert 0 < seconds < 10
+
+
+def test_made_up_scans_have_a_place_for_every_word_at_the_papers_size(tmp_path):
+    plan = resolve(registered()["transvw"], "paper")
+    discovery = next(phase for phase in plan.phases if phase.name == "discovery").configuration
+    size = input_size(plan)
+    write_phantom_scans(tmp_path, size, 0)
+    scans = np.load(tmp_path / "scans.npy", mmap_mode="r")
+    options = {**discovery["words"], **SMALL_DISCOVERY["words"], "cube": list(size), "words": 44}
+    rows = np.arange(len(scans))
+    found = find_words(scans, np.zeros((len(scans), 2)), rows[:-2], rows[-2:], options, 0)
+    assert len(found) == 44  # C, of the paper's networks
