@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
 
 import pytest
 
@@ -12,11 +14,13 @@ from tests.pipeline.clone import Clone, ran, small
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The folder of a clone whose pipeline has run once, made by the first worker that asks; to be copied, not used."""
-    shared = tmp_path_factory.getbasetemp().parent
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine  # alone, the parent outlives the session
     folder, mark = shared / "finished", shared / "finished.whole"
     with (shared / "finished.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not mark.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a worker left that failed
             folder.mkdir()
             output = small(folder).run("dvc", "repro")
             stages = {"cohort@chestxray14", "pretrain@moco_v2", "trials@random", "statistics@", "audit", "report@"}
