@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.half_precision import refuse_unsound_gradients
 from tasks.loading import Batch
 
 
@@ -116,6 +117,8 @@ def fit(
     kept: dict[str, Tensor] = {}
     running: list[Tensor] = []
     device = next(model.parameters()).device.type
+    if autocast:
+        refuse_unsound_gradients(model)
     model.train()
     for batch in batches:
         with torch.autocast(device, torch.bfloat16, enabled=autocast):

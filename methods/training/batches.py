@@ -168,7 +168,8 @@ def memory_layout(dimensions: int, channels_last: bool) -> torch.memory_format:
 def place(module: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
     """Bring a module to a device and its weights into a memory layout, in place.
 
-    ``Module.to`` takes a layout for weights of rank 4 and 5 alike, and so refuses a 3D network that has one of rank 4.
+    ``Module.to`` gives the layout to tensors of rank 4 and 5 alike, and so refuses a 3D objective for two buffers of
+    rank 4: the mean and deviation, ``(1, 3, 1, 1)``, that 2D images are normalised with.
     """
     if layout is not torch.channels_last_3d:
         module.to(device, memory_format=layout)

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harness.contracts import Context
 from harness.errors import CheckpointError
+from harness.half_precision import refuse_unsound_gradients
 from harness.identity import digest
 from harness.seeding import seed as seed_of
 from methods.networks.normalisation import share_batch_norm
@@ -104,6 +105,8 @@ class Training:
         self.initial_state_sha256 = state_sha256(objective.state_dict())
         layout = memory_layout(objective.backbone.dimensions, self._channels_last)
         place(objective, self._device, layout)
+        if self._precision is torch.bfloat16:
+            refuse_unsound_gradients(objective)
         objective.train()
         if self._processes.count > 1:
             share_batch_norm(objective, self._device)

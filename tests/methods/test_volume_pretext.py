@@ -213,6 +213,31 @@ def test_neither_workers_nor_an_interruption_change_a_number(discovered, trained
     assert same(load_state(folder / "last.pt")["state"], load_state(tmp_path / "stopped" / "last.pt")["state"])
 
 
+def test_bfloat16_trains_every_phase_to_the_same_bits_twice(tmp_path):
+    cohort = write_scans(tmp_path / "cohort", shape=(32, 32, 28))
+    chain = phases(options={"precision": "bf16"})
+    side = [24, 24, 24]  # 3 × 3 × 3 at the deepest, as large as the kernel
+    chain["discovery"].configuration["words"]["cube"] = side
+    for name in ("dis+res", "dis+res+adv"):
+        chain[name].configuration["views"]["cube"] = side
+    run(chain["discovery"], tmp_path / "discovery", {"cohort": cohort})
+    states = []
+    for folder in (tmp_path / "once", tmp_path / "again"):
+        inputs = {"discovery": tmp_path / "discovery", "parent": tmp_path / "discovery"}
+        for name in ("dis+res", "dis+res+adv"):
+            outcome = run(chain[name], folder / name, inputs)
+            assert outcome.status is Status.OK and math.isfinite(outcome.values["validation_loss"])
+            inputs["parent"] = folder / name
+        states.append(load_state(folder / "dis+res+adv" / "last.pt")["state"])
+    assert same(*states)
+
+
+def test_bfloat16_on_a_cpu_is_refused_where_cubes_become_smaller_than_the_kernel(discovered, tmp_path):
+    phase = phases(options={"precision": "bf16"})["dis+res"]
+    with pytest.raises(ConfigurationError, match="bfloat16 on a CPU and a 3 x 3 x 3 convolution"):
+        run(phase, tmp_path / "a", {"discovery": discovered, "parent": discovered})
+
+
 def test_an_autoencoder_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     cohort = write_scans(tmp_path / "cohort")
     phase = phases()["discovery"]
