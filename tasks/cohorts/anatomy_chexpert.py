@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,12 @@ from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.cohorts.anatomy import RealPainter
 from tasks.cohorts.anatomy_files import STAMP, locate
-from tasks.cohorts.chexpert import OPACITIES, PAINTED_AS, TRUE_IF_UNCERTAIN, _devices, _fracture, _wide_mediastinum
-from tasks.cohorts.projection import ANGLES, BELOW, HEART, LUNGS, SIDE, Projection
-from tasks.cohorts.thorax import Build, draw_builds
+from tasks.cohorts.chexpert import OPACITIES, PAINTED_AS, TRUE_IF_UNCERTAIN, paint_beyond_the_lungs
+from tasks.cohorts.projection import Projection, View
+from tasks.cohorts.thorax import draw_builds
 from tasks.datasets import chexpert as layout
 
 BATCH = 128  # images rendered at once; part of the recipe, for each batch has a generator of its own
-# The chest from the side: of 256 columns of 1.41 mm, from the sternum to the back, without the table; topmost slices.
-COLUMNS, ROWS = slice(50, 226), 108
 TISSUE = 1.0  # optical depth of the upper abdomen: lung full of fluid is no brighter
 
 
@@ -148,50 +145,10 @@ def _paint(thorax: Projection, here: Mapping[str, np.ndarray], strength: float, 
     others = np.any([here[label] for label in OPACITIES], axis=0)
     painter.paint("Infiltration", np.flatnonzero(here["Lung Opacity"] & ~others))
     np.minimum(thorax.depth, np.maximum(plain + 0.08, TISSUE), out=thorax.depth)  # they fill lung, not the abdomen
-    for label, pattern in (
-        ("Enlarged Cardiomediastinum", _wide_mediastinum),
-        ("Fracture", _fracture),
-        ("Support Devices", _devices),
-    ):
-        rows = np.flatnonzero(here[label])
-        if len(rows):
-            thorax.depth[rows] += np.float32(strength) * pattern(thorax.u[rows], thorax.v[rows], generator)
-
-
-@cache
-def lateral_templates() -> np.ndarray:
-    """Return what ``projection.templates`` does, seen from the side: the sternum on the right."""
-    import nibabel
-
-    scan = np.asarray(nibabel.load(locate("scan")).dataobj)
-    organs = np.asarray(nibabel.load(locate("organs")).dataobj).astype(np.uint8)
-    mu = np.clip(scan, -1000, 2000).astype(np.float32) / 1000 + 1
-    volumes = (mu, *(np.isin(organs, ids).astype(np.float32) for ids in (LUNGS, (HEART,), BELOW)))
-    found = np.empty((len(ANGLES), len(volumes), SIDE, SIDE), np.float32)
-    for field, volume in enumerate(volumes):
-        half = volume.reshape(256, 2, 256, 2, -1).mean(axis=(1, 3))  # (left, front-back, up)
-        for i, angle in enumerate(ANGLES):
-            matrix = cv2.getRotationMatrix2D((127.5, 127.5), angle, 1.0)
-            slices = [cv2.warpAffine(half[..., z], matrix, (256, 256)).sum(axis=0) for z in range(half.shape[-1])]
-            picture = np.stack(slices[::-1])[:ROWS, COLUMNS]
-            found[i, field] = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    low, high = np.percentile(found[:, 0], [2.0, 99.5])
-    found[:, 0] = 1.4 * (np.clip((found[:, 0] - low) / (high - low), 0.0, 1.2)) ** 0.9
-    found[:, 1:] *= 2 * 0.703125
-    return found
+    paint_beyond_the_lungs(thorax, here, strength, generator)
 
 
 class Lateral(Projection):
     """The same fields, projected from the patient's side."""
 
-    def _warp(self, i: int, du: np.ndarray, dv: np.ndarray, place: float) -> np.ndarray:
-        b: Build = self.build
-        first = int(place)
-        share = np.float32(place - first)
-        mixed = lateral_templates()[first] * (1 - share) + lateral_templates()[first + 1] * share
-        turn, scale = float(b.rotation[i, 0, 0]), float(b.scale[i, 0, 0])
-        u = (self.u[i] - b.shift_u[i, 0, 0]) / (scale * float(b.width[i, 0, 0])) + du
-        v = (self.v[i] - b.shift_v[i, 0, 0]) / scale + dv
-        at_x = ((np.cos(turn) * u + np.sin(turn) * v + 0.5) * SIDE - 0.5).astype(np.float32)
-        at_y = ((np.cos(turn) * v - np.sin(turn) * u + 0.5) * SIDE - 0.5).astype(np.float32)
-        return np.stack([cv2.remap(f, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for f in mixed])
+    view = View(along=0, columns=(50, 226), rows=108)  # from the sternum to the back, without the table

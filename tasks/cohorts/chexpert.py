@@ -220,6 +220,16 @@ def _paint(
             painter.paint(pattern, np.flatnonzero(here[label] & (which == i)))
     others = np.any([here[label] for label in OPACITIES], axis=0)
     painter.paint("Infiltration", np.flatnonzero(here["Lung Opacity"] & ~others))
+    paint_beyond_the_lungs(thorax, here, strength, generator)
+    rows = np.flatnonzero(lateral)
+    thorax.depth[rows] = _from_the_side(thorax.depth[rows])
+    return thorax.render(generator)
+
+
+def paint_beyond_the_lungs(
+    thorax: Thorax, here: Mapping[str, np.ndarray], strength: float, generator: np.random.Generator
+) -> None:
+    """Add to the depth, in place, what lies outside the lungs; ``here`` says who has it: label → bool ``(N,)``."""
     for label, pattern in (
         ("Enlarged Cardiomediastinum", _wide_mediastinum),
         ("Fracture", _fracture),
@@ -228,9 +238,6 @@ def _paint(
         rows = np.flatnonzero(here[label])
         if len(rows):
             thorax.depth[rows] += np.float32(strength) * pattern(thorax.u[rows], thorax.v[rows], generator)
-    rows = np.flatnonzero(lateral)
-    thorax.depth[rows] = _from_the_side(thorax.depth[rows])
-    return thorax.render(generator)
 
 
 def _wide_mediastinum(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ on these images prove code, not science.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -17,34 +18,51 @@ from tasks.cohorts.thorax import Build, Thorax, smooth_noise
 
 ANGLES = (-8.0, -4.0, 0.0, 4.0, 8.0)
 SIDE = 256  # pixels of a template
-LUNGS, HEART = (10, 11, 12, 13, 14), 51  # ids of the label map
+LUNGS, HEART = (10, 11, 12, 13, 14), (51,)  # ids of the label map
 BELOW = (1, 2, 3, 5, 6)  # spleen, kidneys, liver, stomach: what the domes of the diaphragm hide lung behind
 VISIBLE_MM = 30.0  # lung thinner than this is not seen at the edges
 HIDDEN_MM = 20.0  # lung behind so much heart or abdomen is not drawn by readers
-COLUMNS, ROWS = slice(30, 234), 116  # the chest within the 256 columns of 1.41 mm and the topmost slices of 2.5 mm
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the scan is looked at from, and which part of the projection is kept.
+
+    Attributes:
+        along: Axis that is summed: 0 from the side, 1 from the front.
+        columns: First kept and first cut of 256 columns of 1.41 mm.
+        rows: How many of the topmost slices of 2.5 mm.
+    """
+
+    along: int
+    columns: tuple[int, int]
+    rows: int
+
+
+FRONTAL = View(along=1, columns=(30, 234), rows=116)
 
 
 @cache
-def templates() -> np.ndarray:
+def templates(view: View) -> np.ndarray:
     """Return optical depth and the thickness of lung, heart and abdomen, float32 ``(angles, 4, SIDE, SIDE)``.
 
-    Depth is scaled to about 0 (air) … 1.4 (spine); thicknesses are in millimetres. The patient's left is on the right.
+    Depth is scaled to about 0 (air) … 1.4 (spine); thicknesses are in millimetres. The patient's left is on the right,
+    or, seen from the side, the sternum.
     """
     import nibabel
 
     scan = np.asarray(nibabel.load(locate("scan")).dataobj)
     organs = np.asarray(nibabel.load(locate("organs")).dataobj).astype(np.uint8)
     mu = np.clip(scan, -1000, 2000).astype(np.float32) / 1000 + 1
-    lung = np.isin(organs, LUNGS).astype(np.float32)
-    heart = (organs == HEART).astype(np.float32)
-    below = np.isin(organs, BELOW).astype(np.float32)
-    found = np.empty((len(ANGLES), 4, SIDE, SIDE), np.float32)
-    for field, volume in enumerate((mu, lung, heart, below)):
+    volumes = (mu, *(np.isin(organs, ids).astype(np.float32) for ids in (LUNGS, HEART, BELOW)))
+    found = np.empty((len(ANGLES), len(volumes), SIDE, SIDE), np.float32)
+    for field, volume in enumerate(volumes):
         half = volume.reshape(256, 2, 256, 2, -1).mean(axis=(1, 3))  # (left, front-back, up)
         for i, angle in enumerate(ANGLES):
             matrix = cv2.getRotationMatrix2D((127.5, 127.5), angle, 1.0)
-            slices = [cv2.warpAffine(half[..., z], matrix, (256, 256)).sum(axis=1) for z in range(half.shape[-1])]
-            picture = np.stack(slices[::-1])[:ROWS, COLUMNS]
+            turned = (cv2.warpAffine(half[..., z], matrix, (256, 256)) for z in range(half.shape[-1]))
+            slices = [level.sum(axis=view.along) for level in turned]
+            picture = np.stack(slices[::-1])[: view.rows, slice(*view.columns)]
             found[i, field] = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     low, high = np.percentile(found[:, 0], [2.0, 99.5])
     found[:, 0] = 1.4 * (np.clip((found[:, 0] - low) / (high - low), 0.0, 1.2)) ** 0.9
@@ -53,7 +71,9 @@ def templates() -> np.ndarray:
 
 
 class Projection(Thorax):
-    """The same fields as an analytic thorax, from the projected organs."""
+    """The same fields as an analytic thorax, from the organs projected along ``view``."""
+
+    view = FRONTAL
 
     def __init__(self, build: Build, height: int, width: int, generator: np.random.Generator) -> None:
         self.build = build
@@ -83,7 +103,8 @@ class Projection(Thorax):
         b = self.build
         first = int(place)
         share = np.float32(place - first)
-        mixed = templates()[first] * (1 - share) + templates()[first + 1] * share
+        of_angle = templates(self.view)
+        mixed = of_angle[first] * (1 - share) + of_angle[first + 1] * share
         turn, scale = float(b.rotation[i, 0, 0]), float(b.scale[i, 0, 0])
         u = (self.u[i] - b.shift_u[i, 0, 0]) / (scale * float(b.width[i, 0, 0])) + du
         v = (self.v[i] - b.shift_v[i, 0, 0]) / scale + dv
