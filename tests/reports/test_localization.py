@@ -17,6 +17,7 @@ from harness.statistics.summary import MethodFacts, TaskFacts, read_cells, summa
 from harness.store import Store
 from reports.render import build
 from reports.render.inputs import read_results
+from reports.render.panel_figures import Block, panels
 from reports.render.panels import Maps, activation, choose, random_panel, read_maps
 from tasks.localization.boxes import activations
 from tests.harness import project
@@ -155,6 +156,24 @@ def test_the_drawn_evidence_is_what_boxes_are_made_from():
     cams = np.random.default_rng(0).normal(size=(20, 8, 8)).astype(np.float32)
     assert np.stack([activation(c, 32) for c in cams]) == pytest.approx(activations(cams, 32), abs=1e-5)
     assert not activation(np.full((8, 8), 2.0), 32).any()
+
+
+def test_a_map_that_is_nowhere_positive_is_called_empty_and_not_an_overlap_of_zero():
+    known = maps([0.0, 0.0], [True, True], classes=[0, 1]).arrays
+    cams = np.full((2, 8, 8), -1.0, dtype=np.float32)
+    cams[1, 2:4, 2:4] = 1.0  # the second map points somewhere, and misses
+    drawn = Maps({
+        **known,
+        "cams": cams,
+        "found": np.array([[np.nan] * 4, [0.2, 0.2, 0.5, 0.5]]),
+        "boxes": np.array([[0.6, 0.6, 0.9, 0.9]] * 2),
+        "box_pair": np.array([0, 1]),
+    })  # fmt: skip
+    figure = panels([Block("with", "without", drawn, drawn, choose(drawn, drawn))], "")
+    written = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert len(written) == 4  # two classes under two models
+    assert ["empty map" in texts for texts in written] == [True, False, True, False]
+    assert [any(text.startswith("IoU 0") for text in texts) for texts in written] == [False, True, False, True]
 
 
 def test_the_figures_stand_in_the_report_stamped_with_their_rule(made):

@@ -36,6 +36,18 @@ def test_classes_without_positives_or_negatives_are_left_out_and_counted() -> No
     assert macro(np.array([np.nan]))[1] == 0
 
 
+def test_a_class_with_one_score_that_is_no_number_is_left_out_and_its_neighbours_are_not() -> None:
+    labels, scores = _scores(5, 60, 1000)
+    whole = auc_by_class(labels, scores)
+    for row in (np.flatnonzero(labels[:, 2])[0], np.flatnonzero(~labels[:, 2])[0]):
+        spoilt = scores.copy()
+        spoilt[row, 2] = np.nan
+        found = auc_by_class(labels, spoilt)
+        assert np.isnan(found).tolist() == [False, False, True, False, False]
+        assert np.array_equal(found[[0, 1, 3, 4]], whole[[0, 1, 3, 4]])
+        assert macro(found) == (pytest.approx(whole[[0, 1, 3, 4]].mean()), 4)
+
+
 @given(st.integers(0, 1000), st.sampled_from([3, 1000]))
 @settings(max_examples=10, deadline=None)
 def test_a_weighted_auc_equals_scikit_learn_on_cases_that_are_literally_repeated(seed: int, levels: int) -> None:
