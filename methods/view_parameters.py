@@ -15,7 +15,8 @@ The transformation T is the authors' (DiRA App. C.1 and code), at 224 px:
   local shuffle, else none. Inner cutout: up to 10 black rectangles of sides 10–70 px, at least 3 px from the border,
   stopping with probability 0.1 after each. Outer cutout: a black image into which up to 10 windows of sides 154–174 px
   are pasted back, same stop. Local shuffle: 10 swaps of two equal blocks of sides 10–15 px, always read from the
-  undistorted view, so later swaps overwrite earlier ones (overlaps occur in the code, too).
+  undistorted view, so later swaps overwrite earlier ones (overlaps occur in the code, too). Windows and blocks keep
+  the 3 px from the border, too.
 
 Lengths in pixels are for 224 px and scale with ``image_px`` / 224, rounded, sides at least 1. Without the outer
 cutout (option) its 5 % stay undistorted.
@@ -33,6 +34,7 @@ from harness.seeding import seed
 
 TRIES = 10
 SHAPES = 10
+BORDER = 3  # px at 224: no rectangle, window or block comes nearer to the border
 NONE, INNER, OUTER, SHUFFLE = 0, 1, 2, 3
 _CROP = 2 * TRIES + 2
 UNIFORMS = _CROP + 9 + 2 + 1 + 1 + 6 * SHAPES
@@ -158,11 +160,15 @@ def _shapes(u: np.ndarray, kind: np.ndarray, px: int, scale: float) -> tuple[np.
         small[kind == which], large[kind == which] = least, most
     height = _whole(u[..., 0], small[:, None], large[:, None])
     width = _whole(u[..., 1], small[:, None], large[:, None])
-    margin = np.where(kind == SHUFFLE, 0, round(3 * scale))[:, None]
-    top = _whole(u[..., 2], margin, px - height - margin)
-    left = _whole(u[..., 3], margin, px - width - margin)
-    partners = np.stack([_whole(u[..., 4], 0, px - height), _whole(u[..., 5], 0, px - width)], axis=-1)
+    margin = round(BORDER * scale)
+    first, second = (
+        np.stack(
+            [_whole(u[..., row], margin, px - height - margin), _whole(u[..., row + 1], margin, px - width - margin)],
+            axis=-1,
+        )
+        for row in (2, 4)
+    )
     stops = u[..., 4] < 0.1  # a cutout has no partner, so its fifth number is free
     drawn_until_stop = np.where(stops.any(axis=1), np.argmax(stops, axis=1) + 1, SHAPES)
     count = np.select([kind == NONE, kind == SHUFFLE], [0, SHAPES], drawn_until_stop)
-    return np.stack([top, left, height, width], axis=-1), partners, count
+    return np.stack([first[..., 0], first[..., 1], height, width], axis=-1), second, count

@@ -68,8 +68,9 @@ def pixel_counts(
     options: Mapping[str, Any],
     device: str,
     deform: Any = None,
+    together: int | None = None,
 ) -> tuple[PixelCounts, float]:
-    """Return the counts of a segmentation and its soft Dice loss over all images at once.
+    """Return the counts of a segmentation and its soft Dice loss.
 
     Args:
         model: A ``tasks.heads.Segmenter`` in evaluation mode.
@@ -78,6 +79,7 @@ def pixel_counts(
         options: The resolved transfer.
         device: Where the model is.
         deform: ``deform(i, image, mask)``: augmentation of the validation images, as the authors' loader does.
+        together: See ``count_pixels``.
     """
 
     def parts() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -90,7 +92,7 @@ def pixel_counts(
             truth = torch.from_numpy(masks).to(device)
             yield normalise(batch, options["normalisation"], model.backbone.in_channels), truth
 
-    return count_pixels(model, parts(), len(rows), options, device)
+    return count_pixels(model, parts(), len(rows), options, device, together)
 
 
 @torch.inference_mode()
@@ -100,8 +102,9 @@ def count_pixels(
     cases: int,
     options: Mapping[str, Any],
     device: str,
+    together: int | None = None,
 ) -> tuple[PixelCounts, float]:
-    """Return the counts of a segmentation and its soft Dice loss over all cases at once, in 2 or 3 dimensions.
+    """Return the counts of a segmentation and its soft Dice loss, in 2 or 3 dimensions.
 
     Args:
         model: Maps images to logits ``(B, 1, *S)``, in evaluation mode.
@@ -109,6 +112,8 @@ def count_pixels(
         cases: How many there are in all parts.
         options: The resolved transfer.
         device: Where the model is.
+        together: So many cases in a row make one soft Dice, and the loss is the mean of these, a smaller last group
+            counting less; None: all cases make one. It does not depend on how cases are grouped in ``parts``.
     """
     threshold = options["metric"]["threshold"]
     thresholds = np.unique(np.append(GRID, threshold))
@@ -117,11 +122,13 @@ def count_pixels(
     overlap = np.empty((cases, levels), np.int64)
     predicted, true = np.empty_like(overlap), np.empty(cases, np.int64)
     histograms = torch.zeros((2, BINS), dtype=torch.int64, device=device)
-    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    together = together or cases
+    sums = torch.zeros((-(-cases // together), 2), dtype=torch.float64, device=device)
     for images, truth in parts:
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=options["precision"] == "bfloat16"):
             logits = model(images)[:, 0].float()
-        sums += dice_sums(logits, truth.float()).double()
+        for group, members in _groups(start, len(images), together):
+            sums[group] += dice_sums(logits[members], truth[members].float()).double()
         probability = torch.sigmoid(logits)
         # how many thresholds each pixel reaches, counted per image, then summed from above
         reached = torch.bucketize(probability.flatten(1), edges, right=True)
@@ -137,9 +144,17 @@ def count_pixels(
         level = (probability.nan_to_num(0.0) * (BINS - 1)).round().long()
         histograms[0] += torch.bincount(level[truth > 0], minlength=BINS)
         histograms[1] += torch.bincount(level[truth == 0], minlength=BINS)
-    loss = float(soft_dice(sums, options["dice_smooth"]))
+    share = torch.full((len(sums),), together / cases, dtype=torch.float64, device=device)
+    share[-1] = (cases - together * (len(sums) - 1)) / cases
+    loss = float((soft_dice(sums.T, options["dice_smooth"]) * share).sum())
     histogram = histograms.cpu().numpy()
     return PixelCounts(overlap, predicted, true, thresholds, histogram[0], histogram[1]), loss
+
+
+def _groups(start: int, count: int, size: int) -> Iterator[tuple[int, slice]]:
+    """Yield the groups of ``size`` that cases ``start`` … belong to, and which of the ``count`` cases each has."""
+    for first in range(start // size * size, start + count, size):
+        yield first // size, slice(max(first - start, 0), first + size - start)
 
 
 def _at_least(counts: torch.Tensor) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,5 +25,18 @@ def dice_sums(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def soft_dice(sums: Tensor, smooth: float) -> Tensor:
-    """Return 1 − (2 Σ p·g + smooth) / (Σ p + Σ g + smooth), over a whole batch at once as the authors do."""
+    """Return 1 − (2 Σ p·g + smooth) / (Σ p + Σ g + smooth), over a whole batch at once as the authors do.
+
+    Args:
+        sums: Of one batch ``(2,)``, or of several ``(2, G)``.
+        smooth: Added above and below the line.
+
+    Returns:
+        A scalar, or ``(G,)``.
+    """
     return 1.0 - (2.0 * sums[0] + smooth) / (sums[1] + smooth)
+
+
+def validated_together(transfer: Mapping[str, Any]) -> int | None:
+    """Return how many validation cases make one soft Dice: a training batch, or None for all of them."""
+    return transfer["batch"] if transfer["validation_dice"] == "batches" else None

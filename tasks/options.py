@@ -179,6 +179,8 @@ class SegmentationTransfer(_Transfer):
 
     Attributes:
         dice_smooth: Added to numerator and denominator of the soft Dice over the whole batch.
+        validation_dice: ``batches``: the validation loss is the mean of the soft Dice of batches as in training (the
+            authors' code); ``whole``: one soft Dice of all validation images.
     """
 
     normalisation: Literal["imagenet", "chestxray", "none"]
@@ -186,6 +188,7 @@ class SegmentationTransfer(_Transfer):
     loss: Literal["soft_dice"]
     head: SegmentationHead
     dice_smooth: Positive
+    validation_dice: Literal["batches", "whole"]
     test_time_augmentation: Literal["none"]
 
 

@@ -37,7 +37,7 @@ from tasks.labels import (
 from tasks.loading import Batch, OrderHash, batches, batches_per_epoch, load
 from tasks.localization.judge import has_boxes, judge_localization
 from tasks.localization.options import Localization
-from tasks.losses import binary_cross_entropy, dice_sums, soft_dice
+from tasks.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
 from tasks.metrics import auc_by_class, dice_by_image, iou_by_image, macro, segmentation_scores
 from tasks.resampling import resample_auc, resample_mean, resample_ratio
 from tasks.subsets import judged_rows, subset_hash, training_rows
@@ -267,7 +267,13 @@ class _Segmentation(_Job):
 
     def validate(self) -> tuple[float, float]:
         counts, loss = pixel_counts(
-            self.model, self.pixels, self.validation, self.transfer, self.device, self._deform_validation()
+            self.model,
+            self.pixels,
+            self.validation,
+            self.transfer,
+            self.device,
+            self._deform_validation(),
+            validated_together(self.transfer),
         )
         empty = self.transfer["metric"]["empty_score"]
         by_image = dice_by_image(*counts.at(self.transfer["metric"]["threshold"]), counts.true, empty)

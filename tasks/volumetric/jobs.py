@@ -18,7 +18,7 @@ from harness.errors import ConfigurationError, DataError
 from harness.pixels import Pixels
 from tasks.evaluation import count_pixels, cross_entropy
 from tasks.loading import Batch, batches, load
-from tasks.losses import binary_cross_entropy, dice_sums, soft_dice
+from tasks.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
 from tasks.metrics import PixelCounts, auc_by_class, iou_by_image, macro
 from tasks.resampling import resample_auc, resample_mean, resample_ratio
 from tasks.subsets import judged_rows
@@ -151,14 +151,15 @@ class _Segmentation(_VolumeJob):
         return soft_dice(dice_sums(self.model(images)[:, 0], masks), self.transfer["dice_smooth"])
 
     def counts(self, rows: np.ndarray) -> tuple[PixelCounts, float]:
-        """Return the counts of a segmentation of patches, and its soft Dice loss over all of them at once."""
+        """Return the counts of a segmentation of patches, and its soft Dice loss as validation takes it."""
 
         def parts() -> Iterator[tuple[Tensor, Tensor]]:
             for part in self.parts(rows):
                 truth = torch.from_numpy(np.asarray(self.pixels.masks[part])).to(self.device)
                 yield self.on_device(np.asarray(self.pixels.images[part])), truth
 
-        return count_pixels(self.model, parts(), len(rows), self.transfer, self.device)
+        together = validated_together(self.transfer)
+        return count_pixels(self.model, parts(), len(rows), self.transfer, self.device, together)
 
     def validate(self) -> tuple[float, float]:
         counts, loss = self.counts(self.validation)

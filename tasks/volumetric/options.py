@@ -96,8 +96,11 @@ class VolumeSegmentationTransfer(_VolumeTransfer):
 
     Attributes:
         dice_smooth: Added to numerator and denominator of the soft Dice over the whole batch.
+        validation_dice: ``batches``: the validation loss is the mean of the soft Dice of batches as in training (as
+            Keras does); ``whole``: one soft Dice of all validation patches.
     """
 
     loss: Literal["soft_dice"]
     head: VolumeHead
     dice_smooth: Positive
+    validation_dice: Literal["batches", "whole"]

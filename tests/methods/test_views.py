@@ -195,10 +195,17 @@ def test_probabilities_and_ranges_are_the_protocols():
     for kind, low, high in ((INNER, 10, 70), (OUTER, 154, 174), (SHUFFLE, 10, 15)):
         sides = of.shapes[of.kind == kind][..., 2:]
         assert (sides.min(), sides.max()) == (low, high)
-    cut = of.shapes[(of.kind == INNER) | (of.kind == OUTER)]
-    assert cut[..., :2].min() >= 3 and (cut[..., :2] + cut[..., 2:]).max() <= 224 - 3
-    assert (of.shapes[..., :2] + of.shapes[..., 2:]).max() <= 224
-    assert (of.partners + of.shapes[..., 2:]).max() <= 224 and of.partners.min() >= 0
+
+
+@pytest.mark.parametrize("kind", [INNER, OUTER, SHUFFLE])
+@pytest.mark.parametrize("px", [224, 96])
+def test_whatever_is_cut_or_swapped_keeps_three_pixels_of_224_from_the_border(kind, px):
+    """The authors draw both corners of everything from [3, side − length − 3], ends included."""
+    of = many({**FULL, "image_px": px}, size=20000)
+    border, mine = round(3 * px / 224), of.kind == kind
+    sides = of.shapes[mine][..., 2:]
+    for corners in (of.shapes[mine][..., :2], *([of.partners[mine]] if kind == SHUFFLE else [])):
+        assert (corners.min(), (corners + sides).max()) == (border, px - border)
 
 
 def test_the_outer_cutout_can_be_left_out_and_distortion_switched_off():

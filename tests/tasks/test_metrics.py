@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
+from tasks.evaluation import count_pixels
 from tasks.metrics import BINS, GRID, PixelCounts, auc_by_class, average_precision, macro, segmentation_scores
 from tasks.resampling import patient_weights, resample_auc, resample_mean, resample_ratio, weighted_auc
 
@@ -121,6 +124,33 @@ def test_segmentation_scores_equal_scikit_learns_on_the_pixels_themselves() -> N
     precision = average_precision_score(masks.ravel(), probability.ravel())
     assert scores["pixel_average_precision"] == pytest.approx(precision, abs=1e-12)
     assert scores["dice_best_threshold"] >= scores["dice"] - 1e-12
+
+
+@pytest.mark.parametrize("part", [1, 4, 7, 50])
+def test_the_validation_loss_is_the_mean_of_the_batches_dice_weighted_by_their_images(part: int) -> None:
+    """As the authors' loop logs it: batch i of b images adds bᵢ times its soft Dice, divided by all images at the end."""
+    generator = np.random.Generator(np.random.PCG64(3))
+    masks = (generator.random((10, 8, 8)) < generator.random((10, 1, 1)) ** 4).astype(np.uint8)
+    logits = generator.normal(-2, 2, (10, 8, 8)).astype(np.float32)
+
+    def parts() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for start in range(0, 10, part):
+            yield torch.from_numpy(logits[start : start + part, None]), torch.from_numpy(masks[start : start + part])
+
+    options = {"metric": {"threshold": 0.5}, "precision": "float32", "dice_smooth": 1.0}
+    losses = {
+        size: count_pixels(torch.nn.Identity(), parts(), 10, options, "cpu", size)[1] for size in (4, 10, 32, None)
+    }
+    probability = 1 / (1 + np.exp(-logits.astype(float)))
+
+    def soft(group: slice) -> float:
+        p, g = probability[group], masks[group]
+        return 1 - (2 * (p * g).sum() + 1) / (p.sum() + g.sum() + 1)
+
+    by_batch = [soft(slice(0, 4)), soft(slice(4, 8)), soft(slice(8, 10))]
+    assert losses[4] == pytest.approx(np.average(by_batch, weights=[4, 4, 2]), abs=1e-6)
+    assert losses[None] == pytest.approx(soft(slice(None)), abs=1e-6)
+    assert losses[None] == losses[10] == losses[32] and abs(losses[4] - losses[None]) > 0.001
 
 
 def test_an_always_empty_prediction_scores_the_share_of_empty_masks_under_the_empty_rule() -> None:

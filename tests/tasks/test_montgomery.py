@@ -118,6 +118,21 @@ def test_an_empty_root_is_one_sentence(tmp_path: Path) -> None:
         ADAPTER.read(tmp_path, SPLIT)
 
 
+@pytest.mark.parametrize("shape", [(4020, 4892), (4892, 4020), (1024, 1024), (230, 300)])
+def test_nearest_reads_the_upper_left_pixel_of_what_it_covers_as_the_authors_loader(shape: tuple[int, int]) -> None:
+    """OpenCV's plain nearest neighbour is ⌊i · source / target⌋, up to rounding where that is whole.
+
+    Every pixel here names its row or column. At 4020 px the pixel whose middle is nearest lies 8 px further on.
+    """
+    for axis in (0, 1):
+        index = np.broadcast_to(np.expand_dims(np.arange(shape[axis]), 1 - axis), shape)
+        exact = np.arange(224) * (shape[axis] / 224)
+        low, high = (to_square((index >> bits & 255).astype(np.uint8), 224, "nearest") for bits in (0, 8))
+        found = np.moveaxis(high.astype(int) << 8 | low, axis, 0)
+        assert (found == found[:, :1]).all()
+        assert ((found[:, 0] == np.floor(exact - 1e-9)) | (found[:, 0] == np.floor(exact + 1e-9))).all()
+
+
 def test_area_resizing_keeps_the_mean_and_nearest_keeps_the_values() -> None:
     image = np.random.Generator(np.random.PCG64(0)).integers(0, 2, (96, 48)).astype(np.uint8) * 200
     assert to_square(image, 24, "area").mean() == pytest.approx(image.mean(), abs=0.6)

@@ -192,6 +192,19 @@ def test_every_primary_metric_of_segmentation_has_resamples_around_its_value(
         assert found.arrays["resamples"].mean() == pytest.approx(found.values[name], abs=0.05)
 
 
+def test_validation_is_judged_in_batches_like_the_training_ones_or_as_a_whole(
+    cohorts: dict[str, Path], tmp_path: Path
+) -> None:
+    assert len(Pixels(cohorts["montgomery"]).rows("validation")) == 3
+
+    def first_loss(rule: str, batch: int) -> float:
+        plan = plan_of("montgomery", steps=1, evaluate_every=1, batch=batch, validation_dice=rule)
+        return float(run("montgomery", cohorts, tmp_path, plan=plan).curve[0]["validation_loss"])
+
+    assert first_loss("batches", 8) == first_loss("whole", 8)
+    assert first_loss("batches", 2) != first_loss("whole", 2)
+
+
 def test_a_cohort_without_masks_cannot_be_segmented(cohorts: dict[str, Path], tmp_path: Path) -> None:
     context = Context("cpu", tmp_path, {"cohort": cohorts["chestxray14"]}, tmp_path)
     with pytest.raises(DataError, match="no masks"):
