@@ -5,7 +5,8 @@ The authors used version 0.4.3 with its defaults. What has changed, and what is 
 * ``alpha_affine`` of the elastic transform is ignored with a mere warning: a separate affine of the same displacement
   follows the elastic deformation;
 * ``shift_limit`` of the optical distortion likewise: an explicit shift follows it;
-* the border is filled with a constant by default: ``border_mode`` is always given.
+* the border is filled with a constant by default: ``border_mode`` is always given;
+* grey levels are raised to γ, where 0.4.3 raised them to 1/γ: the reciprocal limits are given.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _intensity(options: Mapping[str, Any]) -> list[Any]:
     low, high = options["gamma"]
     return [
         A.RandomBrightnessContrast(brightness_limit=options["brightness"], contrast_limit=options["contrast"], p=1.0),
-        A.RandomGamma(gamma_limit=(100.0 * low, 100.0 * high), p=1.0),
+        A.RandomGamma(gamma_limit=(100.0 / high, 100.0 / low), p=1.0),
     ]
 
 

@@ -128,3 +128,13 @@ def test_a_deformation_is_a_function_of_its_seed() -> None:
         assert np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1])
     made = {first(image, mask, seed)[0].tobytes() for seed in range(20)}
     assert len(made) > 8
+
+
+def test_a_gamma_of_the_old_library_raises_grey_levels_to_its_reciprocal() -> None:
+    """Albumentations 0.4.3 raised uint8 levels to 1/γ with γ in 0.8 … 1.2, its successor to γ: 1/1.2 … 1/0.8 is meant."""
+    options = {**plan_of("montgomery", "paper").transfer["augmentation"], "intensity": 1.0, "brightness": 0.0}
+    deformation = Deformation({**options, "contrast": 0.0, "deformation": 0.0, "sized_crop": 0.0}, 32)
+    grey, mask = np.full((32, 32), 128, np.uint8), np.zeros((32, 32), np.uint8)
+    levels = np.array([deformation(grey, mask, seed)[0][0, 0] for seed in range(400)])
+    least, most = (255 * (128 / 255) ** exponent for exponent in (1 / 0.8, 1 / 1.2))
+    assert least - 1 <= levels.min() < least + 2 and most - 2 < levels.max() <= most
