@@ -262,3 +262,141 @@ def test_the_table_of_budgets_counts_the_images_of_whole_chains(cells: str, prof
         found[0] = right[0]
     assert found == right, f"docs/{PAGE}:{row.line}"
     assert load_profile(profile).amount.unit == "epochs" and EPOCH == 75264
+
+
+def first(method: str) -> dict[str, Any]:
+    return phase(method, "paper")
+
+
+def sgd(method: str) -> dict[str, Any]:
+    return first(method)["optimiser"]
+
+
+PAPER: dict[tuple[str, str], Callable[[], list[str]]] = {
+    ("2.", "images"): lambda: [f"train on {PUBLISHED_SPLIT[0]:,}", f"validate on {PUBLISHED_SPLIT[1]:,}"],
+    ("2.", "weights"): lambda: ["dis {:g}, res {:g}, adv {:g}".format(*weights())],
+    ("2.", "batch"): lambda: [f"{first('moco_v2')['batch']} over {words(first('moco_v2')['norm_splits'])} devices"],
+    ("4.", "head"): lambda: [
+        f"→ {term('moco_v2', 'paper')['dimension']}, unit length",
+        f"→ {term('barlow_twins', 'paper')['hidden']} BN ReLU → {term('barlow_twins', 'paper')['dimension']}, no bias",
+    ],
+    ("4.", "predictor"): lambda: [f"→ {term('simsiam', 'paper')['predictor']} BN ReLU"],
+    ("4.", "second branch"): lambda: [f"momentum {term('moco_v2', 'paper')['momentum']} on parameters"],
+    ("4.", "loss"): lambda: [
+        "temperature {temperature}, queue {queue:,}".format(**term("moco_v2", "paper")),
+        f"+ {term('barlow_twins', 'paper')['off_diagonal']} Σ",
+    ],
+    ("4.", "optimiser"): lambda: [
+        f"SGD, rate {sgd('moco_v2')['learning_rate']}, momentum {sgd('moco_v2')['momentum']}, "
+        f"decay {power(sgd('moco_v2')['weight_decay'])} ",
+        f"LARS, momentum {sgd('barlow_twins')['momentum']}, η {sgd('barlow_twins')['trust']}, "
+        f"decay {power(sgd('barlow_twins')['weight_decay'])}; rate {sgd('barlow_twins')['learning_rate']} (weights) "
+        f"and {sgd('barlow_twins')['one_dimensional_rate']} (biases, norms) × batch/256",
+        f"SGD, rate {sgd('simsiam')['learning_rate']} × batch/256, momentum {sgd('simsiam')['momentum']}, "
+        f"decay {power(sgd('simsiam')['weight_decay'])} ",
+    ],
+    ("4.", "schedule"): lambda: [
+        f"{first('barlow_twins')['schedule']['warm_up']['epochs']} epochs of warm-up, "
+        f"cosine to {first('barlow_twins')['schedule']['final']} of the rate"
+    ],
+    ("4.", "own schedule"): lambda: [
+        f"{first(base)['budget']['count']} epochs at batch" for base in ("moco_v2", "barlow_twins", "simsiam")
+    ],
+    ("5.", "discriminator"): lambda: ["1→" + "→".join(map(str, term("dira_moco_v2", "paper", "adversary")["widths"]))],
+    ("5.", "optimiser"): lambda: [
+        "Adam, {}, betas {} and {}".format(
+            power(term("dira_moco_v2", "paper", "adversary")["learning_rate"]),
+            *term("dira_moco_v2", "paper", "adversary")["betas"],
+        )
+    ],
+    ("Classification", "head"): lambda: [
+        f"N(0, {classification()['head']['initial_std']})",
+        f"{classification()['outputs']} outputs for ChestX-ray14",
+    ],
+    ("Classification", "training augmentation"): lambda: [
+        "crop to {} (area {}–{:g}), flip {}, rotation ±{:g}°".format(
+            classification()["image_px"],
+            *classification()["augmentation"]["crop_scale"],
+            classification()["augmentation"]["flip"],
+            classification()["augmentation"]["rotation_degrees"],
+        )
+    ],
+    ("Classification", "validation"): lambda: [
+        "resize to {resize_px}, centre crop {image_px}".format(**classification())
+    ],
+    ("Classification", "test"): lambda: ["resize to {resize_px}, ten crops of {image_px}".format(**classification())],
+    ("Classification", "loss, optimiser"): lambda: [
+        "Adam {}, betas {} and {}, batch {}".format(
+            power(classification()["optimiser"]["lr"]),
+            *classification()["optimiser"]["betas"],
+            classification()["batch"],
+        )
+    ],
+    ("Classification", "schedule"): lambda: [
+        "rate × {} on a plateau of the validation loss (patience {}, threshold {})".format(
+            classification()["schedule"]["factor"],
+            classification()["schedule"]["patience"],
+            power(classification()["schedule"]["threshold"]),
+        ),
+        "more than {early_stopping} epochs without a better one; at most {epochs:,} epochs".format(**classification()),
+    ],
+    ("Segmentation", "loading"): lambda: [f"{cohort('montgomery', 'paper')['resize']}-neighbour resize to 224"],
+    ("Segmentation", "training augmentation"): lambda: [
+        "with {intensity} one of brightness-contrast and gamma; with {deformation} one of elastic (α {elastic_alpha:g}, "
+        "σ {elastic_sigma:g}, affine {affine_px}), grid distortion, optical distortion (limit {optical_limit:g}, "
+        "shift {optical_shift}); with {sized_crop} a sized crop of {crop_px[0]}–{crop_px[1]} px".format(
+            **segmentation()["augmentation"]
+        )
+    ],
+    ("Segmentation", "network"): lambda: ["fresh {0}×{0} head".format(segmentation()["head"]["kernel"])],
+    ("Segmentation", "loss"): lambda: [
+        f"smoothing {segmentation()['dice_smooth']:g}; in validation the mean over {segmentation()['validation_dice']} "
+        f"of {segmentation()['batch']}"
+    ],
+    ("Segmentation", "optimiser"): lambda: [
+        f"Adam {power(segmentation()['optimiser']['lr'])}, {segmentation()['schedule']['name']} over "
+        f"{segmentation()['epochs']} epochs",
+        "batch {batch}, stop after more than {early_stopping} epochs".format(**segmentation()),
+    ],
+    ("Segmentation", "metric"): lambda: [
+        "at {threshold}, both empty = {empty_score:g}".format(**segmentation()["metric"])
+    ],
+    ("Transfer on volumes", "batch, early stopping"): lambda: [
+        "; ".join(
+            f"{REGISTRY.tasks[task].label.removesuffix(' 2018')} {transfer(task, 'paper')['batch']}, "
+            f"{transfer(task, 'paper')['early_stopping']}"
+            for task in ("luna16", "pe_cad", "lidc_idri", "lits", "brats")
+        )
+    ],
+    ("10.", "thresholds"): lambda: [
+        " and ".join(f"above {value}/255" for value in classification()["localization"]["thresholds"])
+    ],
+    ("10.", "hit"): lambda: [
+        "δ = {} … {}".format(*(f(classification()["localization"]["deltas"]) for f in (min, max)))
+    ],
+}
+
+
+def weights() -> list[float]:
+    return [t["weight"] for t in phase("dira_moco_v2", "paper", -1)["terms"]]
+
+
+def words(number: int) -> str:
+    return {4: "four"}[number]
+
+
+def classification() -> dict[str, Any]:
+    return transfer("chestxray14", "paper")
+
+
+def segmentation() -> dict[str, Any]:
+    found = transfer("montgomery", "paper")
+    assert found == transfer("siim_acr", "paper")
+    return found
+
+
+@pytest.mark.parametrize(("title", "clause"), PAPER)
+def test_a_clause_of_the_protocol_states_the_paper_profiles_numbers(title: str, clause: str) -> None:
+    (row,) = [r for r in read_tables(PAGE) if r.headings and r.headings[-1].startswith(title) and r.cells[0] == clause]
+    for phrase in PAPER[title, clause]():
+        assert phrase in " ".join(row.cells[1:]), f"docs/{PAGE}:{row.line} lacks what the profile has: {phrase}"
