@@ -208,7 +208,7 @@ def _shared(session: Session) -> list[dict[str, Any]]:
 
 def print_plan(session: Session, counts: dict[str, Any]) -> None:
     """Write the plan for people."""
-    from harness.statistics.estimate import smallest_detectable
+    from harness.statistics.estimate import Group, smallest_detectable, student
 
     parameters = session.plan.parameters
     console.print(
@@ -234,11 +234,13 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
         console.print(
             f"  the trials that are missing take about {hours:.2f} h of one {device} slot (from measured times)"
         )
-    detectable = smallest_detectable(parameters.repeats, parameters.repeats, alpha=parameters.alpha)
-    console.print(
-        f"  {parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
-        f"(two-sided, α = {parameters.alpha:g}, power .80)"
-    )
+    if parameters.repeats > 1:
+        arm = Group(parameters.repeats, 0.0, 1.0)
+        detectable = smallest_detectable(student(arm, arm), parameters.alpha)
+        console.print(
+            f"  {parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
+            f"(two-sided, α = {parameters.alpha:g}, power .80)"
+        )
     for what in ("unavailable", "skipped"):
         grouped = Counter(cell["reason"] for cell in counts[what])
         for reason, cells in grouped.items():

@@ -19,6 +19,7 @@ from harness.cli.execution import execute
 from harness.cli.listing import done_ids
 from harness.cli.session import Session, console, open_session
 from harness.errors import StoreError, unknown
+from harness.lineages import lineages
 from harness.plan import Plan
 from harness.results import (
     device_classes,
@@ -154,6 +155,7 @@ def write_statistics(session: Session) -> None:
         read_margins(session.root / "reports" / "margins.yaml"),
         read_paper(session.root / "results" / "published" / "paper.csv"),
         device_classes(plan, session.root),
+        lineages(plan),
     )
     write(folder, cells, comparisons)
 

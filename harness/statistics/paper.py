@@ -8,13 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import ConfigurationError
 from harness.spec import Frozen
 from harness.statistics.estimate import Group
 
-PUBLISHED_RUNS = 10  # DiRA §4.2: "We run each method ten times"; Tab. 1's caption says only "multiple runs"
+UNSTATED_RUNS = 3  # the fewest that "multiple" is taken to mean: fewer runs make every verdict more careful
 
 
 class PublishedNumber(Frozen):
@@ -31,6 +31,7 @@ class PublishedNumber(Frozen):
         printed_difference: The number beside an arrow, with the decimals it was printed with.
         arrow: ``up`` or ``down`` where an arrow is printed.
         mark_imagenet, mark_supervised: Tab. 2's marks: ``↑`` significantly better, ``*`` statistically equivalent.
+        n: Runs behind the number; None where the paper does not state it (Tab. 1: "multiple runs").
         note: What the printed number does not say.
     """
 
@@ -48,6 +49,7 @@ class PublishedNumber(Frozen):
     arrow: Literal["", "up", "down"]
     mark_imagenet: Literal["", "↑", "*"]
     mark_supervised: Literal["", "↑", "*"]
+    n: int | None = Field(ge=2)
     note: str
 
     @field_validator("delta", "mean", "sd", "printed_difference", mode="before")
@@ -55,12 +57,22 @@ class PublishedNumber(Frozen):
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("n", mode="before")
+    @classmethod
+    def _unstated_is_none(cls, value: object) -> object:
+        return None if value == "unstated" else value
+
+    @property
+    def runs(self) -> int:
+        """The stated number of runs, or the fewest that an unstated one can mean."""
+        return UNSTATED_RUNS if self.n is None else self.n
+
     @property
     def group(self) -> Group | None:
-        """The score as ten runs, reading the printed sd as ddof 1; None without a printed sd."""
+        """The score's runs, reading the printed sd as ddof 1; None without a printed sd."""
         if self.kind != "score" or self.mean is None or self.sd is None:
             return None
-        return Group(PUBLISHED_RUNS, float(self.mean), float(self.sd))
+        return Group(self.runs, float(self.mean), float(self.sd))
 
 
 class Paper:

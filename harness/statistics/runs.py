@@ -10,41 +10,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from harness.statistics.estimate import Estimate, Group, student, welch
 
 
-class Paired(NamedTuple):
-    """The paired test and the correlation that justifies it; None where a vector does not vary."""
-
-    p: float | None
-    correlation: float | None
-
-
-def paired(method: Sequence[float] | np.ndarray, reference: Sequence[float] | np.ndarray) -> Paired:
-    """Test method − reference run by run, for seed plan ``shared``.
-
-    Under it, trial r of both methods shares its label subset, sample order and head, so the runs are correlated and
-    the independent test is conservative.
-
-    Args:
-        method: Shape ``(n,)``, in the same order of trials as ``reference``.
-        reference: Shape ``(n,)``.
-    """
+def correlation(method: Sequence[float] | np.ndarray, reference: Sequence[float] | np.ndarray) -> float | None:
+    """Correlate two cells run by run, shape ``(n,)`` each, in one order; None where a side does not vary."""
     a, b = np.asarray(method, dtype=float), np.asarray(reference, dtype=float)
-    if a.size < 2:
-        return Paired(None, None)
-    difference = Group.of(_without_rounding_noise(a - b))
-    p = Estimate(difference.mean, math.sqrt(difference.variance_of_mean), difference.n - 1).p
     varies = a.size > 2 and np.ptp(a) > 0 and np.ptp(b) > 0
-    return Paired(p, float(stats.pearsonr(a, b).statistic) if varies else None)
-
-
-def _without_rounding_noise(values: np.ndarray) -> np.ndarray:
-    """Round to 1e-9 points: a constant shift must have a spread of zero, not of 1e-15."""
-    rounded: np.ndarray = np.round(values, 9)
-    return rounded
+    return float(np.corrcoef(a, b)[0, 1]) if varies else None
 
 
 def percentile_interval(resamples: np.ndarray, alpha: float = 0.05) -> tuple[float, float]:

@@ -12,8 +12,14 @@ from typing import Literal
 from harness.spec import Frozen
 
 Block = Literal["published", "added"]
-Finding = Literal["better", "worse", "equivalent", "unresolved", "identical"]
-Agreement = Literal["reproduced", "different (higher)", "different (lower)", "inconclusive", "not comparable"]
+Bound = Literal["at the floor", "at the ceiling"]
+Finding = Literal["better", "worse", "equivalent", "unresolved", "identical", "at the floor", "at the ceiling"]
+Agreement = Literal[
+    "reproduced", "different (higher)", "different (lower)", "too small to tell", "inconclusive", "not comparable"
+]
+Design = Literal[
+    "", "Student", "Welch", "paired by repeat", "crossed", "crossed, paired by repeat", "crossed, paired by encoder"
+]
 
 
 class CellSummary(Frozen):
@@ -28,7 +34,8 @@ class CellSummary(Frozen):
         missing: Why ``done < planned``: ``2 diverged``, ``1 failed``, ``10 unavailable: …``; empty when complete.
         mean, sd: In points; sd with ddof 1. sd_ddof0: as the authors' code prints it.
         ci_low, ci_high: 95 % t-interval of the mean over runs.
-        patient_low, patient_high: 2.5 and 97.5 percentiles of the mean over patient resamples.
+        patient_low, patient_high: 2.5 and 97.5 percentiles of the mean over patient resamples. resamples_lost: those
+            that could not be scored (no case of a class was drawn); the percentiles are over the others.
         worst_low, worst_high: Bounds of the mean if missing trials were 0 or 100; only when some diverged.
         published_mean, published_sd, published_place: What the paper prints and where.
         agreement, agreement_reason: With the paper's absolute number; ``not comparable`` with its reason on phantoms
@@ -61,6 +68,7 @@ class CellSummary(Frozen):
     ci_high: float | None
     patient_low: float | None
     patient_high: float | None
+    resamples_lost: int
     worst_low: float | None
     worst_high: float | None
     published_mean: float | None
@@ -87,16 +95,22 @@ class Comparison(Frozen):
         family_size: m of Holm's correction: the length of the closed list, missing contrasts included (as p = 1).
         block, method, reference, task, label_fraction, metric: Names as in the registries.
         n_method, n_reference, mean_method, mean_reference, sd_method, sd_reference: The two cells.
-        effect: mean_method − mean_reference. ci_low, ci_high: its 95 % interval (Student, pooled).
-        t, df, p: The primary test: two-sided, independent, Student, ddof 1.
-        p_welch, p_holm: Welch's test; Holm within the family on the primary p.
+        design, design_note: How the contrast is tested, by what its two cells share (``harness.statistics.design``),
+            and what a reader must know with it. It decides marks, intervals, equivalence, smallest effect, Agreement.
+        effect: mean_method − mean_reference. ci_low, ci_high: its 95 % interval over runs and encoders.
+        joint_low, joint_high: 95 % interval over runs and test patients together: the two variances added.
+        t, df, p: The primary test: two-sided, under the design.
+        p_student, p_welch: The two independent tests over runs; Student's is the paper's. p_holm: Holm within the
+            family on the primary p.
         hedges_g: Standardised effect. smallest_detectable: in points, at the actual n, α and power .80.
         margin: Equivalence margin in points. p_tost: larger of the two one-sided p. tost_power: power TOST had.
-        p_paired, correlation: Only under ``seed_plan: shared``.
+        probability_above, probability_below: That the true effect exceeds +margin, or falls below −margin.
+        correlation: Between the runs of the two cells, where repeats share a label subset or seeds.
         p_pretraining, df_pretraining, sd_pretraining, sd_repeat: With several pretraining seeds: the test on seed means
             and the variance split.
         patient_low, patient_high: 95 % percentile interval of the effect over patient resamples.
-        dagger: Significant over runs, but the patient interval holds 0.
+        dagger: Significant over runs, but the patient interval holds 0. resamples_lost: resamples of patients on which
+            one of the cells has no value (no case of a class was drawn); the interval is over the others.
         finding, finding_note: Ours alone. Precedence: TOST passes → equivalent; t rejects → better/worse; else
             unresolved with the power TOST had. ``identical`` for a zero-variance pair of equal values.
         published_effect, published_low, published_high, published_p, published_sd_assumed: The paper's contrast with
@@ -126,12 +140,17 @@ class Comparison(Frozen):
     mean_reference: float | None
     sd_method: float | None
     sd_reference: float | None
+    design: Design
+    design_note: str
     effect: float | None
     ci_low: float | None
     ci_high: float | None
+    joint_low: float | None
+    joint_high: float | None
     t: float | None
     df: float | None
     p: float | None
+    p_student: float | None
     p_welch: float | None
     p_holm: float | None
     hedges_g: float | None
@@ -139,7 +158,8 @@ class Comparison(Frozen):
     margin: float
     p_tost: float | None
     tost_power: float | None
-    p_paired: float | None
+    probability_above: float | None
+    probability_below: float | None
     correlation: float | None
     p_pretraining: float | None
     df_pretraining: float | None
@@ -148,6 +168,7 @@ class Comparison(Frozen):
     patient_low: float | None
     patient_high: float | None
     dagger: bool
+    resamples_lost: int
     finding: Finding
     finding_note: str
     published_effect: float | None

@@ -16,13 +16,14 @@ import numpy as np
 from harness.published import CellKey, ContrastKey, Families
 from harness.spec import Frozen, Parameters
 from harness.statistics.contrast import Side, compare
+from harness.statistics.design import Lineage
 from harness.statistics.estimate import Estimate, Group, holm, mean_interval, welch
 from harness.statistics.margins import margin_of
-from harness.statistics.paper import PUBLISHED_RUNS, Paper
+from harness.statistics.paper import Paper
 from harness.statistics.runs import percentile_interval, worst_case
 from harness.statistics.schema import Block, CellSummary, Comparison
 from harness.statistics.tables import read_rows, write_rows
-from harness.statistics.trials import COUNTS, Runs, Trials
+from harness.statistics.trials import COUNTS, Runs, TrialIndex, Trials
 from harness.statistics.verdicts import AgreementAnswer, agreement
 
 ADDED = "added"
@@ -80,9 +81,13 @@ class _Desk:
     margins: Mapping[str, float]
     paper: Paper
     devices: Mapping[CellKey, str]
+    lineages: Mapping[CellKey, Mapping[TrialIndex, Lineage]]
+
+    def seeds(self, method: str) -> int:
+        return 1 if self.methods[method].reinitialised else self.parameters.pretrain_seeds
 
     def runs(self, cell: CellKey, metric: str) -> Runs:
-        seeds = 1 if self.methods[cell.method].reinitialised else self.parameters.pretrain_seeds
+        seeds = self.seeds(cell.method)
         reason = self.methods[cell.method].unavailable or self.tasks[cell.task].unavailable
         return self.trials.runs(cell, metric, self.parameters.repeats * seeds, reason)
 
@@ -110,6 +115,7 @@ def summarise(
     margins: Mapping[str, float],
     paper: Paper,
     devices: Mapping[CellKey, str] | None = None,
+    lineages: Mapping[CellKey, Mapping[TrialIndex, Lineage]] | None = None,
 ) -> tuple[list[CellSummary], list[Comparison]]:
     """Summarise every cell and answer every contrast of a profile.
 
@@ -122,6 +128,8 @@ def summarise(
         margins: ``reports/margins.yaml``.
         paper: ``results/published/paper.csv``.
         devices: Which device classes ran a cell: ``cpu``, ``cuda`` or ``cpu+cuda``; left empty where unknown.
+        lineages: Where each planned trial's encoder, labels and draws come from, by cell; what they share decides how
+            a contrast is tested.
 
     Returns:
         Rows of ``cells.csv`` and ``comparisons.csv``, published block first.
@@ -129,8 +137,9 @@ def summarise(
     Raises:
         DataError: If a file of results is malformed.
     """
+    trials = Trials(results, methods, tasks)
     desk = _Desk(
-        Trials(results, methods, tasks), methods, tasks, parameters, families, margins, paper, dict(devices or {})
+        trials, methods, tasks, parameters, families, margins, paper, dict(devices or {}), dict(lineages or {})
     )
     return _cells(desk), _comparisons(desk)
 
@@ -205,7 +214,8 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
     group = Group.of(values) if len(values) > 1 else None
     interval = mean_interval(group) if group else None
     resamples = desk.trials.resamples(cell, metric) if values else None
-    patient = percentile_interval(resamples) if resamples is not None else None
+    scored = resamples[np.isfinite(resamples)] if resamples is not None else np.empty(0)
+    patient = percentile_interval(scored) if scored.size > 1 else None
     bounds = worst_case(values, runs.planned - len(values)) if runs.diverged else None
     task = desk.tasks[cell.task]
     synthetic, stamp = desk.stamp(cell.task, cell.method)
@@ -234,6 +244,7 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
         ci_high=interval[1] if interval else None,
         patient_low=patient[0] if patient else None,
         patient_high=patient[1] if patient else None,
+        resamples_lost=0 if resamples is None else resamples.size - scored.size,
         worst_low=bounds[0] if bounds else None,
         worst_high=bounds[1] if bounds else None,
         published_mean=float(printed.mean) if printed and printed.mean is not None else None,
@@ -266,9 +277,14 @@ def _absolute_agreement(desk: _Desk, cell: CellKey, metric: str, runs: Runs, gro
         return agreement(None, margin, desk.parameters.alpha, obstacle=obstacle)
     if printed.group is not None:
         return agreement(welch(group, printed.group), margin, desk.parameters.alpha)
-    error = group.sd * (1 / group.n + 1 / PUBLISHED_RUNS) ** 0.5
+    error = group.sd * (1 / group.n + 1 / printed.runs) ** 0.5
     estimate = Estimate(group.mean - float(printed.mean), error, group.n - 1)
-    return agreement(estimate, margin, desk.parameters.alpha, remark="σ assumed")
+    return agreement(
+        estimate,
+        margin,
+        desk.parameters.alpha,
+        remark="σ assumed" if printed.n else f"σ assumed, number of runs unstated and taken as {printed.runs}",
+    )
 
 
 def _ranked(desk: _Desk, rows: list[CellSummary]) -> list[CellSummary]:
@@ -396,6 +412,8 @@ def _comparison(desk: _Desk, block: Block, key: ContrastKey, label: str, size: i
             resamples=desk.trials.resamples(cell, metric),
             reinitialised=desk.methods[name].reinitialised,
             printed=desk.paper.score(*cell, key.delta),
+            lineage=desk.lineages.get(cell, {}),
+            planned_seeds=desk.seeds(name),
         )
 
     synthetic, stamp = desk.stamp(key.task, key.method, key.reference)

@@ -206,7 +206,10 @@ class Trials:
         return Runs(values, planned, dict(lacking), rescued, frozenset(classes), unavailable)
 
     def resamples(self, cell: CellKey, metric: str) -> np.ndarray | None:
-        """Return the cell's mean over runs on each patient resample, in points, shape ``(resamples,)``, or None."""
+        """Return the cell's mean over runs on each patient resample, in points, shape ``(resamples,)``, or None.
+
+        NaN stands where a resample cannot be scored, because no case of a class was drawn.
+        """
         arrays = self._resamples.get(cell.method, {})
         prefix, suffix = f"{cell.task}|{cell.label_fraction!r}|", f"|{metric}"
         found = [arrays[name] for name in sorted(arrays) if name.startswith(prefix) and name.endswith(suffix)]
@@ -218,7 +221,7 @@ class Trials:
                 f"{cell.task}; expected one length; run `dvc repro`."
             )
         mean: np.ndarray = 100 * np.mean(found, axis=0)
-        return mean if np.isfinite(mean).all() else None
+        return mean if np.isfinite(mean).any() else None
 
     def _read_trials(self, path: Path, method: str) -> None:
         with path.open(encoding="utf-8", newline="") as stream:

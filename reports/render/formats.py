@@ -38,6 +38,8 @@ _LATEX = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "≡": r"$\equiv$",
+    "⊥": r"$\bot$",
+    "⊤": r"$\top$",
     "†": r"$\dagger$",
     "±": r"$\pm$",
     "−": "$-$",

@@ -33,6 +33,8 @@ FINDING_COLOURS: Mapping[str, str] = {
     "equivalent": "#1d5c9c",
     "identical": "#1d5c9c",
     "unresolved": "#5b6470",
+    "at the floor": "#5b6470",
+    "at the ceiling": "#5b6470",
 }
 
 _RC: Mapping[str, Any] = {

@@ -14,11 +14,21 @@ from harness.statistics.trials import COUNTS as COUNTS  # shown as facts of a ce
 NONE = "–"
 MINUS = "−"
 
-MARKS = {"better": "↑", "worse": "↓", "equivalent": "=", "identical": "≡", "unresolved": "*"}
+MARKS = {
+    "better": "↑",
+    "worse": "↓",
+    "equivalent": "=",
+    "identical": "≡",
+    "unresolved": "*",
+    "at the floor": "⊥",
+    "at the ceiling": "⊤",
+}
 DAGGER = "†"
 
-FINDINGS = ("better", "worse", "equivalent", "identical", "unresolved")
-AGREEMENTS = ("reproduced", "different (higher)", "different (lower)", "inconclusive", "not comparable")
+FINDINGS = tuple(MARKS)
+AGREEMENTS = (
+    "reproduced", "different (higher)", "different (lower)", "too small to tell", "inconclusive", "not comparable",
+)  # fmt: skip
 
 METRIC_LABELS = {
     "auc": "AUC",
@@ -92,7 +102,8 @@ def answered(contrast: Comparison) -> bool:
 
 def why(contrast: Comparison) -> str:
     """Return all that explains a Finding: what is missing, and what the tests remarked."""
-    return "; ".join(dict.fromkeys(part for part in (contrast.missing, contrast.finding_note) if part))
+    parts = (contrast.missing, contrast.finding_note, contrast.design_note)
+    return "; ".join(dict.fromkeys(part for part in parts if part))
 
 
 def count(cell: CellSummary) -> str:
@@ -147,11 +158,15 @@ def legend(alpha: float) -> list[tuple[str, str]]:
     """
     level = threshold(alpha)
     return [
-        (MARKS["better"], f"significantly better than its reference (two-sided t-test over runs, p < {level})"),
+        (MARKS["better"], f"significantly better than its reference (two-sided t test, p < {level})"),
         (MARKS["worse"], f"significantly worse than its reference (same test, p < {level})"),
         (MARKS["equivalent"], "equivalent: the difference was shown to lie inside the margin (two one-sided tests)"),
         (MARKS["unresolved"], "not significantly different, and not shown to be equivalent either: unresolved"),
         (MARKS["identical"], "identical in every run"),
+        (
+            f"{MARKS['at the floor']} {MARKS['at the ceiling']}",
+            "both means lie within one margin of the metric's least or largest value, where the margin says nothing",
+        ),
         ("·", "could not be tested"),
         (DAGGER, "significant over runs, but not when the test patients are resampled"),
     ]

@@ -351,7 +351,7 @@ def test_hostile_labels_stay_text_in_every_format(tmp_path):
 COMMANDS = {
     "begin", "end", "centering", "small", "scriptsize", "footnotesize", "caption", "label", "textbf", "underline", "emph",
     "multicolumn", "toprule", "midrule", "bottomrule", "par", "smallskip", "parbox", "textwidth", "pm", "uparrow",
-    "downarrow", "equiv", "dagger", "times", "surd", "delta", "alpha", "sigma", "cdot", "leq", "geq", "textbackslash",
+    "downarrow", "equiv", "bot", "top", "dagger", "times", "surd", "delta", "alpha", "sigma", "cdot", "leq", "geq", "textbackslash",
     "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar",
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from scipy import stats
 from harness.errors import ConfigurationError, DataError
 from harness.published import CellKey, load_families
 from harness.spec import Parameters
+from harness.statistics.design import Lineage
 from harness.statistics.margins import read_margins
 from harness.statistics.paper import read_paper
 from harness.statistics.summary import (
@@ -21,6 +22,7 @@ from harness.statistics.summary import (
     summarise,
     write,
 )
+from harness.statistics.trials import TrialIndex
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = load_families(ROOT / "reports" / "families.yaml")
@@ -78,7 +80,7 @@ class Folder:
         metric = TASKS[task].metric
         self.resamples.setdefault(method, {})[f"{task}|{fraction!r}|{seed}|{metric}"] = np.asarray(vector) / 100
 
-    def summarise(self, methods=METHODS, tasks=TASKS, **changes):
+    def summarise(self, methods=METHODS, tasks=TASKS, lineages=None, **changes):
         for folder in ("trials", "resamples", "cohorts"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         columns = list(next(iter(self.rows.values()))[0])
@@ -91,7 +93,7 @@ class Folder:
             np.savez(self.root / "resamples" / f"{method}.npz", **arrays)
         for task, manifest in self.cohorts.items():
             (self.root / "cohorts" / f"{task}.json").write_text(json.dumps(manifest))
-        return summarise(self.root, methods, tasks, parameters(**changes), FAMILIES, MARGINS, PAPER)
+        return summarise(self.root, methods, tasks, parameters(**changes), FAMILIES, MARGINS, PAPER, lineages=lineages)
 
 
 def around(mean: float, sd: float, n: int = 10) -> list[float]:
@@ -216,8 +218,10 @@ def test_numbers_printed_without_a_spread_are_judged_at_ours_and_say_so(folder):
     assert row.published_p is None
     assert row.published_effect == pytest.approx(6.40)
     assert (row.published_low + row.published_high) / 2 == pytest.approx(6.40)
-    assert row.difference_df == pytest.approx(18)
-    assert (row.agreement, row.agreement_reason) == ("reproduced", "σ assumed")
+    ours, theirs = 0.3**2 * 2 / 10, 0.3**2 * 2 / 3
+    assert row.difference_df == pytest.approx((ours + theirs) ** 2 / (ours**2 / 18 + theirs**2 / 18), rel=1e-5)
+    assert row.agreement == "reproduced"
+    assert row.agreement_reason == "σ assumed, number of runs unstated and taken as 3"  # Tab. 1: "multiple runs"
 
 
 def test_a_diverged_trial_leaves_the_contrast_unresolved_with_worst_case_bounds(folder):
@@ -255,7 +259,9 @@ def test_a_trial_lost_for_another_reason_is_told_and_the_rest_is_tested_at_its_a
     cells, comparisons = folder.summarise()
     row = contrast(comparisons, "fig4")
     assert cell_of(cells, "moco_v2").missing == "1 out of memory, 1 timed out"
-    assert (row.n_method, row.n_reference, row.df) == (10, 8, 16)
+    welch = stats.ttest_ind(around(82.0, 0.1), around(80.0, 0.1, 8), equal_var=False)
+    assert (row.n_method, row.n_reference, row.design) == (10, 8, "Welch")
+    assert row.df == pytest.approx(welch.df, rel=1e-5)
     assert "reference: 8 of 10 runs" in row.finding_note
 
 
@@ -336,22 +342,43 @@ def test_aucs_over_different_numbers_of_classes_are_never_compared(folder):
     assert "12 and 14 scored classes" in row.finding_note
 
 
-def test_under_a_shared_seed_plan_the_paired_test_and_the_correlation_stand_beside(folder):
+def lineage_of(*, subset="", draws="", encoder=lambda method, seed: f"{method} {seed}"):
+    """What the plan would say of the cells of Fig. 4, run by run."""
+    return {
+        CellKey(method, "chestxray14", 1.0): {
+            TrialIndex(seed, repeat): Lineage(
+                encoder(method, seed),
+                frozenset({encoder(method, seed)}),
+                subset and f"{subset} {repeat}",
+                draws and f"{draws} {repeat}",
+            )
+            for seed in range(3)
+            for repeat in range(10)
+        }
+        for method in ("dira_moco_v2", "moco_v2")
+    }
+
+
+@pytest.mark.parametrize("what", ["subset", "draws"])
+def test_repeats_that_share_a_label_subset_or_seeds_are_paired_whatever_the_seed_plan_is_called(folder, what):
     shared = np.random.default_rng(2).normal(0, 1, 10)
     noise = np.random.default_rng(3).normal(0, 0.1, (2, 10))
     a, b = 80.3 + shared + noise[0], 80 + shared + noise[1]
     folder.cell("dira_moco_v2", "chestxray14", a)
     folder.cell("moco_v2", "chestxray14", b)
-    _, independent = folder.summarise()
-    assert contrast(independent, "fig4").p_paired is None
-    _, comparisons = folder.summarise(seed_plan="shared")
+    _, comparisons = folder.summarise()
+    independent = contrast(comparisons, "fig4")
+    assert (independent.design, independent.correlation) == ("Student", None)
+    _, comparisons = folder.summarise(lineages=lineage_of(**{what: "shared"}))
     row = contrast(comparisons, "fig4")
-    assert row.p_paired == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-6)
+    assert row.design == "paired by repeat"
+    assert row.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-5)
+    assert row.p_student == pytest.approx(stats.ttest_ind(a, b).pvalue, rel=1e-5)
     assert row.correlation == pytest.approx(np.corrcoef(a, b)[0, 1])
-    assert row.p_paired < 0.001 < row.p
+    assert row.p < 0.001 < row.p_student
 
 
-def test_several_pretraining_seeds_are_tested_by_their_means_with_the_variance_split(folder):
+def test_with_several_pretraining_seeds_the_crossed_design_decides(folder):
     rng = np.random.default_rng(4)
     for method, levels in (("dira_moco_v2", (83.0, 80.0, 81.0)), ("moco_v2", (80.2, 79.0, 81.3))):
         for seed, level in enumerate(levels):
@@ -359,12 +386,48 @@ def test_several_pretraining_seeds_are_tested_by_their_means_with_the_variance_s
     cells, comparisons = folder.summarise(pretrain_seeds=3)
     row = contrast(comparisons, "fig4")
     assert cell_of(cells, "moco_v2").planned == row.n_method == 30
+    assert row.design == "crossed"
+    assert row.p_student < 0.05 < row.p  # thirty runs a side call it significant, six encoders do not
+    assert row.finding == "unresolved"
+    assert row.ci_low < 0 < row.ci_high
     assert row.df_pretraining == 4
-    assert row.p < 0.05 < row.p_pretraining
-    assert "not significant over pretraining seeds" in row.finding_note
     between = (np.var([83, 80, 81], ddof=1) + np.var([80.2, 79, 81.3], ddof=1)) / 2
     assert row.sd_pretraining == pytest.approx(np.sqrt(between), rel=0.1)
     assert row.sd_repeat == pytest.approx(0.3, rel=0.3)
+
+
+def test_a_planned_pretraining_seed_without_a_run_leaves_the_contrast_unresolved(folder):
+    for seed in range(2):
+        folder.cell("dira_moco_v2", "chestxray14", around(82.0, 0.1), seed=seed)
+    folder.cell("moco_v2", "chestxray14", around(80.0, 0.1), seed=0)
+    folder.cell("moco_v2", "chestxray14", [None] * 10, seed=1, statuses=dict.fromkeys(range(10), "failed"))
+    row = contrast(folder.summarise(pretrain_seeds=2)[1], "fig4")
+    assert (row.finding, row.p) == ("unresolved", None)
+    assert row.finding_note == "reference: 1 of 2 pretraining seeds without a run"
+
+
+def test_one_checkpoint_a_side_is_said_to_be_one(folder):
+    folder.cell("dira_moco_v2", "chestxray14", around(82.0, 0.1))
+    folder.cell("moco_v2", "chestxray14", around(80.0, 0.1))
+    row = contrast(folder.summarise()[1], "fig4")
+    assert row.design_note == "one checkpoint a side: not separable from pretraining noise"
+
+
+def test_one_resample_that_cannot_be_scored_is_counted_and_does_not_hide_the_patients(folder):
+    vector = np.random.default_rng(1).normal(0, 3.0, 2000)
+    folder.cell("dira_moco_v2", "chestxray14", around(81.0, 0.1))
+    folder.cell("moco_v2", "chestxray14", around(80.2, 0.1))
+    vector[7] = np.nan
+    folder.patients("dira_moco_v2", "chestxray14", 81.0 + vector)
+    folder.patients("moco_v2", "chestxray14", 80.2 + np.random.default_rng(2).normal(0, 3.0, 2000))
+    cells, comparisons = folder.summarise()
+    row = contrast(comparisons, "fig4")
+    assert (row.resamples_lost, row.dagger) == (1, True)
+    assert cell_of(cells, "dira_moco_v2").resamples_lost == 1
+    runs = 0.1**2 * 2 / 10
+    patients = np.nanvar(vector, ddof=1) + 9
+    half = (row.joint_high - row.joint_low) / 2
+    assert half == pytest.approx(1.96 * np.sqrt(runs + patients), rel=0.05)
 
 
 def test_random_draws_an_encoder_for_each_repeat_and_counts_so(folder):

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.statistics.estimate import Estimate
-from harness.statistics.verdicts import agreement, finding
+from harness.statistics.verdicts import agreement, bound_of, finding
 
 # effect, standard error, 18 degrees of freedom; the margin is 0.5 points throughout.
 CASES = {
@@ -70,6 +70,28 @@ def test_an_unresolved_answer_states_the_power_that_the_equivalence_test_had():
     assert finding(estimate, 0.5, 0.05).note == f"the equivalence test had a power of {power:.2f} at ±0.5"
     assert f"power of {power:.2f}" in agreement(estimate, 0.5, 0.05, remark="σ assumed").reason
     assert "σ assumed" in agreement(estimate, 0.5, 0.05, remark="σ assumed").reason
+
+
+def test_an_effect_of_the_paper_inside_the_margin_is_too_small_to_be_reproduced():
+    # SimSiam on Montgomery: the paper prints +0.45 at a margin of 1 point; a method that does nothing lies as near.
+    nothing = Estimate(-0.45, 0.05, 18)
+    answer = agreement(nothing, 1.0, 0.05, effects=(0.0, 0.45))
+    assert answer.agreement == "too small to tell"
+    assert answer.reason == "the paper's effect of +0.45 is no larger than the margin of ±1"
+    assert agreement(Estimate(3.0, 0.2, 18), 1.0, 0.05, effects=(3.45, 0.45)).agreement == "different (higher)"
+
+
+def test_opposite_signs_are_never_reproduced():
+    assert agreement(Estimate(0.1, 0.01, 18), 0.5, 0.05, effects=(-0.02, 0.6)).agreement != "reproduced"
+    assert agreement(Estimate(-0.1, 0.01, 18), 0.5, 0.05, effects=(0.7, 0.6)).agreement == "reproduced"
+
+
+@pytest.mark.parametrize(("means", "expected"), [((0.3, 0.8), "at the floor"), ((99.1, 99.5), "at the ceiling")])
+def test_cells_at_a_bound_of_the_metric_are_never_called_equivalent(means, expected):
+    bound = bound_of(*means, 2.0, 0.0, 100.0)
+    assert finding(Estimate(0.02, 0.1, 18), 2.0, 0.05, bound=bound).finding == expected
+    assert finding(Estimate(0.9, 0.1, 18), 2.0, 0.05, bound=bound).finding == "better"
+    assert bound_of(means[0], 50.0, 2.0, 0.0, 100.0) is None
 
 
 def test_without_enough_runs_nothing_is_answered():
