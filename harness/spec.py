@@ -14,12 +14,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from harness.foreign import has_commands
 
 Kind = Literal["cohort", "phase", "trial"]
 KEY = r"^[a-z0-9_]+$"  # DVC cannot expand a key with an "@" or a dot
+LONGEST_NAME = 64  # letters of a key: it becomes part of file names
+
+
+def _one_line(text: str) -> str:
+    if has_commands(text) or text != text.strip():
+        raise ValueError("one line of text without control characters and without blanks around it")
+    return text
+
+
+# ``true`` and "1" are no numbers here, and a number of 400 digits is no version.
+Name = Annotated[str, Field(pattern=KEY, max_length=LONGEST_NAME)]
+Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
+Version = Annotated[int, Field(ge=1, le=9999, strict=True)]
+Count = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+Fraction = Annotated[float, Field(strict=True)]
 
 
 class Status(StrEnum):
@@ -49,12 +67,12 @@ class MethodEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = Field(pattern=KEY)
-    label: str = Field(min_length=1)
+    name: Name
+    label: Label
     dimensions: Literal[2, 3]
     recipe: str = Field(min_length=1)
-    version: int = Field(ge=1)
-    source: str = Field(min_length=1)
+    version: Version
+    source: Text
     label_fractions: Literal["all", "full"] = "all"
     saw_labels_of: tuple[str, ...] = ()
     transfer: Literal["encoder_decoder", "encoder_only"] = "encoder_decoder"
@@ -66,20 +84,20 @@ class MethodEntry(BaseModel):
 class TaskEntry(Frozen):
     """One entry of ``tasks/registry.yaml``: a data set, a transfer and a metric."""
 
-    name: str = Field(pattern=KEY)
-    label: str = Field(min_length=1)
+    name: Name
+    label: Label
     dimensions: Literal[2, 3]
     adapter: str = Field(min_length=1)
     transfer: str = Field(min_length=1)
-    outputs: int = Field(ge=1)
+    outputs: Count
     metric: str = Field(min_length=1)
-    label_fractions: tuple[float, ...] = (1.0,)
+    label_fractions: tuple[Fraction, ...] = (1.0,)
     split: str = Field(min_length=1)
     subset: Literal["fixed", "per_repeat"] = "fixed"
-    version: int = Field(ge=1)
-    source: str = Field(min_length=1)
+    version: Version
+    source: Text
     options: dict[str, Any] = Field(default_factory=dict)
-    training_images: int | None = Field(default=None, ge=1)  # as published, to price a pretraining; never identity
+    training_images: Count | None = None  # as published, to price a pretraining; never identity
     origin: str = ""
 
     @field_validator("label_fractions")
@@ -95,11 +113,11 @@ class Parameters(Frozen):
     """``params.yaml``: what a run is, besides the two registries."""
 
     profile: str = Field(pattern=KEY)
-    repeats: int = Field(ge=1)
-    pretrain_seeds: int = Field(ge=1)
-    base_seed: int = Field(ge=0)
+    repeats: int = Field(ge=1, le=1000, strict=True)
+    pretrain_seeds: int = Field(ge=1, le=1000, strict=True)
+    base_seed: int = Field(ge=0, lt=2**63, strict=True)
     seed_plan: Literal["independent", "shared"] = "independent"
-    alpha: float = Field(gt=0, lt=1)
+    alpha: float = Field(gt=0, lt=1, strict=True)
 
 
 class PhasePlan(Frozen):

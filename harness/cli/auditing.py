@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from harness.cli.listing import AsJson
-from harness.cli.session import Session, console, open_session, print_json
+from harness.cli.session import Session, console, open_session, print_json, shown
 
 if TYPE_CHECKING:
     from harness.statistics.audit import AuditedClaim
@@ -26,9 +24,9 @@ def audit(as_json: AsJson = False) -> None:
         colour = colours[claim.outcome]
         p = "" if claim.p_value is None else f"  p = {claim.p_value:.3g}"
         fragile = "" if claim.robust else "  [yellow]not robust[/]"
-        console.print(f"[{colour}]{claim.outcome:12s}[/] {claim.source}  {escape(claim.claim)}{p}{fragile}")
+        console.print(f"[{colour}]{claim.outcome:12s}[/] {claim.source}  {shown(claim.claim)}{p}{fragile}")
         if claim.note:
-            console.print(f"             [dim]{escape(claim.note)}[/]")
+            console.print(f"             [dim]{shown(claim.note)}[/]")
     console.print()
     for kind, tally in tallies(claims).items():
         console.print(f"{kind}: " + ", ".join(f"{count} {outcome}" for outcome, count in tally.items()))

@@ -89,7 +89,9 @@ def execute(job: Job) -> tuple[int, str]:
                 outcome, keep = returned, True
                 if outcome.status is not Status.OK:
                     error = {"type": outcome.status.value.capitalize(), "message": outcome.message}
-            except Exception as failure:
+            except Terminated:
+                raise
+            except BaseException as failure:  # a work that ends Python has failed, and says so in its record
                 if is_full(failure) or _no_space(attempt.folder):
                     raise resolve_full(attempt.folder) from failure
                 outcome, error = Outcome(status=_judge(failure)), _describe(failure)
@@ -211,7 +213,7 @@ def _provenance(job: Job, started: float, clock: float, processor: float) -> dic
     }
 
 
-def _judge(failure: Exception) -> Status:
+def _judge(failure: BaseException) -> Status:
     """Tell running out of memory from every other exception, without importing torch."""
     torch = sys.modules.get("torch")
     kind = getattr(torch, "OutOfMemoryError", None)
@@ -222,7 +224,7 @@ def _judge(failure: Exception) -> Status:
     return Status.FAILED
 
 
-def _describe(failure: Exception) -> dict[str, str]:
+def _describe(failure: BaseException) -> dict[str, str]:
     """Write an exception down; a mistake its author can mend needs its sentence only."""
     described = {"type": type(failure).__name__, "message": str(failure)}
     if not isinstance(failure, DiraBenchError):

@@ -15,6 +15,7 @@ from harness.results.adoption import Adopted, adopt, from_scratch_marker
 from harness.results.cohorts import write_cohort
 from harness.results.files import parse_rows, profile_folder, read_rows, write_atomically
 from harness.results.localization import SHOWN, write_localization
+from harness.results.orphans import Orphan, orphans
 from harness.results.pretraining import write_pretraining
 from harness.results.provenance import device_classes, measured_seconds, trial_devices
 from harness.results.resamples import resample_key
@@ -25,10 +26,12 @@ __all__ = [
     "SCORED",
     "SHOWN",
     "Adopted",
+    "Orphan",
     "adopt",
     "device_classes",
     "from_scratch_marker",
     "measured_seconds",
+    "orphans",
     "parse_rows",
     "profile_folder",
     "read_rows",
