@@ -45,7 +45,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 def _named(text: str, path: Path) -> io.StringIO:
     """Return text as a stream that has the file's name, which the reader's marks repeat."""
     stream = io.StringIO(text)
-    stream.name = str(path)  # type: ignore[misc]
+    stream.name = str(path)
     return stream
 
 
@@ -58,9 +58,10 @@ def _check_depth(text: str, path: Path) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEEPEST:
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise ConfigurationError(
-                f"{path} is nested more than {DEEPEST} deep in line {event.start_mark.line + 1}; expected a few "
-                "levels; see docs/architecture.md."
+                f"{path} is nested more than {DEEPEST} deep in line {line}; expected a few levels; see "
+                "docs/architecture.md."
             )
 
 

@@ -98,6 +98,14 @@ def greedy(spec: Mapping[str, Any], context: Context) -> Outcome:
     raise MemoryError("no room")
 
 
+def exits(spec: Mapping[str, Any], context: Context) -> Outcome:
+    sys.exit(0)
+
+
+def interrupts(spec: Mapping[str, Any], context: Context) -> Outcome:
+    raise KeyboardInterrupt
+
+
 def diverges(spec: Mapping[str, Any], context: Context) -> Outcome:
     return Outcome(status=Status.DIVERGED, message="loss is nan at step 3", values={"auc": 0.5})
 
