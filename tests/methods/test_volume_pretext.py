@@ -214,7 +214,7 @@ def test_neither_workers_nor_an_interruption_change_a_number(discovered, trained
 
 
 def test_bfloat16_trains_every_phase_to_the_same_bits_twice(tmp_path):
-    cohort = write_scans(tmp_path / "cohort", shape=(32, 32, 28))
+    cohort = write_scans(tmp_path / "cohort", shape=(32, 32, 32))
     chain = phases(options={"precision": "bf16"})
     side = [24, 24, 24]  # 3 × 3 × 3 at the deepest, as large as the kernel
     chain["discovery"].configuration["words"]["cube"] = side
