@@ -110,8 +110,15 @@ def plan(
         bool, typer.Option("--probe", help="Time some steps of every pretraining first, for hours on this device.")
     ] = False,
     device: Annotated[str, typer.Option(help="Where to probe: auto, cpu or cuda.")] = "auto",
+    answer: Annotated[str, typer.Option(help="A family or table: what each of its contrasts can be told.")] = "",
+    target: Annotated[float, typer.Option(min=0.01, max=0.99, help="Rate that --answer seeks a design for.")] = 0.8,
+    pretraining_spread: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Assumed spread between checkpoints, in that of the runs.")
+    ] = 0.0,
 ) -> None:
     """Show what the registries imply: counts, what is done, missing, failed, unavailable or skipped, hours, power."""
+    from harness.cli.outlook import ask, outlooks, print_answer, print_outlook
+
     check_block(block)
     check_device(device)
     session = open_session(profile)
@@ -119,11 +126,18 @@ def plan(
         _probe(session, device)
     counts = describe(session, block)
     listed = pretrainings(session.plan, read_probes(session.root))
+    question = ask(session, pretraining_spread)
+    told = outlooks(session, question) if session.parameters.repeats > 1 else []
     if as_json:
-        print_json({**counts, "pretraining": [asdict(phase) for phase in listed]})
+        outlook = [row.model_dump() for row in told]
+        print_json({**counts, "pretraining": [asdict(phase) for phase in listed], "outlook": outlook})
+        return
+    if answer:
+        print_answer(session, question, told, answer, target)
         return
     print_plan(session, counts)
     print_pretrainings(listed)
+    print_outlook(session, told)
 
 
 def check_block(block: str) -> None:
