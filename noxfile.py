@@ -29,15 +29,7 @@ QUIET = {
 
 
 def install(session: nox.Session, lock: str = LOCK, *, package: bool = True) -> None:
-    """Make the environment exactly what the lock says, and put this checkout into it.
-
-    Only one of nox's own: ``uv pip sync`` removes whatever the lock does not hold, nox and uv themselves included.
-    """
-    if session.venv_backend == "none":
-        session.error(
-            "found an environment that is not nox's own (--no-venv), which this session would empty of all that "
-            f"{lock} does not hold; run it without --no-venv, or run the session's commands by hand."
-        )
+    """Make the environment exactly what the lock says, and put this checkout into it."""
     session.env.update(QUIET)
     session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock, external=True)
     if package:
@@ -84,7 +76,7 @@ def repro(session: nox.Session) -> None:
     """
     install(session)
     session.run("dira-bench", "stage", "unlock")
-    session.run("dira-bench", "run", "--from-scratch", *session.posargs)
+    session.run("dira-bench", "run", "--from-scratch", *session.posargs, success_codes=[0, 1])  # 1: a trial failed
     session.run("dvc", "repro", "--force", "--quiet")
     session.run("dira-bench", "compare")
 

@@ -121,6 +121,16 @@ def _present_gpus() -> list[str]:
     return models
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that there is no name for.
+
+    Raises:
+        ConfigurationError: If it is none of ``auto``, ``cpu`` and ``cuda``.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigurationError(f'found --device {device}; expected "auto", "cpu" or "cuda"')
+
+
 def device_slots(slots: int | None = None, device: Device = "auto") -> tuple[Slot, ...]:
     """Return the slots of this machine.
 
@@ -134,8 +144,7 @@ def device_slots(slots: int | None = None, device: Device = "auto") -> tuple[Slo
     """
     if slots is not None and slots < 1:
         raise ConfigurationError(f"found --slots {slots}; expected at least 1")
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigurationError(f'found --device {device}; expected "auto", "cpu" or "cuda"')
+    check_device(device)
     found = [] if device == "cpu" else gpus()
     if device == "cuda" and not found:
         raise Unavailable(

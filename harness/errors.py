@@ -26,6 +26,10 @@ class Unavailable(DiraBenchError):
     """Something that was asked for cannot be had here: a data root, a weight file, an optional package."""
 
 
+class BrokenCode(Unavailable):
+    """Code that an entry names cannot be imported, or breaks when it is called: that entry alone is unavailable."""
+
+
 class DataError(DiraBenchError):
     """A data set on disk that breaks its own format: a missing column, a truncated image, a leaking split."""
 

@@ -92,7 +92,7 @@ class Plan:
         return list(wanted.values())
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count the paper's own matrix and the added block, before availability, with one pretraining seed.
+        """Count the paper's own matrix and the added block, before availability, with every pretraining seed.
 
         ``naive`` counts a cell once for each table that prints it; ``distinct`` counts it once. Only cells whose method
         and task are registered count: 116 and 134 once every entry of the paper is there.
@@ -103,23 +103,24 @@ class Plan:
             for key in keys
             if key.method in self.registry.methods and key.task in self.registry.tasks
         ]
-        distinct = len({key for _, key in registered})
-        added = sum(cell.block == "added" and not cell.skipped for cell in self.cells.values())
-        repeats = self.parameters.repeats
+        added = [cell.key for cell in self.cells.values() if cell.block == "added" and not cell.skipped]
         return {
-            "published": {
-                "distinct_cells": distinct,
-                "naive_cells": len(registered),
-                "distinct_trials": distinct * repeats,
-                "naive_trials": len(registered) * repeats,
-            },
-            "added": {
-                "distinct_cells": added,
-                "naive_cells": added,
-                "distinct_trials": added * repeats,
-                "naive_trials": added * repeats,
-            },
+            "published": self._counted({key for _, key in registered}, [key for _, key in registered]),
+            "added": self._counted(added, added),
         }
+
+    def _counted(self, distinct: Collection[CellKey], naive: Collection[CellKey]) -> dict[str, int]:
+        return {
+            "distinct_cells": len(distinct),
+            "naive_cells": len(naive),
+            "distinct_trials": sum(self._runs(key) for key in distinct),
+            "naive_trials": sum(self._runs(key) for key in naive),
+        }
+
+    def _runs(self, key: CellKey) -> int:
+        """Return how many trials a cell has: an encoder that is drawn anew for each has no pretraining seeds."""
+        seeds = 1 if self.methods[key.method].reinitialised else self.parameters.pretrain_seeds
+        return seeds * self.parameters.repeats
 
 
 def make_plan(registry: Registry, parameters: Parameters, families: Families) -> Plan:

@@ -4,7 +4,8 @@
 groups
 ``dira_bench.methods`` and ``dira_bench.tasks`` are a second door: each point loads a mapping with the same keys. A
 plug-in
-that breaks is listed as unavailable with its reason and never breaks anybody else.
+that breaks is listed as unavailable with its reason and never breaks anybody else, nor does code that an entry names
+by its dotted path (``harness.foreign``).
 
 What an entry *means* is not known here: ``methods.configuration.resolve`` and ``tasks.configuration.resolve`` turn an
 entry
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,13 +28,15 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import ValidationError
 
 from harness.contracts import ResolveMethod, ResolveTask
-from harness.errors import ConfigurationError, DiraBenchError, unknown
+from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, unknown
+from harness.foreign import EndedPython, guest, printable
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan
 from harness.yaml_files import key_lines, load_yaml
 
 METHODS = "methods"
 TASKS = "tasks"
 LOCAL_PARAMETERS = "params.local.yaml"
+DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 Entry = TypeVar("Entry", MethodEntry, TaskEntry)
 
 
@@ -70,8 +75,19 @@ def validation_sentences(error: ValidationError, where: str) -> list[str]:
             sentences.append(f'{where}: key "{key}" is unknown; remove it or correct its spelling.')
         else:
             expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            sentences.append(f'{where}: "{key}" is {found!r}; expected {expected}.')
+            sentences.append(f'{where}: "{key}" is {_shown(found)}; expected {expected}.')
     return sentences
+
+
+def _shown(value: Any, limit: int = 120) -> str:
+    """Write what was found, shortened: a name of 300 letters or a number of 400 digits tells no more than its start."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of more than 4,300 digits"
+    except RecursionError:
+        return "something nested too deeply to be shown"
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,8 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
         try:
             shelf.entries[str(name)] = model.model_validate({**body, "name": str(name), "origin": origin})
         except ValidationError as error:
-            problems += validation_sentences(error, f'{origin} ({kind} "{name}")')
+            problems += validation_sentences(error, f'{origin} ({kind} "{_short(name)}")')
+    problems += _same_labels(shelf.entries.values())
     if problems:
         raise ConfigurationError("\n".join(problems))
     for point in points:
@@ -145,47 +162,83 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
             )
             continue
         try:
-            loaded = point.load()
-            body = loaded() if callable(loaded) else loaded
-            shelf.entries[point.name] = model.model_validate({**dict(body), "name": point.name, "origin": origin})
+            with guest():
+                loaded = point.load()
+                body = loaded() if callable(loaded) else loaded
+                entry = model.model_validate({**dict(body), "name": point.name, "origin": origin})
+            twice = _same_labels([*shelf.entries.values(), entry])
+            if twice:
+                raise ConfigurationError(twice[-1])
+            shelf.entries[point.name] = entry
         except ValidationError as error:
             shelf.broken.append(Broken(point.name, origin, " ".join(validation_sentences(error, origin))))
+        except ConfigurationError as error:
+            shelf.broken.append(Broken(point.name, origin, str(error)))
         except Exception as error:  # a stranger's module may raise anything
             shelf.broken.append(Broken(point.name, origin, describe_error(error)))
     return shelf
 
 
+def _short(name: object, limit: int = 80) -> str:
+    text = str(name)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _same_labels(entries: Iterable[MethodEntry | TaskEntry]) -> list[str]:
+    """Return a sentence for each entry whose label, as a reader tells labels apart, is that of an earlier one."""
+    seen: dict[str, MethodEntry | TaskEntry] = {}
+    sentences = []
+    for entry in entries:
+        first = seen.setdefault(" ".join(entry.label.casefold().split()), entry)
+        if first is not entry:
+            sentences.append(
+                f'{entry.origin} ("{entry.name}"): label "{entry.label}" is that of "{first.name}" ({first.origin}), '
+                "so no table could tell the two apart; give it another label."
+            )
+    return sentences
+
+
 def _points(group: str) -> list[EntryPoint]:
-    return sorted(entry_points(group=group), key=lambda point: point.name)
+    try:
+        return sorted(entry_points(group=group), key=lambda point: point.name)
+    except Exception as error:  # one installed package whose metadata no parser takes
+        raise ConfigurationError(
+            f"the entry points of the installed packages cannot be read ({describe_error(error)}); expected the "
+            "metadata that an installer writes; find the broken package with a verbose import of importlib.metadata."
+        ) from error
 
 
 def import_dotted(path: str) -> Any:
     """Import ``module:attribute``.
 
     Raises:
-        ConfigurationError: If the path is malformed, the module cannot be imported (whatever it raises), or the
-            attribute is absent.
+        ConfigurationError: If the path is malformed.
+        BrokenCode: If the module cannot be imported, whatever it raises, or the attribute is absent.
     """
     module, _, attribute = path.partition(":")
     if not module or not attribute:
         raise ConfigurationError(f'"{path}" is not a dotted path; expected "package.module:name".')
     try:
-        loaded = importlib.import_module(module)
+        with guest():
+            loaded = importlib.import_module(module)
+            return getattr(loaded, attribute)
     except ImportError as error:
-        raise ConfigurationError(f'"{path}" cannot be imported: {error}; install its package or correct it.') from error
+        raise BrokenCode(f'"{path}" cannot be imported: {error}; install its package or correct it.') from error
+    except AttributeError as error:
+        if module not in sys.modules:  # raised while the module was imported
+            raise BrokenCode(_cannot(path, error)) from error
+        raise BrokenCode(f'module "{module}" has no "{attribute}"; correct the dotted path "{path}".') from None
     except Exception as error:  # a module may raise anything when it is imported
-        raise ConfigurationError(
-            f'"{path}" cannot be imported: {describe_error(error)}; correct that module.'
-        ) from error
-    try:
-        return getattr(loaded, attribute)
-    except AttributeError:
-        raise ConfigurationError(f'module "{module}" has no "{attribute}"; correct the dotted path "{path}".') from None
+        raise BrokenCode(_cannot(path, error)) from error
+
+
+def _cannot(path: str, error: Exception) -> str:
+    return f'"{path}" cannot be imported: {describe_error(error)}; correct that module.'
 
 
 def describe_error(error: BaseException) -> str:
     """Name an unexpected exception in a few words, on one line: its type and its first line."""
-    first = (str(error).splitlines() or [""])[0]
+    first = printable((str(error).splitlines() or [""])[0])
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
@@ -233,13 +286,14 @@ class Registry:
     def resolve_method(self, name: str, profile: str) -> MethodPlan:
         """Resolve a method under a profile; an entry that makes no sense raises ``ConfigurationError``."""
         resolve = cast("ResolveMethod", import_dotted(f"{METHODS}.configuration:resolve"))
-        return _guard(lambda: resolve(self.methods[name], self.check_profile(profile)), self.methods[name].origin)
+        entry = self.methods[name]
+        return _guard(lambda: resolve(entry, self.check_profile(profile)), entry)
 
     def resolve_task(self, name: str, profile: str) -> TaskPlan:
         """Resolve a task under a profile; an entry that makes no sense raises ``ConfigurationError``."""
         resolve = cast("ResolveTask", import_dotted(f"{TASKS}.configuration:resolve"))
         entry = self.tasks[name]
-        return _guard(lambda: resolve(entry, self.check_profile(profile), self.data_roots), entry.origin)
+        return _guard(lambda: resolve(entry, self.check_profile(profile), self.data_roots), entry)
 
 
 def _local_data_roots(path: Path) -> dict[str, str]:
@@ -255,18 +309,28 @@ def _local_data_roots(path: Path) -> dict[str, str]:
 Resolved = TypeVar("Resolved", MethodPlan, TaskPlan)
 
 
-def _guard(resolve: Callable[[], Resolved], origin: str) -> Resolved:
+def _guard(resolve: Callable[[], Resolved], entry: MethodEntry | TaskEntry) -> Resolved:
     """Resolve an entry; whatever its code raises becomes one sentence."""
     try:
-        return resolve()
+        with guest():
+            return resolve()
     except DiraBenchError:
         raise
     except ValidationError as error:
-        raise ConfigurationError("\n".join(validation_sentences(error, origin))) from None
+        raise ConfigurationError("\n".join(validation_sentences(error, entry.origin))) from None
     except Exception as error:  # the entry may name code of anybody's
-        raise ConfigurationError(
-            f"{origin}: the code that the entry names raised {describe_error(error)}; correct the entry or that code."
+        kind = BrokenCode if isinstance(error, EndedPython) or _names_code(entry) else ConfigurationError
+        raise kind(
+            f"{entry.origin}: the code that the entry names raised {describe_error(error)}; correct the entry or that "
+            "code."
         ) from error
+
+
+def _names_code(entry: MethodEntry | TaskEntry) -> bool:
+    """Say whether an entry names code by a dotted path, such as a recipe, a term or an adapter of one's own."""
+    given = entry.model_dump(exclude={"label", "source", "origin"})
+    values = [*given.values(), *given["options"].values()]
+    return any(isinstance(value, str) and DOTTED.fullmatch(value) for value in values)
 
 
 def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[EntryPoint]] = _points) -> Registry:

@@ -12,15 +12,32 @@ without torch. Glossary in ``docs/architecture.md``; one word per concept:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from harness.foreign import has_commands
 
 Kind = Literal["cohort", "phase", "trial"]
 KEY = r"^[a-z0-9_]+$"  # DVC cannot expand a key with an "@" or a dot
+LONGEST_NAME = 64  # letters of a key: it becomes part of file names
+
+
+def _one_line(text: str) -> str:
+    if has_commands(text) or text != text.strip():
+        raise ValueError("one line of text without control characters and without blanks around it")
+    return text
+
+
+# ``true`` and "1" are no numbers here, and a number of 400 digits is no version.
+Name = Annotated[str, Field(pattern=KEY, max_length=LONGEST_NAME)]
+Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
+Version = Annotated[int, Field(ge=1, le=9999, strict=True)]
+Count = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+Fraction = Annotated[float, Field(strict=True)]
 
 
 class Status(StrEnum):
@@ -50,12 +67,12 @@ class MethodEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = Field(pattern=KEY)
-    label: str = Field(min_length=1)
+    name: Name
+    label: Label
     dimensions: Literal[2, 3]
     recipe: str = Field(min_length=1)
-    version: int = Field(ge=1)
-    source: str = Field(min_length=1)
+    version: Version
+    source: Text
     label_fractions: Literal["all", "full"] = "all"
     saw_labels_of: tuple[str, ...] = ()
     transfer: Literal["encoder_decoder", "encoder_only"] = "encoder_decoder"
@@ -67,20 +84,20 @@ class MethodEntry(BaseModel):
 class TaskEntry(Frozen):
     """One entry of ``tasks/registry.yaml``: a data set, a transfer and a metric."""
 
-    name: str = Field(pattern=KEY)
-    label: str = Field(min_length=1)
+    name: Name
+    label: Label
     dimensions: Literal[2, 3]
     adapter: str = Field(min_length=1)
     transfer: str = Field(min_length=1)
-    outputs: int = Field(ge=1)
+    outputs: Count
     metric: str = Field(min_length=1)
-    label_fractions: tuple[float, ...] = (1.0,)
+    label_fractions: tuple[Fraction, ...] = (1.0,)
     split: str = Field(min_length=1)
     subset: Literal["fixed", "per_repeat"] = "fixed"
-    version: int = Field(ge=1)
-    source: str = Field(min_length=1)
+    version: Version
+    source: Text
     options: dict[str, Any] = Field(default_factory=dict)
-    training_images: int | None = Field(default=None, ge=1)  # as published, to price a pretraining; never identity
+    training_images: Count | None = None  # as published, to price a pretraining; never identity
     origin: str = ""
 
     @field_validator("label_fractions")
@@ -96,11 +113,11 @@ class Parameters(Frozen):
     """``params.yaml``: what a run is, besides the two registries."""
 
     profile: str = Field(pattern=KEY)
-    repeats: int = Field(ge=1)
-    pretrain_seeds: int = Field(ge=1)
-    base_seed: int = Field(ge=0)
+    repeats: int = Field(ge=1, le=1000, strict=True)
+    pretrain_seeds: int = Field(ge=1, le=1000, strict=True)
+    base_seed: int = Field(ge=0, lt=2**63, strict=True)
     seed_plan: Literal["independent", "shared"] = "independent"
-    alpha: float = Field(gt=0, lt=1)
+    alpha: float = Field(gt=0, lt=1, strict=True)
 
 
 class PhasePlan(Frozen):
@@ -191,14 +208,11 @@ class Item(Frozen):
     cost: float = 1.0
 
 
-RECORD_VERSION = 2
-
-
 class Record(Frozen):
     """What one attempt left: the JSON file in the store.
 
     Attributes:
-        schema_version: Format of this file; 1 is that of older versions, without a seal.
+        schema_version: Format of this file.
         kind, id, run, title, spec, needs: The item's.
         ordinal: Which attempt at the item, from 0.
         status: How it ended.
@@ -209,10 +223,9 @@ class Record(Frozen):
         error: ``{"type", "message", "traceback"}`` when it did not end ok.
         provenance: Everything that is not a function of the spec: start time, duration_seconds, host, device,
             device_class (``cpu`` or ``cuda``), executor, slot, workers, library versions, git state.
-        seal: SHA-256 over all of the above as JSON (``harness.store.seals``): an edited record is known by it.
     """
 
-    schema_version: int = RECORD_VERSION
+    schema_version: int = 1
     kind: Kind
     id: str
     ordinal: int
@@ -226,27 +239,6 @@ class Record(Frozen):
     files: dict[str, str] = Field(default_factory=dict)
     error: dict[str, str] | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
-    seal: str = ""
-
-
-# Counted (a mean over images is one): never multiplied by 100, never summarised as scores.
-COUNTS = frozenset({"scored_classes", "localization_boxes"})
-_ROUNDING = 1e-9  # what the last bits of a mean may add to a fraction
-
-
-def out_of_bounds(metric: str, value: float) -> str:
-    """Say why a value cannot be one of its metric's; empty if it can, or if it is NaN: undefined.
-
-    Every metric here is a fraction in [0, 1], higher is better, but for those that count.
-    """
-    if math.isnan(value):
-        return ""
-    if metric in COUNTS:
-        return "" if 0 <= value < math.inf else f"found {metric} = {value!r}, expected a number from 0"
-    if -_ROUNDING <= value <= 1 + _ROUNDING:
-        return ""
-    hint = "; a percentage is divided by 100" if 1 < value <= 100 else ""
-    return f"found {metric} = {value!r}, expected a fraction from 0 to 1{hint}"
 
 
 def percent(fraction: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from yaml import SafeLoader as FastLoader
 else:  # libyaml reads dvc.lock some ten times faster; a PyYAML built without it reads the same
     FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+DEEPEST = 50  # lists and mappings within each other; our files have eight
 
 
 class _Loader(FastLoader):
@@ -38,6 +42,29 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def _named(text: str, path: Path) -> io.StringIO:
+    """Return text as a stream that has the file's name, which the reader's marks repeat."""
+    stream = io.StringIO(text)
+    stream.name = str(path)
+    return stream
+
+
+def _check_depth(text: str, path: Path) -> None:
+    """Refuse nesting that no file of ours has, before a recursive reader meets it: libyaml ends the process there."""
+    depth = 0
+    for event in yaml.parse(text, Loader=FastLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ConfigurationError(
+                f"{path} is nested more than {DEEPEST} deep in line {line}; expected a few levels; see "
+                "docs/architecture.md."
+            )
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
@@ -45,8 +72,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
         ConfigurationError: If the file is missing, unreadable, no YAML or no mapping, or holds a key twice.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
-            loaded = yaml.load(stream, Loader=_Loader)
+        text = path.read_text(encoding="utf-8")
+        _check_depth(text, path)
+        loaded = yaml.load(_named(text, path), Loader=_Loader)
     except FileNotFoundError:
         raise ConfigurationError(f"no file {path}; expected a YAML mapping; restore it from version control.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -56,6 +84,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigurationError(f"{path} is not YAML: {problem} in {where}; correct that line.") from None
+    except (ValueError, TypeError) as error:  # a date that there is none, a number of 5,000 digits, a list as a key
+        raise ConfigurationError(
+            f"{path} holds a value that cannot be read ({error}); expected plain text, numbers, lists and mappings; "
+            "write it in quotes or correct it."
+        ) from None
     if not isinstance(loaded, dict):
         raise ConfigurationError(f"{path} holds {type(loaded).__name__}; expected a mapping; see docs/architecture.md.")
     return loaded

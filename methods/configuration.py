@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import ConfigurationError, UnknownName, unknown
+from harness.errors import BrokenCode, ConfigurationError, UnknownName, unknown
 from harness.spec import MethodEntry, MethodPlan, PhasePlan, extras
 from methods.profiles import load_profile
 from methods.terms import load
@@ -49,6 +49,7 @@ def resolve(entry: MethodEntry, profile: str) -> MethodPlan:
 
     Raises:
         ConfigurationError: With every error of the entry at once, one a line.
+        BrokenCode: If a term that the entry names cannot be imported.
     """
     errors: list[str] = []
     try:
@@ -59,7 +60,7 @@ def resolve(entry: MethodEntry, profile: str) -> MethodPlan:
         recipe_class = _recipe_class(entry)
     except UnknownName as error:
         raise _all_of(entry, [*errors, str(error)]) from error
-    except ConfigurationError as error:
+    except (ConfigurationError, BrokenCode) as error:
         return MethodPlan(encoder={}, unavailable=f"recipe of {entry.name}: {error}")
     recipe = None
     try:

@@ -1,6 +1,6 @@
-"""Pretrain on several GPUs of one machine: ``python -m methods.distributed METHOD --processes 4 --profile paper``.
+"""Pretrain on several GPUs of one machine: ``dira-bench run --together 4 --method METHOD --profile paper``.
 
-Fills the same store as ``dira-bench run``: every phase of the method that is not done is claimed as one attempt, and
+Fills the same store as any run: every phase of the method that is not done is claimed as one attempt, and
 ``torchrun`` starts the processes that train it together (``methods.training.processes``). Process 0 leaves the record;
 the others' files go with their temporary folders. Whatever else a method needs (a cohort, a supervised phase, words and
 volumes in 3D) cannot be divided: process 0 does it alone. ``dira-bench run`` itself keeps one process to a slot: the
@@ -9,7 +9,6 @@ first choice where there are more pretrainings than GPUs, since nothing has to b
 
 from __future__ import annotations
 
-import argparse
 import os
 import pickle
 import subprocess
@@ -20,15 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.contracts import Context
-from harness.environment import Slot, gpus
-from harness.errors import ConfigurationError, unknown
+from harness.environment import Slot, check_device, gpus
+from harness.errors import ConfigurationError, Unavailable
 from harness.executors.child import execute, resolve
 from harness.executors.interface import Ended, Handle, Job
-from harness.plan import make_plan
-from harness.published import load_families
-from harness.registry import load_parameters, load_registry, project_root
-from harness.runner import choose_progress, run
-from harness.spec import Kind, Status
+from harness.spec import Status
 from harness.store import Store
 
 SHARED = "methods.pretext:run_phase"  # the one work that several processes know how to divide
@@ -144,59 +139,39 @@ def follow(job: Job) -> None:
         resolve(job.item.run)(job.item.spec, context)
 
 
-def main() -> int:
-    """Pretrain a method, or be one of its processes."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("method", nargs="?", help="name of an entry in methods/registry.yaml")
-    options.add_argument("--processes", type=int, help="default: one a GPU")
-    options.add_argument("--profile", help="default: that of params.yaml")
-    options.add_argument("--workers", type=int, default=0, help="loader processes of each, on a CPU")
-    options.add_argument("--job", type=Path, help=argparse.SUPPRESS)
-    asked = options.parse_args()
-    if asked.job is not None:
-        return take_part(asked.job)
-    root = project_root()
-    registry = load_registry(root)
-    if asked.method not in registry.methods:
-        raise unknown("method", str(asked.method), registry.methods, "methods/registry.yaml")
-    plan = make_plan(
-        registry, load_parameters(root, {"profile": asked.profile}), load_families(root / "reports" / "families.yaml")
-    )
-    found = gpus()
-    count = asked.processes or max(1, len(found))
+def place(count: int, device: str = "auto") -> tuple[Slot, int]:
+    """Return the slot on which several processes run a job together, and how many they are.
+
+    Args:
+        count: How many; 0 for one a GPU, or one process on a CPU.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigurationError: If there are fewer GPUs than processes.
+        Unavailable: If ``cuda`` was asked for and no GPU is visible.
+    """
+    check_device(device)
+    found = [] if device == "cpu" else gpus()
+    if device == "cuda" and not found:
+        raise Unavailable("--device cuda was asked for but no GPU is visible; use --device cpu")
+    count = count or max(1, len(found))
     if found and count > len(found):
-        raise ConfigurationError(f"found --processes {count}; expected at most {len(found)}, one a GPU")
+        raise ConfigurationError(f"found --together {count}; expected at most {len(found)}, one a GPU")
     visible = ",".join(name for name, _ in found[:count])
-    slot = Slot(
-        0,
-        f"{count} together",
-        "cuda" if found else "cpu",
-        "cuda:0" if found else "cpu",
-        visible,
-        1,
-        found[0][1] if found else "",
+    if not found:
+        return Slot(0, f"{count} together", "cpu", "cpu", visible), count
+    return Slot(0, f"{count} together", "cuda", "cuda:0", visible, 1, found[0][1]), count
+
+
+def main() -> int:
+    """Be one of the processes of a job; a person is shown the one door."""
+    if len(sys.argv) == 3 and sys.argv[1] == "--job":
+        return take_part(Path(sys.argv[2]))
+    print(  # noqa: T201
+        'dira-bench: methods.distributed is no command; expected "dira-bench run --together 4 --method METHOD".',
+        file=sys.stderr,
     )
-    store = Store(root / ".trials", root / ".cohorts")
-    kinds: tuple[Kind, ...] = ("cohort", "phase", "trial")
-    done = {id for kind in kinds for id in store.done_ids(kind)}
-    chains = [chain[-1] for (method, _), chain in plan.phases.items() if method == asked.method and chain]
-    items = plan.needed([item for item in chains if item.id not in done], done)
-    with tempfile.TemporaryDirectory() as folder:
-        executor = TogetherExecutor(count, slot, Path(folder))
-        try:
-            summary = run(
-                items,
-                store,
-                executor,
-                progress=choose_progress(),
-                workers=asked.workers,
-                data_roots=registry.data_roots,
-            )
-        finally:
-            executor.close()
-    for record in summary.failed.values():
-        print(f"{record.status.value}: {record.error}", file=sys.stderr)  # noqa: T201
-    return 0 if summary.complete else 1
+    return 2
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import ConfigurationError, unknown
+from harness.plateau import PlateauRule
 from harness.spec import Frozen
 from harness.yaml_files import load_yaml
 
@@ -70,7 +71,7 @@ class Volumes(Frozen):
     """What a profile says about pretraining in 3D (recipe ``volumes``).
 
     Attributes:
-        cube: Sides X, Y, Z of a cube, multiples of 8.
+        cube: Sides X, Y, Z of a cube, multiples of 8, X = Y.
         batch: Cubes in one optimiser step.
         amount: How long; ``matched`` alone.
         validation_every: In units of ``amount.unit``.
@@ -96,11 +97,16 @@ class Volumes(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _sides(self) -> Volumes:
-        if any(side < 8 or side % 8 for side in self.cube) or self.amount.budget != "matched":
+    def _makes_sense(self) -> Volumes:
+        square = self.cube[0] == self.cube[1]  # other resolutions have one side for both
+        if any(side < 8 or side % 8 for side in self.cube) or not square or self.amount.budget != "matched":
             raise ValueError(
-                f"found cube {list(self.cube)}, budget {self.amount.budget}; expected multiples of 8 and matched"
+                f"found cube {list(self.cube)}, budget {self.amount.budget}; expected multiples of 8 with X = Y, and "
+                "matched"
             )
+        PlateauRule.of(self.autoencoder["plateau"])
+        if self.schedule["name"] == "plateau":
+            PlateauRule.of(self.schedule)
         return self
 
 

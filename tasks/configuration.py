@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import ConfigurationError, DataError, Unavailable, unknown
+from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, unknown
 from harness.pixels import SPLITS
 from harness.registry import import_dotted
 from harness.spec import TaskEntry, TaskPlan
@@ -343,7 +343,7 @@ def _version(versions: Mapping[str, int], role: str, name: str) -> dict[str, int
 def _broken(dotted: str) -> str | None:
     try:
         import_dotted(dotted)
-    except ConfigurationError as error:
+    except (ConfigurationError, BrokenCode) as error:
         return str(error)
     return None
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.half_precision import refuse_unsound_gradients
+from harness.plateau import Counting, Plateau, PlateauRule, patience_is_out
 from tasks.loading import Batch
 
 
@@ -51,13 +52,20 @@ def make_optimiser(model: nn.Module, options: Mapping[str, Any]) -> torch.optim.
 class Schedule:
     """The learning rate: per step, per epoch, or by the validation loss."""
 
-    def __init__(self, optimiser: torch.optim.Optimizer, options: Mapping[str, Any], lr: float, length: int) -> None:
+    def __init__(
+        self,
+        optimiser: torch.optim.Optimizer,
+        options: Mapping[str, Any],
+        lr: float,
+        length: int,
+        counting: Counting = "torch",
+    ) -> None:
         self.optimiser, self.options, self.lr, self.length = optimiser, options, lr, length
         self.plateau = None
         if options["name"] == "plateau":
-            self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimiser, factor=options["factor"], patience=options["patience"], threshold=options["threshold"]
-            )
+            # Where PyTorch's own counting is the source's (2D), the share that a loss must fall has PyTorch's name.
+            least = options["min_delta"] if "min_delta" in options else options["threshold"]
+            self.plateau = Plateau(lr, PlateauRule.of({**options, "min_delta": least, "counting": counting}))
 
     @property
     def current(self) -> float:
@@ -77,11 +85,14 @@ class Schedule:
     def after_evaluation(self, validation_loss: float) -> None:
         """Let a plateau schedule look at the loss."""
         if self.plateau is not None:
-            self.plateau.step(validation_loss)
+            self._set(self.plateau.factor_after(validation_loss))
 
     def _cosine(self, done: int) -> None:
+        self._set(0.5 * (1.0 + math.cos(math.pi * min(done, self.length) / self.length)))
+
+    def _set(self, factor: float) -> None:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.lr * 0.5 * (1.0 + math.cos(math.pi * min(done, self.length) / self.length))
+            group["lr"] = self.lr * factor
 
 
 def fit(
@@ -108,7 +119,8 @@ def fit(
     """
     optimiser = make_optimiser(model, options["optimiser"])
     length = options["epochs"] if options["epochs"] is not None else options["steps"]
-    schedule = Schedule(optimiser, options["schedule"], options["optimiser"]["lr"], length)
+    counting: Counting = options.get("counting", "torch")  # in 2D the benchmark's own loop counts as PyTorch does
+    schedule = Schedule(optimiser, options["schedule"], options["optimiser"]["lr"], length, counting)
     total = options["steps"] if options["steps"] is not None else options["epochs"] * per_epoch
     every = options["evaluate_every"] or per_epoch
     by_metric = options["selection"] == "validation_metric"
@@ -162,7 +174,8 @@ def fit(
         waited = 0 if validation_loss < best_loss else waited + 1
         best_loss = min(best_loss, validation_loss)
         schedule.after_evaluation(validation_loss)
-        if options["early_stopping"] is not None and waited > options["early_stopping"]:
+        patience = options["early_stopping"]
+        if patience is not None and patience_is_out(waited, patience, counting):
             result.stopped_early = True
             break
     if kept:

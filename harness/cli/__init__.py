@@ -6,12 +6,15 @@ import errno
 import sys
 
 from harness.errors import DiraBenchError
+from harness.foreign import printable
 
 
 def main() -> None:
     """Run the command line; translate expected errors into a sentence and an exit code."""
     from harness.cli.application import application
+    from harness.cli.session import output
 
+    output.kept = True
     try:
         application(standalone_mode=True)
     except DiraBenchError as error:
@@ -28,5 +31,5 @@ def main() -> None:
 
 
 def _complain(text: str) -> None:
-    for line in text.splitlines():
+    for line in printable(text).split("\n"):
         print(f"dira-bench: {line}", file=sys.stderr)  # noqa: T201

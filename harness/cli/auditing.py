@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from harness.cli.listing import AsJson
-from harness.cli.session import Session, console, open_session, print_json
-from harness.results import replace
+from harness.cli.session import Session, console, open_session, print_json, shown
 
 if TYPE_CHECKING:
     from harness.statistics.audit import AuditedClaim
@@ -27,9 +24,9 @@ def audit(as_json: AsJson = False) -> None:
         colour = colours[claim.outcome]
         p = "" if claim.p_value is None else f"  p = {claim.p_value:.3g}"
         fragile = "" if claim.robust else "  [yellow]not robust[/]"
-        console.print(f"[{colour}]{claim.outcome:12s}[/] {claim.source}  {escape(claim.claim)}{p}{fragile}")
+        console.print(f"[{colour}]{claim.outcome:12s}[/] {claim.source}  {shown(claim.claim)}{p}{fragile}")
         if claim.note:
-            console.print(f"             [dim]{escape(claim.note)}[/]")
+            console.print(f"             [dim]{shown(claim.note)}[/]")
     console.print()
     for kind, tally in tallies(claims).items():
         console.print(f"{kind}: " + ", ".join(f"{count} {outcome}" for outcome, count in tally.items()))
@@ -37,19 +34,18 @@ def audit(as_json: AsJson = False) -> None:
 
 def run_audit(session: Session) -> list[AuditedClaim]:
     """Evaluate every claim and write ``results/published/audit.csv``."""
-    from harness.statistics.audit import AuditedClaim
     from harness.statistics.audit import audit as evaluate
+    from harness.statistics.audit import write_audit
     from harness.statistics.claims import read_claims
     from harness.statistics.margins import read_margins
     from harness.statistics.paper import read_paper
-    from harness.statistics.tables import table_text
 
     published = session.root / "results" / "published"
     paper = read_paper(published / "paper.csv")
     claims = read_claims(published / "claims.yaml", paper)
     margins = read_margins(session.root / "reports" / "margins.yaml")
     audited = evaluate(paper, claims, margins, session.families, session.parameters.alpha)
-    replace(session.root, published / "audit.csv", table_text(AuditedClaim, audited))
+    write_audit(published / "audit.csv", audited)
     return audited
 
 

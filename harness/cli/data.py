@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from harness.cli.execution import execute
 from harness.cli.listing import AsJson, Profile
-from harness.cli.session import console, open_session, print_json
+from harness.cli.session import console, open_session, print_json, shown
 from harness.errors import DataError, Unavailable, unknown
 from harness.registry import import_dotted
 from harness.spec import TaskPlan
@@ -89,7 +88,7 @@ def verify(
     else:
         for finding in found:
             colour = {"fail": "red", "warn": "yellow"}.get(finding.level, "dim")
-            console.print(f"[{colour}]{finding.level}[/]  {escape(finding.message)}")
+            console.print(f"[{colour}]{finding.level}[/]  {shown(finding.message)}")
         failures = sum(finding.level == "fail" for finding in found)
         console.print(f"{task} at {place}: {failures} failures, {sum(f.level == 'warn' for f in found)} warnings")
     if any(finding.level == "fail" for finding in found):
@@ -108,8 +107,8 @@ def prepare(task: TaskName, profile: Profile = None) -> None:
     execute(session, [item])
     record = session.store.ok("cohort", item.id)
     if record is None:
-        last = session.store.attempts("cohort", item.id)
+        last = session.store.last("cohort", item.id)
         raise DataError(
-            (last[-1].error or {}).get("message", "") if last else f"the cohort of {task} could not be prepared."
+            (last.error or {}).get("message", "") if last else f"the cohort of {task} could not be prepared."
         )
     console.print(f"{task}: {session.store.folder(record)}")

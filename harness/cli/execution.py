@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from harness.cli.listing import Profile, describe, done_ids, print_plan
-from harness.cli.session import Session, console, open_session
+from harness.cli import numbers
+from harness.cli.listing import Profile, check_block, describe, done_ids, print_plan
+from harness.cli.session import Session, console, open_session, shown
+from harness.environment import check_device
 from harness.errors import ConfigurationError, StoreError, Unavailable, unknown
 from harness.plan import Cell, Plan
-from harness.registry import project_root
+from harness.registry import import_dotted, project_root
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
 from harness.results import (
+    SCORED,
     from_scratch_marker,
     profile_folder,
     speaks_for,
     trial_devices,
+    trial_status,
     write_cohort,
     write_localization,
     write_pretraining,
@@ -33,9 +38,12 @@ from harness.spec import Item, Status
 from harness.store import State, Store
 
 if TYPE_CHECKING:
+    from harness.executors.interface import Executor
     from harness.runner import Summary
 
+EXIT_UNDONE = 1  # something that was asked for is not done: it failed, or needs what failed
 EXIT_INTERRUPTED = 130
+OURS = ("harness", "methods", "tasks")
 
 
 def run(
@@ -49,10 +57,24 @@ def run(
     again: Annotated[
         bool, typer.Option("--again", help="With --trial: execute it once more beside the store and compare.")
     ] = False,
-    slots: Annotated[int | None, typer.Option(help="Slots; default one per GPU, else one per core.")] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            help="Slots; default one per GPU, else one per core.",
+            callback=numbers.whole("--slots", 1, numbers.MANY_SLOTS),
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Loader processes of each trial; changes no number.")] = 0,
-    timeout: Annotated[float | None, typer.Option(help="Seconds an attempt may take.")] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Loader processes of each trial; changes no number.",
+            callback=numbers.whole("--workers", 0, numbers.MANY_WORKERS),
+        ),
+    ] = 0,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds an attempt may take.", callback=numbers.seconds("--timeout"))
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run terminally failed items again.")] = False,
     allow_mixed: Annotated[
         bool, typer.Option("--allow-mixed", help="Let a cell mix CPU and GPU trials; it is marked.")
@@ -60,9 +82,26 @@ def run(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Set the store aside, adopt nothing, train it all.")
     ] = False,
-    repeats: Annotated[int | None, typer.Option(help="Repeats instead of params.yaml's.")] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="Repeats instead of params.yaml's.", callback=numbers.whole("--repeats", 1, numbers.MANY_REPEATS)
+        ),
+    ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(
+            help="Pretrain one --method on so many GPUs together (processes on a CPU); 0: one process a GPU. 2D only.",
+            callback=numbers.whole("--together", 0, numbers.MANY_SLOTS),
+        ),
+    ] = None,
 ) -> None:
-    """Run whatever is planned and not done. Running again is resuming."""
+    """Run whatever is planned and not done. Running again is resuming.
+
+    Exit codes: 0 all that was asked for is done; 1 some of it failed, or needs what failed; 2 the command was refused;
+    130 it was interrupted.
+    """
+    check_device(device)
     session = open_session(profile, repeats=repeats)
     planned = session.plan
     if again and not trial:
@@ -71,6 +110,12 @@ def run(
     chosen.check(planned)
     if from_scratch:
         _refuse_part_from_scratch(planned.profile, chosen, trial, repeats)
+    if together is not None:
+        _refuse_beside_together(
+            chosen, {"--trial": trial, "--slots": slots, "--repeats": repeats, "--from-scratch": from_scratch}
+        )
+        _run_together(session, chosen, together, device, workers, timeout, retry_failed)
+        return
     if trial:
         targets = [_find(session, trial)]
         if again:
@@ -98,6 +143,61 @@ def run(
         _beside_the_committed(session, targets[0])
     if not from_scratch:
         _refresh(session, summary)
+    _exit_unless_done(session, targets)
+
+
+def _exit_unless_done(session: Session, targets: Sequence[Item]) -> None:
+    """Leave with code 1 if anything that was asked for is not done; a trial that diverged with a score is.
+
+    Raises:
+        typer.Exit: So.
+    """
+    done = done_ids(session)
+    for item in targets:
+        if item.id not in done and trial_status(speaks_for(session.store, item.kind, item.id)) not in SCORED:
+            raise typer.Exit(EXIT_UNDONE)
+
+
+def _refuse_beside_together(chosen: Chosen, others: Mapping[str, object]) -> None:
+    """Pretraining by several processes takes one method and no part of a run of trials."""
+    given = {"--block": chosen.block != "all", "--task": chosen.tasks, **others}
+    found = [option for option, value in given.items() if value]
+    if found or len(chosen.methods) != 1:
+        raise ConfigurationError(
+            f"found {' and '.join(found) if found else f'{len(chosen.methods)} --method'} with --together, which "
+            "pretrains one method by several processes; expected one --method, and none of --trial, --task, --block, "
+            "--slots, --repeats and --from-scratch."
+        )
+
+
+def _run_together(
+    session: Session,
+    chosen: Chosen,
+    count: int,
+    device: str,
+    workers: int,
+    timeout: float | None,
+    retry_failed: bool,
+) -> None:
+    """Train every phase of one method that is not done, each by several processes; see docs/performance.md."""
+    (method,) = chosen.methods
+    resolved = session.plan.methods[method]
+    chains = [chain for (name, _), chain in session.plan.phases.items() if name == method and chain]
+    if not chains:
+        raise Unavailable(
+            f"{method} has no phase to train under profile {session.plan.profile}"
+            f"{f': {resolved.unavailable}' if resolved.unavailable else ''}; expected a method that pretrains."
+        )
+    targets = list({item.id: item for chain in chains for item in chain}.values())
+    with tempfile.TemporaryDirectory() as folder:
+        slot, processes = import_dotted("methods.distributed:place")(count, device)
+        engine = import_dotted("methods.distributed:TogetherExecutor")(processes, slot, Path(folder))
+        summary = execute(
+            session, targets, workers=workers, timeout=timeout, retry_failed=retry_failed, engine=engine, adopting=False
+        )
+    _say(session, targets, summary, one=False, what="phases")
+    _refresh(session, summary)
+    _exit_unless_done(session, targets)
 
 
 @dataclass(frozen=True)
@@ -116,8 +216,7 @@ class Chosen:
         for name in self.tasks:
             if name not in planned.tasks:
                 raise unknown("task", name, planned.tasks, "--task")
-        if self.block not in ("all", "published", "added"):
-            raise unknown("block", self.block, ("all", "published", "added"), "--block")
+        check_block(self.block)
 
     def holds(self, cell: Cell) -> bool:
         """Say whether a cell is among those asked for."""
@@ -153,8 +252,6 @@ def _begin(session: Session, slots: int | None, device: str) -> None:
     from harness.environment import device_slots
 
     device_slots(slots, device)  # type: ignore[arg-type]
-    if not from_scratch_marker(session.root).is_file():
-        session.refuse_edits(may_lack=None)  # they will be compared with what is trained now
     begun = begin_from_scratch(session.root, session.plan.profile)
     console.print(
         "a run from scratch begins: nothing committed is adopted"
@@ -203,11 +300,12 @@ def execute(
     allow_mixed: bool = False,
     adopting: bool = True,
     store: Store | None = None,
+    engine: Executor | None = None,
 ) -> Summary | None:
     """Run the targets that are not done, and what they need; None if there was nothing to do.
 
     ``adopting`` counts committed rows as done; a trial that is asked for by its id is run even so. ``store`` replaces
-    the session's; the rest is as the command line has it.
+    the session's, ``engine`` the slots of this machine; the rest is as the command line has it.
 
     Raises:
         typer.Exit: With code 130 if the run was interrupted.
@@ -230,10 +328,10 @@ def execute(
     from harness.runner import RetryPolicy, choose_progress
     from harness.runner import run as drain
 
-    places = device_slots(slots, device)  # type: ignore[arg-type]
+    places = engine.slots if engine is not None else device_slots(slots, device)  # type: ignore[arg-type]
     if not allow_mixed:
         _refuse_mixing(session, items, {place.device_class for place in places})
-    executor = LocalExecutor(places, preload=_preload(items))
+    executor = engine or LocalExecutor(places, preload=_preload(items))
     try:
         summary = drain(
             items,
@@ -247,6 +345,7 @@ def execute(
         )
     finally:
         executor.close()
+    store.sweep()
     if summary.interrupted:
         console.print("interrupted; everything finished is kept, and the same command goes on from here.")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -254,11 +353,15 @@ def execute(
 
 
 def _preload(items: Iterable[Item]) -> list[str]:
-    """Name the modules that the items run, so that the fork server imports them (and torch) once."""
+    """Name our own modules that the items run, so that the fork server imports them (and torch) once.
+
+    Code of anybody else's is imported in its own child: what it changes at import would reach every other item.
+    """
     paths = {item.run for item in items} | {
         str(item.spec["encoder"]["obtain"]) for item in items if item.kind == "trial"
     }
-    return ["torch", "torchvision", *sorted({path.partition(":")[0] for path in paths})]
+    modules = sorted({path.partition(":")[0] for path in paths})
+    return ["torch", "torchvision", *(module for module in modules if module.partition(".")[0] in OURS)]
 
 
 def _beside_the_committed(session: Session, item: Item) -> None:
@@ -293,7 +396,9 @@ def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -
                 )
 
 
-def _say(session: Session, targets: Sequence[Item], summary: Summary | None, *, one: bool) -> None:
+def _say(
+    session: Session, targets: Sequence[Item], summary: Summary | None, *, one: bool, what: str = "trials"
+) -> None:
     """Say what a run came to; ``one`` if a single item was asked for by its id."""
     if summary is None:
         settled = done_ids(session)  # to read the record of each would cost more than the rest of the command
@@ -301,7 +406,7 @@ def _say(session: Session, targets: Sequence[Item], summary: Summary | None, *, 
         failed = [item for item in doubtful if session.store.state(item.kind, item.id) is State.FAILED]
         done = len(targets) - len(failed)
         console.print(
-            f"0 of {len(targets)} trials to run: "
+            f"0 of {len(targets)} {what} to run: "
             + (f"{done} are done, {len(failed)} failed." if failed else "all are done.")
         )
         if failed:
@@ -317,11 +422,11 @@ def _say(session: Session, targets: Sequence[Item], summary: Summary | None, *, 
     for identity, record in list(summary.failed.items())[:5]:
         message = (record.error or {}).get("message", "").splitlines()
         console.print(
-            f"  {record.status}: {escape(record.title)}: {escape(message[0] if message else '')} (dira-bench show "
+            f"  {record.status}: {shown(record.title)}: {shown(message[0] if message else '')} (dira-bench show "
             f"{identity[:12]})"
         )
     for identity, reason in list(summary.blocked.items())[:5]:
-        console.print(f"  blocked: {escape(session.plan.items[identity].title)}: {escape(reason)}")
+        console.print(f"  blocked: {shown(session.plan.items[identity].title)}: {shown(reason)}")
 
 
 def _refresh(session: Session, summary: Summary | None) -> None:
@@ -378,7 +483,6 @@ def compare_command(profile: Profile = None) -> None:
             f"found --profile {profile}, but the run from scratch was one of profile {ran}; leave --profile out."
         )
     session = open_session(ran or profile)
-    session.refuse_edits(may_lack=None)
     planned = {item.id for item in session.plan.trials().values()}
     result = compare(session.root, session.plan.profile, planned)
     console.print(f"profile {session.plan.profile}: {result.sentence()}")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
+from harness.cli import numbers
 from harness.cli.listing import AsJson, Profile
-from harness.cli.session import Session, console, open_session, print_json
+from harness.cli.session import Session, console, open_session, print_json, shown
 from harness.errors import StoreError, Unavailable, UnknownName
 from harness.registry import import_dotted
 from harness.spec import Record
@@ -18,7 +18,10 @@ from harness.spec import Record
 def export(
     method: Annotated[str, typer.Argument(help="A method whose last phase is done in the store.")],
     layout: Annotated[str, typer.Option(help="Whose names the tensors get: torchvision, smp or monai.")],
-    pretrain_seed: Annotated[int, typer.Option(help="Which of its encoders.")] = 0,
+    pretrain_seed: Annotated[
+        int,
+        typer.Option(help="Which of its encoders.", callback=numbers.whole("--pretrain-seed", 0, numbers.MANY_REPEATS)),
+    ] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the three files.")] = Path("exports"),
     as_json: AsJson = False,
     profile: Profile = None,
@@ -37,11 +40,11 @@ def export(
     if as_json:
         print_json({"weights": made.weights, "digest": made.digest, "card": made.card, "sha256": made.sha256})
         return
-    console.print(f"{escape(str(made.weights))}  {made.tensors} tensors ({' and '.join(made.parts)})")
-    console.print(f"{escape(str(made.digest))}  {made.sha256}")
-    console.print(escape(str(made.card)))
+    console.print(f"{shown(str(made.weights))}  {made.tensors} tensors ({' and '.join(made.parts)})")
+    console.print(f"{shown(str(made.digest))}  {made.sha256}")
+    console.print(shown(str(made.card)))
     if about["stamp"]:
-        console.print(f"[yellow]{escape(about['stamp'])}[/]: good for trying code, not for images of people")
+        console.print(f"[yellow]{shown(about['stamp'])}[/]: good for trying code, not for images of people")
 
 
 def finished(session: Session, method: str, pretrain_seed: int) -> list[Record]:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from harness.cli.session import Session, console, notes, open_session, print_json
+from harness.cli.session import WIDE, Session, console, open_session, print_json, shown
+from harness.environment import check_device
 from harness.errors import UnknownName, unknown
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
-from harness.results import SCORED, examine, measured_seconds, speaks_for, trial_status
-from harness.spec import Item, Record, Status, percent
-from harness.store import State, Store
+from harness.results import SCORED, measured_seconds, speaks_for, trial_status
+from harness.spec import Status, percent
+from harness.store import State
 
-FOUND_FAULTS = 2  # as for every other error that a user can mend
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
+SHOWN_ATTEMPTS = 20
+BLOCKS = ("all", "published", "added")
 Profile = Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")]
 
 
@@ -40,16 +42,32 @@ def list_entries(
         print_json(listing[what] if what else listing)
         return
     for kind, entries in listing.items():
+        if console.width < WIDE:
+            _list_narrowly(kind, entries, session.plan.profile)
+            continue
         table = Table(title=f"{kind} (profile {session.plan.profile})", title_justify="left", box=None, pad_edge=False)
         for column, kept in (("name", True), ("label", False), ("D", True), ("available", False), ("origin", True)):
             table.add_column(column, overflow="fold", no_wrap=kept)
         for entry in entries:
-            state = "yes" if entry["available"] else f"no: {entry['reason']}"
             dimensions = str(entry["dimensions"] or "?")
-            row = (entry["name"], entry["label"], dimensions, state, entry["origin"])
-            table.add_row(*(escape(str(part)) for part in row))
+            row = (entry["name"], entry["label"], dimensions, _state(entry), entry["origin"])
+            table.add_row(*(shown(str(part)) for part in row))
         console.print(table)
         console.print()
+
+
+def _state(entry: Mapping[str, Any]) -> str:
+    return "yes" if entry["available"] else f"no: {entry['reason']}"
+
+
+def _list_narrowly(kind: str, entries: Sequence[Mapping[str, Any]], profile: str) -> None:
+    """List entries where a table would break their names."""
+    console.print(f"[bold]{kind} (profile {shown(profile)})[/]")
+    for entry in entries:
+        about = f"{entry['label']}; {entry['dimensions'] or '?'}D; available: {_state(entry)}; {entry['origin']}"
+        console.print(shown(entry["name"]))
+        console.print(Padding(shown(about), (0, 0, 0, 4)))
+    console.print()
 
 
 def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
@@ -92,18 +110,40 @@ def plan(
         bool, typer.Option("--probe", help="Time some steps of every pretraining first, for hours on this device.")
     ] = False,
     device: Annotated[str, typer.Option(help="Where to probe: auto, cpu or cuda.")] = "auto",
+    answer: Annotated[str, typer.Option(help="A family or table: what each of its contrasts can be told.")] = "",
+    target: Annotated[float, typer.Option(min=0.01, max=0.99, help="Rate that --answer seeks a design for.")] = 0.8,
+    pretraining_spread: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Assumed spread between checkpoints, in that of the runs.")
+    ] = 0.0,
 ) -> None:
     """Show what the registries imply: counts, what is done, missing, failed, unavailable or skipped, hours, power."""
+    from harness.cli.outlook import ask, outlooks, print_answer, print_outlook
+
+    check_block(block)
+    check_device(device)
     session = open_session(profile)
     if probe:
         _probe(session, device)
     counts = describe(session, block)
     listed = pretrainings(session.plan, read_probes(session.root))
+    question = ask(session, pretraining_spread)
+    told = outlooks(session, question) if session.parameters.repeats > 1 else []
     if as_json:
-        print_json({**counts, "pretraining": [asdict(phase) for phase in listed]})
+        outlook = [row.model_dump() for row in told]
+        print_json({**counts, "pretraining": [asdict(phase) for phase in listed], "outlook": outlook})
+        return
+    if answer:
+        print_answer(session, question, told, answer, target)
         return
     print_plan(session, counts)
     print_pretrainings(listed)
+    print_outlook(session, told)
+
+
+def check_block(block: str) -> None:
+    """Refuse a block that is none, with near names."""
+    if block not in BLOCKS:
+        raise unknown("block", block, BLOCKS, "--block")
 
 
 def _probe(session: Session, device: str) -> None:
@@ -117,23 +157,47 @@ def _probe(session: Session, device: str) -> None:
 def print_pretrainings(listed: Sequence[Pretraining]) -> None:
     """Write every distinct phase with its budget, and hours where steps were timed."""
     devices = sorted({device for phase in listed for device in phase.hours})
+    if console.width < WIDE + 16 * len(devices):
+        _print_narrowly(listed, devices)
+    else:
+        _print_table(listed, devices)
+    for device in devices:
+        total = sum(phase.hours.get(device, 0.0) for phase in listed)
+        console.print(f"  in all {total:,.1f} h on one {device}, from a few steps timed on made-up images in memory")
+    if not devices:
+        console.print('  no step was timed yet: "dira-bench plan --probe" times some and gives hours')
+
+
+def _print_table(listed: Sequence[Pretraining], devices: Sequence[str]) -> None:
     table = Table(title="pretraining, each phase once", title_justify="left", box=None, pad_edge=False)
     table.add_column("phase", no_wrap=True)
     table.add_column("methods", overflow="fold")
     for column in ("length", "batch", "images seen", *(f"h on one {device}" for device in devices)):
         table.add_column(column, justify="right")
     for phase in listed:
-        length = "" if phase.count is None else f"{phase.count:g} {phase.unit}"
-        hours = (f"{phase.hours[device]:,.2f}" if device in phase.hours else "–" for device in devices)
-        seen = "not known" if phase.images_seen is None else f"{phase.images_seen:,}"
-        batch = "" if phase.batch is None else str(phase.batch)
-        table.add_row(phase.phase, ", ".join(phase.methods), length, batch, seen if batch else "", *hours)
+        length, batch, seen, hours = _words(phase, devices)
+        table.add_row(shown(phase.phase), shown(", ".join(phase.methods)), length, batch, seen, *hours)
     console.print(table)
-    for device in devices:
-        total = sum(phase.hours.get(device, 0.0) for phase in listed)
-        console.print(f"  in all {total:,.1f} h on one {device}, from a few steps timed on made-up images in memory")
-    if not devices:
-        console.print('  no step was timed yet: "dira-bench plan --probe" times some and gives hours')
+
+
+def _print_narrowly(listed: Sequence[Pretraining], devices: Sequence[str]) -> None:
+    """Write phases one below the other where a table would break their methods' names."""
+    console.print("[bold]pretraining, each phase once[/]")
+    for phase in listed:
+        length, batch, seen, hours = _words(phase, devices)
+        parts = [length, batch and f"batch {batch}", seen and f"{seen} images seen"]
+        parts += [f"{count} h on one {device}" for count, device in zip(hours, devices, strict=True)]
+        console.print(shown(f"{phase.phase}: " + ", ".join(part for part in parts if part)))
+        console.print(Padding(shown(", ".join(phase.methods)), (0, 0, 0, 4)))
+
+
+def _words(phase: Pretraining, devices: Sequence[str]) -> tuple[str, str, str, list[str]]:
+    """Return a phase's length, batch, images seen and hours on each device; empty where there is none to give."""
+    length = "" if phase.count is None else f"{phase.count:g} {phase.unit}"
+    batch = "" if phase.batch is None else str(phase.batch)
+    seen = "not known" if phase.images_seen is None else f"{phase.images_seen:,}"
+    hours = [f"{phase.hours[device]:,.2f}" if device in phase.hours else "–" for device in devices]
+    return length, batch, seen if batch else "", hours
 
 
 def describe(session: Session, block: str = "all") -> dict[str, Any]:
@@ -219,8 +283,8 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
     for name in ("published", "added"):
         block = counts[name]
         console.print(
-            f"  {name:9s}  {block['distinct_cells']} cells × {parameters.repeats} repeats = "
-            f"{block['distinct_trials']} trials"
+            f"  {name:9s}  {block['distinct_cells']} cells × {parameters.repeats} repeats"
+            f"{_seeds(parameters.pretrain_seeds)} = {block['distinct_trials']} trials"
             + (f"  ({block['naive_cells']} cells printed, shared ones are run once)" if name == "published" else "")
         )
     console.print(
@@ -230,8 +294,8 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
     )
     console.print(f"  phases of pretraining: {counts['phases']['planned']}, to run {counts['phases']['to_run']}")
     for shared in counts["shared_phases"]:
-        console.print(f"    trained once for {', '.join(shared['methods'])}: {escape(shared['phase'])}")
-    for device, hours in counts["hours"].items():
+        console.print(f"    trained once for {shown(', '.join(shared['methods']))}: {shown(shared['phase'])}")
+    for device, hours in counts["hours"].items() if counts["missing"] else ():
         console.print(
             f"  the trials that are missing take about {hours:.2f} h of one {device} slot (from measured times)"
         )
@@ -242,10 +306,16 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
             f"  {parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
             f"(two-sided, α = {parameters.alpha:g}, power .80)"
         )
+    else:
+        console.print("  1 repeat an arm: no difference can be tested; write repeats: 10 into params.yaml")
     for what in ("unavailable", "skipped"):
         grouped = Counter(cell["reason"] for cell in counts[what])
         for reason, cells in grouped.items():
-            console.print(f"  {what} ({cells} cell{'s' * (cells > 1)}): {escape(reason)}")
+            console.print(f"  {what} ({cells} cell{'s' * (cells > 1)}): {shown(reason)}")
+
+
+def _seeds(count: int) -> str:
+    return f" × {count} pretraining seeds (1 where nothing is pretrained)" if count > 1 else ""
 
 
 def show(
@@ -253,10 +323,7 @@ def show(
     as_json: AsJson = False,
     profile: Profile = None,
 ) -> None:
-    """Show one item: what it is, every attempt, values, provenance, and the command that reruns just it.
-
-    What was edited is named and not shown.
-    """
+    """Show one item: what it is, every attempt, values, provenance, and the command that reruns just it."""
     session = open_session(profile)
     matches = [item for item in session.plan.items.values() if item.id.startswith(trial)]
     if len(matches) != 1:
@@ -266,46 +333,33 @@ def show(
             "another --profile."
         )
     item = matches[0]
-    records, faults = _attempts(session, item)
+    records = session.store.attempts(item.kind, item.id)
     if as_json:
         adopted = session.adopted.rows.get(item.id, [])
-        print_json({
-            "item": item.model_dump(),
-            "attempts": [record.model_dump(mode="json") for record in records],
-            "adopted": adopted,
-            "faults": faults,
-        })  # fmt: skip
-        raise typer.Exit(FOUND_FAULTS if faults else 0)
-    console.print(f"[bold]{escape(item.title)}[/]\n{item.kind} {item.id}\nrun by {item.run}")
+        print_json(
+            {"item": item.model_dump(), "attempts": [r.model_dump(mode="json") for r in records], "adopted": adopted}
+        )
+        return
+    console.print(f"[bold]{shown(item.title)}[/]\n{item.kind} {item.id}\nrun by {shown(item.run)}")
     for row in session.adopted.rows.get(item.id, []):
-        console.print(f"  committed: {row['metric']} = {row['value']} ({row['status']})")
-    for record in records:
+        console.print(shown(f"  committed: {row['metric']} = {row['value']} ({row['status']})"))
+    if len(records) > SHOWN_ATTEMPTS:
+        console.print(f"\n{len(records) - SHOWN_ATTEMPTS} earlier attempts; --json has them all")
+    for record in records[-SHOWN_ATTEMPTS:]:
         console.print(f"\nattempt {record.ordinal}: {record.status}")
         for name, value in record.values.items():
-            console.print(f"  {name} = {value!r}")
+            console.print(shown(f"  {name} = {value!r}"))
         if record.error:
-            console.print(f"  {escape(record.error.get('type', ''))}: {escape(record.error.get('message', ''))}")
-            console.print(escape(record.error.get("traceback", "")))
-        console.print("  facts: " + escape(json.dumps(record.facts, sort_keys=True)))
-        console.print("  provenance: " + escape(json.dumps(record.provenance, sort_keys=True)))
+            console.print(f"  {shown(record.error.get('type', ''))}: {shown(record.error.get('message', ''))}")
+            console.print(shown(record.error.get("traceback", "")))
+        console.print("  facts: " + shown(json.dumps(record.facts, sort_keys=True)))
+        console.print("  provenance: " + shown(json.dumps(record.provenance, sort_keys=True)))
     if not records and item.id not in session.adopted.rows:
         console.print("no attempt yet")
     again = " --again" if any(record.status is Status.OK for record in records) else ""  # beside the record here
     console.print(f"\nrun just this: dira-bench run --profile {session.plan.profile} --trial {item.id[:16]}{again}")
     if "label_fraction" in item.spec:
         console.print(f"label fraction {percent(item.spec['label_fraction'])}")
-    for fault in faults:
-        notes.print(f"[red]not shown:[/] {escape(fault)}")
-    if faults:
-        raise typer.Exit(FOUND_FAULTS)
-
-
-def _attempts(session: Session, item: Item) -> tuple[list[Record], list[str]]:
-    """Return an item's records whose files are whole, and what is wrong with the others and with results files."""
-    store = Store(session.store.root, session.store.cohorts, notify=lambda sentence: None)
-    records = [record for record in store.attempts(item.kind, item.id) if store.verify(record)]
-    found = examine(session.plan, session.root, store, may_lack=None)
-    return records, list(dict.fromkeys([*store.notices, *found.faults]))
 
 
 def status(profile: Profile = None) -> None:
@@ -317,10 +371,10 @@ def status(profile: Profile = None) -> None:
     for running in overview.running:
         share = f"{running.done}/{running.total}" if running.total else ""
         console.print(
-            f"{running.slot:8s} {escape(running.item.title)}  {share} {escape(running.what)}  {running.seconds:.0f} s"
+            f"{running.slot:8s} {shown(running.item.title)}  {share} {shown(running.what)}  {running.seconds:.0f} s"
         )
     for item in overview.failed:
-        console.print(f"failed   {escape(item.title)}  (dira-bench show {item.id[:12]})")
+        console.print(f"failed   {shown(item.title)}  (dira-bench show {item.id[:12]})")
     counts = describe(session)
     console.print(
         f"{counts['done']} of {counts['runnable']} trials done ({counts['adopted']} adopted), {counts['missing']} "

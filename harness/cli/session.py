@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +15,52 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from harness.errors import DataError
+from harness.foreign import printable
 from harness.plan import Plan, make_plan
 from harness.published import Families, load_families
 from harness.registry import Registry, load_parameters, load_registry, project_root
-from harness.results import Adopted, Examination, adopt, examine, from_scratch_marker
-from harness.spec import Kind, Parameters
+from harness.results import Adopted, adopt, from_scratch_marker
+from harness.spec import Parameters
 from harness.store import Store
 
-# Where nobody sets a width (a file, a pipe, a build log), lines stay whole.
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-# What is said beside the answer; standard output may be a document for a program.
-notes = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 200)
+# Where nobody sets a width (a file, a pipe, a build log), lines stay whole; a terminal breaks them between words.
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+WIDE = 130  # columns from which on a table fits
+
+
+class Output:
+    """Standard output, once it is kept for the answer of a command.
+
+    Attributes:
+        kept: Whether a command keeps it, from its first session on; ``main`` says so.
+    """
+
+    kept = False
+    _taken = False
+
+    def take(self) -> None:
+        """Leave standard output to ``console`` and ``print_json``; what anybody else prints goes to standard error.
+
+        An installed package may print when it is imported, from C or from a process it starts, and break a document
+        that a program reads. So the descriptor itself is led to standard error, and the answer gets a copy of it.
+        """
+        if not self.kept or self._taken:
+            return
+        self._taken = True
+        with contextlib.suppress(OSError, ValueError):  # closed by whoever started this command
+            sys.stdout.flush()
+            descriptor = os.dup(sys.stdout.fileno())
+            console.file = os.fdopen(descriptor, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+            sys.stdout = sys.stderr
+
+
+output = Output()
+
+
+def shown(text: object) -> str:
+    """Write text that may come from anywhere so that neither rich nor the terminal takes any of it for a command."""
+    return escape(printable(text))
 
 
 @dataclass(frozen=True)
@@ -61,39 +97,21 @@ class Session:
             return Adopted()
         adopted = adopt(self.plan, self.root)
         for sentence in adopted.refused:
-            notes.print(f"[yellow]note:[/] {escape(sentence)}")
+            console.print(f"[yellow]note:[/] {shown(sentence)}")
         return adopted
-
-    def refuse_edits(
-        self,
-        *,
-        may_lack: Collection[Path] | None = (),
-        thorough: bool = False,
-        track: Callable[[list[tuple[Kind, str]]], Iterator[tuple[Kind, str]]] = iter,
-    ) -> Examination:
-        """Examine what is stored and committed before a number is printed from it; notes go to standard error.
-
-        Raises:
-            DataError: If anything was edited or damaged: every sentence, one a line.
-        """
-        store = Store(self.store.root, self.store.cohorts, notify=lambda sentence: None)
-        found = examine(self.plan, self.root, store, may_lack=may_lack, thorough=thorough, track=track)
-        for sentence in found.notes:
-            notes.print(f"[yellow]note:[/] {escape(sentence)}")
-        if found.faults:
-            raise DataError("\n".join(found.faults))
-        return found
 
 
 def open_session(profile: str | None = None, **overrides: Any) -> Session:
     """Find the project and read its parameters; ``profile`` and other overrides win over ``params.yaml``."""
+    output.take()
     root = project_root()
     return Session(root, load_parameters(root, {"profile": profile, **overrides}))
 
 
 def print_json(value: Any) -> None:
     """Write JSON for a program to read: sorted keys, one document, nothing else on standard output."""
-    print(json.dumps(value, indent=1, sort_keys=True, default=_jsonable))  # noqa: T201
+    text = json.dumps(value, indent=1, sort_keys=True, default=_jsonable)
+    print(text, file=console.file, flush=True)
 
 
 def _jsonable(value: Any) -> Any:

@@ -7,57 +7,54 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.progress import track
 
 from harness import versions
 from harness.cli.listing import AsJson, Profile
-from harness.cli.session import Session, console, notes, open_session, print_json
-from harness.errors import DataError, VersionError, unknown
-from harness.registry import import_dotted
-from harness.results import Examination, profile_folder
+from harness.cli.session import Session, console, open_session, print_json, shown
+from harness.errors import DiraBenchError, VersionError, unknown
+from harness.foreign import guest
+from harness.registry import describe_error, import_dotted
+from harness.results import profile_folder, read_rows
 from harness.spec import Kind
-from harness.statistics.rows import read_trial_rows
+from harness.store import Store
 
 
 def verify(profile: Profile = None) -> None:
-    """Check that nothing was edited and that versions stand for the code as it is; recompute every id.
-
-    Reads every record of the store, every byte of the files that planned records vouch for, and every results file.
-    """
+    """Recompute every id from the repository, and check that versions stand for the code as it is."""
     session = open_session(profile)
     problems = [versions.sentence(component) for component in versions.stale(session.root)]
-    found = Examination()
-    try:
-        found = session.refuse_edits(thorough=True, track=_shown)
-    except DataError as error:
-        problems.append(str(error))
+    problems += _damaged_records(session)
+    unplanned = _committed(session)
     if problems:
         raise VersionError("\n".join(problems))
+    items = len(session.plan.items)
     console.print(
-        f"verified: {len(versions.components(session.root))} components stand for their code; "
-        f"{len(session.plan.items)} planned ids recomputed; {found.files} results files, {found.records} records and "
-        f"{found.hashed} files beside them are what was written; {_unplanned(session)} committed rows are no longer "
-        'planned ("dvc repro" runs their trials anew).'
+        f"verified: {len(versions.components(session.root))} components stand for their code; {items} planned ids "
+        "recomputed; "
+        f"{unplanned} committed rows are no longer planned (the report drops them)."
     )
 
 
-def _shown(items: list[tuple[Kind, str]]) -> Iterator[tuple[Kind, str]]:
-    """Pass items on while a bar on standard error shows how many were read."""
-    yield from track(items, "reading the store", console=notes, transient=True, disable=not notes.is_terminal)
+def _damaged_records(session: Session) -> list[str]:
+    """Read every record that counts as done; the store says of each damaged or edited one what it found."""
+    store = Store(session.store.root, session.store.cohorts, notify=lambda sentence: None)
+    kinds: tuple[Kind, ...] = ("cohort", "phase", "trial")
+    for kind in kinds:
+        for identity in store.done_ids(kind):
+            store.ok(kind, identity)
+    return store.notices
 
 
-def _unplanned(session: Session) -> int:
+def _committed(session: Session) -> int:
     planned = {item.id for item in session.plan.items.values()}
     folder = profile_folder(session.root, session.plan.profile) / "trials"
-    paths = (folder / f"{method}.csv" for method in session.plan.methods)
-    rows = [row for path in paths if path.is_file() for row in read_trial_rows(path) if row.trial_id]
-    return sum(row.trial_id not in planned for row in rows)
+    rows = [row for path in sorted(folder.glob("*.csv")) for row in read_rows(path) if row["trial_id"]]
+    return sum(row["trial_id"] not in planned for row in rows)
 
 
 def pin(
@@ -187,19 +184,30 @@ def check(
                 {"kind": kind, "name": entry, "checks": [], "numbers": None, "unavailable": resolved.unavailable}
             )
             continue
-        conformance = import_dotted(f"{kind}s.conformance:check")
-        if kind == "method":
-            found = conformance(resolved)
-        else:
-            found = conformance(session.registry.tasks[entry], session.plan.profile)
-        checks = [{"name": title, "passed": passed, "message": message} for title, passed, message in found.results]
-        reports.append({"kind": kind, "name": entry, "checks": checks, "numbers": found.numbers})
+        reports.append(_conformance(session, kind, entry))
     if as_json:
         print_json(reports)
     else:
         _print_checks(reports)
     if any(not check["passed"] for report in reports for check in report["checks"]):
         raise typer.Exit(1)
+
+
+def _conformance(session: Session, kind: str, name: str) -> dict[str, Any]:
+    """Check one entry; whatever its code does, the others are checked too."""
+    conformance = import_dotted(f"{kind}s.conformance:check")
+    try:
+        with guest():
+            if kind == "method":
+                found = conformance(session.plan.methods[name])
+            else:
+                found = conformance(session.registry.tasks[name], session.plan.profile)
+    except Exception as error:  # code of anybody's, which may even ask Python to end
+        said = str(error) if isinstance(error, DiraBenchError) else describe_error(error)
+        checks = [{"name": "the check runs to its end", "passed": False, "message": said}]
+        return {"kind": kind, "name": name, "checks": checks, "numbers": None}
+    checks = [{"name": title, "passed": passed, "message": message} for title, passed, message in found.results]
+    return {"kind": kind, "name": name, "checks": checks, "numbers": found.numbers}
 
 
 def _checked_names(session: Session, name: str, everything: bool) -> list[tuple[str, str]]:
@@ -216,7 +224,7 @@ def _print_checks(reports: list[dict[str, Any]]) -> None:
     for report in reports:
         console.print(f"[bold]{report['kind']} {report['name']}[/]")
         if report.get("unavailable"):
-            console.print(f"  unavailable: {escape(report['unavailable'])}")
+            console.print(f"  unavailable: {shown(report['unavailable'])}")
         for result in report["checks"]:
             mark = "[green]passed[/]" if result["passed"] else "[red]failed[/]"
-            console.print(f"  {mark}  {escape(result['name'])}: {escape(result['message'])}")
+            console.print(f"  {mark}  {shown(result['name'])}: {shown(result['message'])}")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harness.contracts import Context, Outcome
 from harness.errors import ConfigurationError, DiraBenchError, StoreError
 from harness.executors.interface import DISK_FULL, Job
-from harness.spec import Item, Status, out_of_bounds
+from harness.spec import Status
 from harness.store import Store, is_full, resolve_full
 from harness.store.claims import myself
 from harness.store.files import write_whole
@@ -86,11 +86,12 @@ def execute(job: Job) -> tuple[int, str]:
                 returned = work(job.item.spec, _context(job, store, report))
                 if not isinstance(returned, Outcome):
                     raise TypeError(f"{job.item.run} returned {type(returned).__name__}, expected an Outcome")
-                _check_bounds(job.item, returned)
                 outcome, keep = returned, True
                 if outcome.status is not Status.OK:
                     error = {"type": outcome.status.value.capitalize(), "message": outcome.message}
-            except Exception as failure:
+            except Terminated:
+                raise
+            except BaseException as failure:  # a work that ends Python has failed, and says so in its record
                 if is_full(failure) or _no_space(attempt.folder):
                     raise resolve_full(attempt.folder) from failure
                 outcome, error = Outcome(status=_judge(failure)), _describe(failure)
@@ -121,14 +122,6 @@ def execute(job: Job) -> tuple[int, str]:
     except OSError as failure:
         return DISK_FULL, str(resolve_full(attempt.folder) if is_full(failure) else failure)
     return 0, ""
-
-
-def _check_bounds(item: Item, outcome: Outcome) -> None:
-    """Raise ValueError if a trial's metric has a value that it cannot have, before a record vouches for it."""
-    for metric in item.spec.get("metrics", ()):
-        wrong = out_of_bounds(metric, outcome.values[metric]) if metric in outcome.values else ""
-        if wrong:
-            raise ValueError(f"{item.run} returned a value out of its metric's bounds: {wrong}")
 
 
 def resolve(path: str) -> Callable[[Mapping[str, Any], Context], Outcome]:
@@ -220,7 +213,7 @@ def _provenance(job: Job, started: float, clock: float, processor: float) -> dic
     }
 
 
-def _judge(failure: Exception) -> Status:
+def _judge(failure: BaseException) -> Status:
     """Tell running out of memory from every other exception, without importing torch."""
     torch = sys.modules.get("torch")
     kind = getattr(torch, "OutOfMemoryError", None)
@@ -231,7 +224,7 @@ def _judge(failure: Exception) -> Status:
     return Status.FAILED
 
 
-def _describe(failure: Exception) -> dict[str, str]:
+def _describe(failure: BaseException) -> dict[str, str]:
     """Write an exception down; a mistake its author can mend needs its sentence only."""
     described = {"type": type(failure).__name__, "message": str(failure)}
     if not isinstance(failure, DiraBenchError):

@@ -17,7 +17,7 @@ import harness.executors.child  # noqa: F401  what every child runs
 from harness.executors.interface import PRELOAD_VARIABLE
 
 for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(BaseException):  # one that ends Python would take the server along
         importlib.import_module(_name)
 gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from harness.plan import Plan
 from harness.spec import Item, Kind, Record, Status
-from harness.statistics.rows import SCORED as SCORED
 from harness.store import Store
+
+SCORED = ("ok", "diverged_scored")
 
 
 def speaks_for(store: Store, kind: Kind, identity: str) -> Record | None:
@@ -16,9 +17,8 @@ def speaks_for(store: Store, kind: Kind, identity: str) -> Record | None:
     found = store.ok(kind, identity)
     if found is not None:
         return found
-    attempts = store.attempts(kind, identity)
-    scored = [record for record in attempts if record.status is Status.DIVERGED and record.values]
-    return scored[0] if scored else (attempts[-1] if attempts else None)
+    scored = (record for record in store.ended(kind, identity, Status.DIVERGED) if record.values)
+    return next(scored, None) or store.last(kind, identity)
 
 
 def trial_status(record: Record | None) -> str:

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.foreign import printable
 from harness.spec import Item, Record, Status
 
 
@@ -91,7 +92,7 @@ def _counts(view: View) -> str:
 
 def _sentence(item: Item, record: Record) -> str:
     message = (record.error or {}).get("message", "").strip().splitlines()
-    return f"{record.status.value}: {item.title}" + (f": {message[0]}" if message else "")
+    return printable(f"{record.status.value}: {item.title}" + (f": {message[0]}" if message else ""))
 
 
 class PlainProgress(Progress):
@@ -130,7 +131,7 @@ class PlainProgress(Progress):
         self._line(_counts(view))
 
     def _line(self, text: str) -> None:
-        self._stream.write(text + "\n")
+        self._stream.write(printable(text) + "\n")
         self._stream.flush()
 
 
@@ -158,7 +159,7 @@ class RichProgress(Progress):
         for line in view.slots:
             bar = ProgressBar(total=line.total or 1, completed=line.done, width=20, pulse=not line.total)
             spent = clock(line.seconds) if line.title else ""
-            title = f"{line.title} {line.what}".strip() or "idle"
+            title = printable(f"{line.title} {line.what}".strip()) or "idle"
             table.add_row(line.slot, Text(title), bar if line.title else "", spent)
         whole = ProgressBar(total=max(1, view.total), completed=view.over, width=20)
         table.add_row(Text("total", style="bold"), Text(_counts(view)), whole, "")
@@ -171,7 +172,7 @@ class RichProgress(Progress):
 
     def note(self, sentence: str) -> None:
         """Say a sentence above the live lines."""
-        self._live.console.print(Text(sentence))
+        self._live.console.print(Text(printable(sentence)))
 
     def end(self, view: View) -> None:
         """Close the live lines and leave one."""

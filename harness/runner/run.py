@@ -23,7 +23,7 @@ from harness.runner.progress import Progress, Silent, SlotLine, View
 from harness.runner.schedule import Estimate, priorities
 from harness.spec import Item, Kind, Record, Status
 from harness.store import Attempt, Driver, State, Store, resolve_full
-from harness.store.records import LOST
+from harness.store.records import LOST, TAKEN
 
 TICK = 0.25  # seconds; how long a signal or a timeout may go unnoticed
 FOREIGN_SECONDS = 0.5  # how often items in another driver's hands are looked at
@@ -235,8 +235,9 @@ class _Loop:
             if id in self.summary.blocked:
                 continue
             failed = self.store.state(item.kind, id) is State.FAILED
-            if failed and not self.retry.retry_failed:
-                self._fail(id, self.store.attempts(item.kind, id)[-1])
+            record = self.store.last(item.kind, id) if failed else None
+            if record is not None and not self.retry.retry_failed:
+                self._fail(id, record)
                 continue
             if failed:
                 self.seen[id] = self.store.next_ordinal(item.kind, id)
@@ -364,6 +365,9 @@ class _Loop:
                 continue
             if running.reason == "stopped":
                 continue
+            if (record.error or {}).get("type") == TAKEN:  # this driver was frozen, and another went on without it
+                self.foreign.add(running.item.id)
+                continue
             tries, checkpoint = self.tries[running.item.id], self.store.has_checkpoint(running.item.id)
             delay = self.retry.delay(record, tries, checkpoint)
             if delay is None:
@@ -420,10 +424,11 @@ class _Loop:
                 continue
             self.foreign.discard(id)
             record = self.store.ok(item.kind, id)
+            last = self.store.last(item.kind, id) if state is State.FAILED else None
             if record is not None:
                 self._done(id, record, ours=False)
-            elif state is State.FAILED:
-                self._fail(id, self.store.attempts(item.kind, id)[-1])
+            elif last is not None:
+                self._fail(id, last)
             else:
                 self._enqueue(id)
 

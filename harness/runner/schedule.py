@@ -49,45 +49,68 @@ def group(item: Item) -> tuple[str, str]:
     return item.kind, REPEAT.sub("", item.title)
 
 
+def families(item: Item) -> tuple[tuple[str, ...], ...]:
+    """Return what an item has in common with others, the closest first.
+
+    Its group; for a trial its task and label fraction, then its task; for a phase or a cohort its work, then its kind.
+    A trial of another task says little: they differ tenfold.
+    """
+    if item.kind == "trial":
+        task, fraction = str(item.spec.get("task", "")), str(item.spec.get("label_fraction", ""))
+        return (group(item), ("trial", "task", task, fraction), ("trial", "task", task))
+    return (group(item), (item.kind, "work", item.run), (item.kind, "any"))
+
+
 class Estimate:
-    """Predicts durations from those of like items measured so far, and from costs where none is."""
+    """Predicts durations from items measured so far that are of one kind with those to come, scaled by their costs.
+
+    While nothing of a kind was measured, nothing is predicted: a guess would be off by any factor.
+    """
+
+    UNKNOWN_SHARE = 0.1  # of the items to come; above it there is no prediction
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self._ratios: dict[str, list[float]] = defaultdict(list)
-        self._known: dict[tuple[str, str], float] = {}
-        self._scale: dict[str, float] = {}
-        self._group: dict[str, tuple[str, str]] = {}
+        self._ratios: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._known: dict[tuple[str, ...], float] = {}
+        self._families: dict[str, tuple[tuple[str, ...], ...]] = {}
 
     def learn(self, item: Item, seconds: float) -> None:
         """Take in how long an item took."""
         if seconds > 0:
-            self._groups[group(item)].append(seconds)
-            self._ratios[item.kind].append(seconds / max(item.cost, 1e-9))
-            self._known.pop(group(item), None)
-            self._scale.pop(item.kind, None)
+            for family in self._of(item):
+                self._ratios[family].append(seconds / max(item.cost, 1e-9))
+                self._known.pop(family, None)
 
-    def seconds(self, item: Item) -> float:
-        """Predict an item: the median of its group, or its cost scaled as its kind's costs were."""
-        key = self._group.get(item.id)
-        if key is None:
-            key = self._group[item.id] = group(item)
-        if key in self._groups:
-            if key not in self._known:
-                self._known[key] = statistics.median(self._groups[key])
-            return self._known[key]
-        if item.kind not in self._scale:
-            self._scale[item.kind] = statistics.median(self._ratios.get(item.kind) or [1.0])
-        return item.cost * self._scale[item.kind]
+    def seconds(self, item: Item) -> float | None:
+        """Predict an item: the median of its closest family that was measured; None if none was."""
+        for family in self._of(item):
+            if family in self._ratios:
+                if family not in self._known:
+                    self._known[family] = statistics.median(self._ratios[family])
+                return self._known[family] * item.cost
+        return None
 
-    def remaining(self, waiting: Iterable[Item], running: Mapping[str, tuple[Item, float]], slots: int) -> float:
-        """Predict the seconds until all is done.
+    def _of(self, item: Item) -> tuple[tuple[str, ...], ...]:
+        if item.id not in self._families:
+            self._families[item.id] = families(item)
+        return self._families[item.id]
+
+    def remaining(self, waiting: Iterable[Item], running: Mapping[str, tuple[Item, float]], slots: int) -> float | None:
+        """Predict the seconds until all is done, or None while too little was measured.
 
         Args:
             waiting: Items not begun.
             running: Id → item and seconds it has run.
             slots: How many run at a time.
         """
-        rest = [max(0.0, self.seconds(item) - spent) for item, spent in running.values()]
-        work = sum(rest) + sum(self.seconds(item) for item in waiting)
+        begun = [(self.seconds(item), spent) for item, spent in running.values()]
+        ahead = [self.seconds(item) for item in waiting]
+        rest = [max(0.0, expected - spent) for expected, spent in begun if expected is not None]
+        known = [expected for expected in ahead if expected is not None]
+        items, unknown = len(begun) + len(ahead), len(begun) + len(ahead) - len(rest) - len(known)
+        if items == 0:
+            return 0.0
+        if unknown > self.UNKNOWN_SHARE * items or not (known or rest):
+            return None
+        work = (sum(rest) + sum(known)) * items / (items - unknown)
         return max([work / max(1, slots), *rest])

@@ -10,12 +10,13 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.store.files import write_whole, writing
+from harness.store.files import make_way, parse_json, write_whole, writing
 
 BEAT_SECONDS = 15.0
 SILENT_SECONDS = 300.0  # an owner on another machine that says nothing for so long is gone
@@ -67,31 +68,86 @@ def myself() -> dict[str, Any]:
     return {"machine": machine(), "pid": os.getpid(), "start": process_start(os.getpid())}
 
 
-def owner_alive(owner: dict[str, Any], beat: Path, clock: Path | None) -> bool:
+def process_id(owner: Mapping[str, Any]) -> int:
+    """Return the process id that a file names; -1, which no process has, for anything else."""
+    found = owner.get("pid")
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < 2**31 else -1
+
+
+def owner_alive(owner: Mapping[str, Any], beat: Path, clock: FileClock) -> bool:
     """Say whether a process that wrote ``myself()`` into a file lives.
 
     Args:
         owner: What it wrote.
         beat: The file it touches while it lives.
-        clock: A file that was touched just now on the same file system, so that two machines' clocks need not
-            agree; None takes this machine's clock.
+        clock: The time as the file system that holds ``beat`` has it, so that two machines' clocks need not agree.
     """
     if owner.get("machine") == machine():
-        return process_alive(int(owner.get("pid", -1)), owner.get("start"))
+        start = owner.get("start")
+        return process_alive(process_id(owner), start if isinstance(start, str) else None)
     try:
-        now = clock.stat().st_mtime if clock is not None else time.time()
-        return now - beat.stat().st_mtime < SILENT_SECONDS
+        touched = beat.stat().st_mtime
     except OSError:
         return False
+    age = clock.now() - touched
+    if age >= -SILENT_SECONDS:
+        return age < SILENT_SECONDS
+    return clock.unchanged(beat, touched) < SILENT_SECONDS  # dated in the future: its date says nothing
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """Read a small JSON object that others replace at any time; None if it is absent or not one."""
+    """Read a small JSON object that others replace at any time; None if it is absent, damaged or not one."""
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+class FileClock:
+    """What time it is for the file system of a store, and how long a file has stood still.
+
+    Attributes:
+        folder: Where a file may be made for a moment, to see how it is dated.
+        mine: A file that may be touched instead.
+    """
+
+    FRESH = 1.0  # seconds for which an answer is good
+
+    def __init__(self, folder: Path, mine: Path | None = None) -> None:
+        self.folder, self.mine = folder, mine
+        self._asked, self._offset = -self.FRESH, 0.0
+        self._seen: dict[Path, tuple[float, float]] = {}
+
+    def now(self) -> float:
+        """Return the time, in seconds since 1970, as the file system dates a file now; else this machine's."""
+        asked = time.monotonic()
+        if asked - self._asked >= self.FRESH:
+            with contextlib.suppress(OSError):
+                self._offset = self._date() - asked
+                self._asked = asked
+        return asked + self._offset if self._asked >= 0 else time.time()
+
+    def _date(self) -> float:
+        if self.mine is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self.mine)
+                return self.mine.stat().st_mtime
+        probe = self.folder / f".clock.{uuid.uuid4().hex[:12]}"
+        try:
+            probe.touch(exist_ok=False)
+            return probe.stat().st_mtime
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
+
+    def unchanged(self, path: Path, date: float) -> float:
+        """Return for how many seconds a file has been seen with the date it has now; 0 at first sight."""
+        seen, since = self._seen.get(path, (None, 0.0))
+        if seen != date:
+            since = time.monotonic()
+            self._seen[path] = (date, since)
+        return time.monotonic() - since
 
 
 @dataclass
@@ -108,6 +164,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.token = self.token or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.clock = FileClock(self.path.parent, self.path)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -118,10 +175,15 @@ class Driver:
 
     def __enter__(self) -> Driver:
         with writing(self.path):
+            make_way(self.root, self.path.parent)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.path, json.dumps(myself()).encode(), durable=False)
         for other in self.path.parent.iterdir():
-            if other != self.path and not other.name.startswith(".") and not driver_alive(self.root, other.name, self):
+            if (
+                other != self.path
+                and not other.name.startswith(".")
+                and not driver_alive(self.root, other.name, self.clock)
+            ):
                 with contextlib.suppress(OSError):
                     other.unlink()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -146,15 +208,8 @@ class Driver:
                     write_whole(self.path, json.dumps(myself()).encode(), durable=False)
 
 
-def driver_alive(root: Path, token: str, asker: Driver | None = None) -> bool:
-    """Say whether the driver that a claim names still runs; ``asker`` lends its heartbeat file as the clock."""
+def driver_alive(root: Path, token: str, clock: FileClock) -> bool:
+    """Say whether the driver that a claim names still runs, by the file system's ``clock``."""
     path = root / "drivers" / token
-    owner = read_object(path)
-    if owner is None:
-        return False
-    clock = None
-    if asker is not None and owner.get("machine") != machine():
-        with contextlib.suppress(OSError):
-            os.utime(asker.path)
-            clock = asker.path
-    return owner_alive(owner, path, clock)
+    owner = read_object(path) if token == path.name else None  # a file name, and no way out of the folder
+    return owner is not None and owner_alive(owner, path, clock)

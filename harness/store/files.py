@@ -6,7 +6,9 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
+import stat
 import uuid
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 ARRAYS = "arrays.npz"
 CURVE = "curve.jsonl"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no space, over quota, over the file-size limit
+TEMPORARY = re.compile(r"\.(?:new-|.+\.)[0-9a-f]{12}")  # what ``write_whole`` and a claim prepare
 MANY = 64  # files beyond which one sync of the machine is cheaper than one per file
 
 
@@ -61,6 +64,74 @@ def writing(path: Path) -> Iterator[None]:
         raise StoreError(
             f"cannot write {path} ({error.strerror or error}): check that its folder is there and writable"
         ) from error
+
+
+def is_temporary(name: str) -> bool:
+    """Say whether a name is that of a file or folder that was being prepared: a killed process leaves it behind."""
+    return TEMPORARY.fullmatch(name) is not None
+
+
+class Irregular(OSError):
+    """A folder, a dead link, a loop of links or a pipe where a file belongs; the text says which."""
+
+
+def read_regular(path: Path) -> bytes:
+    """Read a file, and nothing but a file: a pipe would never end.
+
+    Raises:
+        Irregular: If something else has its name.
+        FileNotFoundError: If nothing has.
+        OSError: As the operating system says.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno != errno.EACCES and path.is_symlink():
+            raise Irregular("is a link that leads to no file") from error
+        raise
+    if not stat.S_ISREG(mode):
+        raise Irregular("is a folder" if stat.S_ISDIR(mode) else "is no ordinary file")
+    return path.read_bytes()
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: If it is none, or is nested too deeply.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def set_aside(path: Path) -> bool:
+    """Rename what has a name that something else needs; nothing is lost. False if the place cannot be written."""
+    try:
+        path.rename(path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}"))
+    except OSError:
+        return False
+    return True
+
+
+def make_way(root: Path, folder: Path) -> list[Path]:
+    """Set aside whatever lies between ``root`` and ``folder``, it included, and is no folder; return what was."""
+    parts = folder.relative_to(root).parts
+    places = [root.joinpath(*parts[: count + 1]) for count in range(len(parts))]
+    return [place for place in places if os.path.lexists(place) and not place.is_dir() and set_aside(place)]
+
+
+def remove(path: Path) -> bool:
+    """Remove a file, a link or a whole folder; say whether it is gone."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError:
+        return not os.path.lexists(path)
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -146,11 +217,18 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what ``write_arrays`` wrote; never unpickles."""
+    """Read what ``write_arrays`` wrote; never unpickles.
+
+    Raises:
+        ValueError: If it is no archive of arrays, or an empty file.
+    """
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:  # empty, torn, or a single array
+        raise ValueError(f"{path} is no archive of arrays ({error}); expected what numpy.savez writes") from error
 
 
 def plain(value: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,21 +20,37 @@ from pydantic import ValidationError
 
 from harness.errors import StoreError
 from harness.identity import file_sha256, item_id
-from harness.spec import RECORD_VERSION, Item, Kind, Record, Status
-from harness.store.claims import Driver, driver_alive, machine, myself, owner_alive, read_object
+from harness.spec import Item, Kind, Record, Status
+from harness.store.claims import (
+    SILENT_SECONDS,
+    Driver,
+    FileClock,
+    driver_alive,
+    machine,
+    myself,
+    owner_alive,
+    process_id,
+    read_object,
+)
 from harness.store.files import (
     ARRAYS,
     CURVE,
+    Irregular,
+    is_temporary,
     json_line,
+    make_way,
+    parse_json,
     plain,
     read_arrays,
+    read_regular,
+    remove,
+    set_aside,
     sync_files,
     sync_folder,
     write_arrays,
     write_whole,
     writing,
 )
-from harness.store.seals import SEAL, record_seal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +62,11 @@ PROGRESS = "progress.json"
 OUTPUT = "output.log"
 BOOKKEEPING = frozenset({RECORD, CLAIM, PROGRESS, OUTPUT})
 LOST = "WorkerLost"  # error type of an attempt whose process was killed although nobody asked for it
+TAKEN = "DriverLost"  # error type of an attempt that another driver closed, since the one at it was gone
 LOST_LIMIT = 3  # an item whose last so many attempts all lost their process has failed
+LATEST = 16  # attempts that are read whole; of earlier ones only the word for how they ended
+STATUS = re.compile(rb'"status"\s*:\s*"(\w{1,20})"')
+KINDS: tuple[Kind, ...] = ("cohort", "phase", "trial")
 
 
 class State(StrEnum):
@@ -96,7 +118,9 @@ class Store:
         self.root = Path(root).absolute()
         self.cohorts = Path(cohorts).absolute()
         self.notices: list[str] = []
+        self.clock = FileClock(self.root / "drivers")
         self._notify = notify
+        self._ends: dict[Path, frozenset[str]] = {}  # attempt → words for how it ended: a record stays as it is
 
     # ---------------------------------------------------------------- places
 
@@ -112,6 +136,7 @@ class Store:
         """Return (and make) the folder of an item's checkpoints, which outlive its attempts."""
         folder = self.root / "resume" / id
         with writing(folder):
+            self._make_way(self.root, folder)
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -125,27 +150,72 @@ class Store:
     def _folders(self, kind: Kind, id: str) -> list[tuple[int, Path]]:
         try:
             with os.scandir(self.item_folder(kind, id)) as entries:
-                found = [(int(entry.name), Path(entry.path)) for entry in entries if entry.name.isdecimal()]
-        except FileNotFoundError:
-            return []
+                found = [entry for entry in entries if entry.name.isdecimal() and entry.name.isascii()]
+                return sorted((int(entry.name), Path(entry.path)) for entry in found if self._is_attempt(entry))
         except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # whatever is there, a claim makes way
+                return []
             raise StoreError(f"cannot read the store at {error.filename}: {error.strerror}") from error
-        return sorted(found)
+
+    def _is_attempt(self, entry: os.DirEntry[str]) -> bool:
+        """Say whether an entry is the folder of an attempt; a file, or a link that leads to no other disk, is not.
+
+        Such a one is set aside: through a link to its own folder, or to another item's, one item would undo another.
+        """
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        if Path(entry.path).is_dir() and not self._holds(Path(entry.path)):
+            return True
+        if set_aside(Path(entry.path)):
+            self._say(f"{entry.path} is no folder of an attempt; it was set aside")
+        return False
+
+    def _holds(self, path: Path) -> bool:
+        place = path.resolve()
+        return any(place.is_relative_to(root.resolve()) for root in (self.root, self.cohorts))
+
+    def _make_way(self, root: Path, folder: Path) -> None:
+        for place in make_way(root, folder):
+            self._say(f"{place} is no folder although one belongs there; it was set aside")
 
     # ---------------------------------------------------------------- reading
 
     def ok(self, kind: Kind, id: str) -> Record | None:
         """Return the record of the earliest ok attempt, the only one a table may use, or None."""
-        for ordinal, folder in self._folders(kind, id):
+        return next(self.ended(kind, id, Status.OK), None)
+
+    def ended(self, kind: Kind, id: str, status: Status) -> Iterator[Record]:
+        """Yield the records of the attempts that ended so, oldest first."""
+        folders = self._folders(kind, id)
+        for place, (ordinal, folder) in enumerate(folders):
+            if place < len(folders) - LATEST and status.value not in self._how_ended(folder):
+                continue
             record = self._load(kind, id, ordinal, folder)
-            if record is not None and record.status is Status.OK:
-                return record
-        return None
+            if record is not None and record.status is status:
+                yield record
+
+    def _how_ended(self, folder: Path) -> frozenset[str]:
+        """Return the words that may say how an attempt ended, without reading its record whole; none without one."""
+        if folder not in self._ends:
+            try:
+                words = STATUS.findall(read_regular(folder / RECORD))
+            except OSError:
+                return frozenset()
+            self._ends[folder] = frozenset(word.decode() for word in words)
+        return self._ends[folder]
 
     def attempts(self, kind: Kind, id: str) -> list[Record]:
         """Return the records of all finished attempts, oldest first."""
         records = (self._load(kind, id, ordinal, folder) for ordinal, folder in self._folders(kind, id))
         return [record for record in records if record is not None]
+
+    def last(self, kind: Kind, id: str) -> Record | None:
+        """Return the record of the latest finished attempt, or None."""
+        for ordinal, folder in reversed(self._folders(kind, id)):
+            record = self._load(kind, id, ordinal, folder)
+            if record is not None:
+                return record
+        return None
 
     def attempt(self, kind: Kind, id: str, ordinal: int) -> Record | None:
         """Return the record of one attempt, or None while it has none."""
@@ -155,7 +225,10 @@ class Store:
         """Say where an item stands: done, failed, interrupted, running or missing."""
         lost = 0
         state = State.MISSING
-        for ordinal, folder in self._folders(kind, id):
+        folders = self._folders(kind, id)
+        if len(folders) > LATEST and self.ok(kind, id) is not None:
+            return State.DONE
+        for ordinal, folder in folders[-LATEST:]:
             record = self._load(kind, id, ordinal, folder)
             if record is None:
                 if self._ended(folder):
@@ -195,22 +268,9 @@ class Store:
                 self._remember(record)
         return done
 
-    def ids(self, kind: Kind) -> list[str]:
-        """Return the ids of all items of a kind that were ever attempted, sorted."""
-        return sorted(self._ids(kind))
-
-    def touched(self, kind: Kind, id: str) -> bool:
-        """Say whether a file of an attempt is newer than its record, which is written last."""
-        for _, folder in self._folders(kind, id):
-            with contextlib.suppress(FileNotFoundError):  # an attempt that left no record vouches for nothing
-                written = (folder / RECORD).stat().st_mtime_ns
-                if any(path.stat().st_mtime_ns > written for path in _left(folder)):
-                    return True
-        return False
-
     def measured(self, kind: Kind) -> dict[str, float]:
         """Return how many seconds each done item took, as far as the index knows: good for estimates only."""
-        return {id: float(entry["seconds"]) for (k, id), entry in self._index().items() if k == kind}
+        return {id: entry["seconds"] for (k, id), entry in self._index().items() if k == kind}
 
     def progress(self, kind: Kind, id: str) -> Progress | None:
         """Return what the running attempt at an item last said, or None if none is running."""
@@ -219,12 +279,12 @@ class Store:
             return None
         said = read_object(folders[-1][1] / PROGRESS) or {}
         return Progress(
-            done=int(said.get("done", 0)),
-            total=int(said.get("total", 0)),
+            done=int(_number(said.get("done"))),
+            total=int(_number(said.get("total"))),
             what=str(said.get("what", "")),
             slot=str(said.get("slot", "")),
-            since=float(said.get("since", 0.0)),
-            process=said.get("pid") if said.get("machine") == machine() else None,
+            since=_number(said.get("since")),
+            process=process_id(said) if said.get("machine") == machine() else None,
         )
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
@@ -233,7 +293,7 @@ class Store:
         Raises:
             StoreError: If they are not the bytes the record vouches for; the record is set aside.
         """
-        return read_arrays(self.checked(record, ARRAYS)) if ARRAYS in record.files else {}
+        return read_arrays(self._checked(record, ARRAYS)) if ARRAYS in record.files else {}
 
     def curve(self, record: Record) -> list[dict[str, Any]]:
         """Read the curve of a record after checking its bytes.
@@ -243,7 +303,7 @@ class Store:
         """
         if CURVE not in record.files:
             return []
-        return [json.loads(line) for line in self.checked(record, CURVE).read_text().splitlines()]
+        return [json.loads(line) for line in self._checked(record, CURVE).read_text().splitlines()]
 
     def verify(self, record: Record) -> bool:
         """Check every file of a record against its SHA-256; on a difference set the record aside and return False."""
@@ -255,12 +315,7 @@ class Store:
                 return False
         return True
 
-    def checked(self, record: Record, name: str) -> Path:
-        """Return the path of one of a record's files after checking its bytes.
-
-        Raises:
-            StoreError: If they are not the bytes the record vouches for; the record is set aside.
-        """
+    def _checked(self, record: Record, name: str) -> Path:
         path = self.folder(record) / name
         fault = _fault(path, record.files[name])
         if fault:
@@ -271,8 +326,11 @@ class Store:
     def _load(self, kind: Kind, id: str, ordinal: int, folder: Path) -> Record | None:
         path = folder / RECORD
         try:
-            data = path.read_bytes()
+            data = read_regular(path)
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Irregular as error:
+            self._set_aside(folder, f"{path} {error}")
             return None
         except OSError as error:
             raise StoreError(f"cannot read {path} ({error.strerror}): check its permissions and its disk") from error
@@ -284,8 +342,8 @@ class Store:
             self._set_aside(folder, f"{path} is no record ({place}: {first['msg']})")
             return None
         fault = None
-        if record.schema_version not in (1, RECORD_VERSION):
-            fault = f"has schema version {record.schema_version}, expected {RECORD_VERSION}, or 1 of older versions"
+        if record.schema_version != 1:
+            fault = f"has schema version {record.schema_version}, expected 1"
         elif (record.kind, record.id, record.ordinal) != (kind, id, ordinal):
             fault = f"belongs to attempt {record.ordinal} at {record.kind} {record.id[:12]}, not to this folder"
         else:
@@ -295,8 +353,6 @@ class Store:
                 actual = str(error)
             if actual != id:
                 fault = f"holds a spec whose digest is {actual[:12]}, not {id[:12]}"
-            elif record.schema_version > 1 and record.seal != record_seal(json.loads(data)):
-                fault = "was edited: its content is not what its seal says"
         if fault:
             self._set_aside(folder, f"{path} {fault}")
             return None
@@ -306,7 +362,10 @@ class Store:
         path = folder / RECORD
         with contextlib.suppress(OSError):  # a read-only store: the record still counts as missing
             path.rename(path.with_name(f"{RECORD}.damaged-{uuid.uuid4().hex[:8]}"))
-        sentence = f"{found}; it was set aside and its item counts as missing: run again to redo it"
+        self._ends.pop(folder, None)
+        self._say(f"{found}; it was set aside and its item counts as missing: run again to redo it")
+
+    def _say(self, sentence: str) -> None:
         self.notices.append(sentence)
         self._notify(sentence)
 
@@ -340,10 +399,14 @@ class Store:
         """
         home = self.item_folder(item.kind, item.id)
         with writing(home):
+            self._make_way(self.cohorts if item.kind == "cohort" else self.root, home)
             home.mkdir(parents=True, exist_ok=True)
             while True:
                 last = -1
-                for last, folder in self._folders(item.kind, item.id):
+                folders = self._folders(item.kind, item.id)
+                for place, (last, folder) in enumerate(folders):
+                    if place < len(folders) - LATEST and Status.OK.value not in (self._how_ended(folder) or {"ok"}):
+                        continue  # long over, and not well
                     record = self._load(item.kind, item.id, last, folder)
                     if record is None and not self._ended(folder):
                         if self._alive(folder, driver):
@@ -351,7 +414,7 @@ class Store:
                         record = self.close(
                             Attempt(item, last, folder),
                             Status.INTERRUPTED,
-                            {"type": "DriverLost", "message": "the driver that ran this attempt is gone"},
+                            {"type": TAKEN, "message": "the driver that ran this attempt is gone"},
                         )
                     if record is not None and record.status is Status.OK:
                         return None
@@ -429,12 +492,11 @@ class Store:
                 files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
             else:
                 _clear(folder)
-            plain_content = json.loads(json.dumps(Record(**content, files=files).model_dump(mode="python")))
-            record = Record(**content, files=files, seal=record_seal(plain_content))
-            text = json.dumps({**plain_content, SEAL: record.seal}, sort_keys=True, indent=1) + "\n"
+            record = Record(**content, files=files)
+            text = json.dumps(record.model_dump(mode="python"), sort_keys=True, indent=1) + "\n"
             first = write_whole(folder / RECORD, text.encode(), exclusive=True)
             sync_folder(folder.parent)
-            (folder / PROGRESS).unlink(missing_ok=True)
+            remove(folder / PROGRESS)
         if not first:
             return self._load(item.kind, item.id, attempt.ordinal, folder) or record
         if record.status is Status.OK:
@@ -461,13 +523,49 @@ class Store:
 
     def _alive(self, folder: Path, asker: Driver | None = None) -> bool:
         """Say whether the driver that claimed an attempt, or the process that runs it, is there."""
+        clock = asker.clock if asker is not None else self.clock
         claim = read_object(folder / CLAIM)
-        if claim is None:
-            return False
-        if driver_alive(self.root, str(claim.get("driver", "")), asker):
+        if claim is not None and driver_alive(self.root, str(claim.get("driver", "")), clock):
             return True
         said = read_object(folder / PROGRESS)
-        return said is not None and owner_alive(said, folder / PROGRESS, asker.path if asker else None)
+        return said is not None and owner_alive(said, folder / PROGRESS, clock)
+
+    # ---------------------------------------------------------------- sweeping
+
+    def sweep(self) -> int:
+        """Remove what ended runs left behind and nothing reads, and return how much that was.
+
+        Half-written files and the progress of attempts that have a record; claims that were never made; checkpoints
+        and empty folders of items that are over. Nothing of an attempt that may still run is touched.
+        """
+        gone = 0
+        for kind in KINDS:
+            for id in self._ids(kind):
+                gone += sum(map(remove, self._leftovers(self.item_folder(kind, id))))
+        for folder in (self.root, self.root / "drivers"):
+            gone += sum(map(remove, self._old_temporaries(folder)))
+        return gone + sum(remove(folder) for folder in self._spent_checkpoints())
+
+    def _leftovers(self, home: Path) -> Iterator[Path]:
+        yield from self._old_temporaries(home)
+        for folder in _subfolders(home):
+            with contextlib.suppress(OSError):
+                if (folder / RECORD).is_file():
+                    yield from (path for path in folder.iterdir() if path.name == PROGRESS or is_temporary(path.name))
+
+    def _old_temporaries(self, folder: Path) -> Iterator[Path]:
+        """Yield what was being prepared so long ago that nobody is at it any more."""
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if is_temporary(entry.name) and self.clock.now() - entry.stat().st_mtime > SILENT_SECONDS:
+                    yield Path(entry.path)
+
+    def _spent_checkpoints(self) -> Iterator[Path]:
+        """Yield resume folders of items that are done, and empty ones of items that failed."""
+        for folder in _subfolders(self.root / "resume"):
+            states = {self.state(kind, folder.name) for kind in KINDS} - {State.MISSING}
+            if State.DONE in states or (states <= {State.FAILED} and not self.has_checkpoint(folder.name)):
+                yield folder
 
     # ---------------------------------------------------------------- index
 
@@ -484,18 +582,20 @@ class Store:
     def _index(self) -> dict[tuple[str, str], dict[str, Any]]:
         index: dict[tuple[str, str], dict[str, Any]] = {}
         try:
-            lines = self._index_path.read_bytes().splitlines()
+            lines = read_regular(self._index_path).splitlines()
+        except Irregular as error:
+            if set_aside(self._index_path):
+                self._say(f"{self._index_path} {error}; it was set aside and is made anew")
+            return index
         except OSError:
             return index
         damaged = False
         for line in lines:
-            try:
-                entry = json.loads(line)
-                index[entry["kind"], entry["id"]] = {
-                    name: entry[name] for name in ("ordinal", "size", "date", "seconds")
-                }
-            except (ValueError, KeyError, TypeError):
+            entry = _entry(line)
+            if entry is None:
                 damaged = True
+            else:
+                index[entry.pop("kind"), entry.pop("id")] = entry
         if damaged:  # lines lost here are found again by looking at the records
             rest = (json.dumps({"kind": kind, "id": id, **entry}) + "\n" for (kind, id), entry in index.items())
             with contextlib.suppress(OSError):
@@ -531,9 +631,33 @@ class Store:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+            return [Path(entry.path) for entry in entries if "." not in entry.name and Path(entry.path).is_dir()]
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise StoreError(f"cannot read the store at {folder}: {error.strerror}") from error
+
+
+def _number(value: object) -> float:
+    """Return a finite number that a file gives; 0 for anything else."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
+    return float(value) if good else 0.0  # type: ignore[arg-type]
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Read one line of the index; None if it is damaged."""
+    try:
+        entry = parse_json(line)
+        kind, id = entry["kind"], entry["id"]
+        counts = {name: entry[name] for name in ("ordinal", "size", "date")}
+        seconds = entry["seconds"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    whole = all(type(count) is int and 0 <= count < 2**63 for count in counts.values())
+    timed = type(seconds) in (int, float) and 0 <= seconds < 2**53
+    if not (isinstance(kind, str) and isinstance(id, str) and whole and timed):
+        return None
+    return {"kind": kind, "id": id, **counts, "seconds": float(seconds)}
 
 
 def _left(folder: Path) -> Iterator[Path]:
@@ -558,6 +682,8 @@ def _clear(folder: Path) -> None:
 def _fault(path: Path, expected: str) -> str | None:
     """Say what is wrong with a file that should have a given SHA-256, or None."""
     try:
+        if path.exists() and not path.is_file():
+            return "is no file although its record lists it as one"
         found = file_sha256(path)
     except FileNotFoundError:
         return "is gone although its record lists it"

@@ -119,3 +119,11 @@ def share_batch_norm(module: nn.Module, device: torch.device) -> None:
                 found.__class__, found.process_group = nn.SyncBatchNorm, None
             else:
                 found.__class__ = SharedBatchNorm
+
+
+def constants_of(network: nn.Module) -> dict[str, Any]:
+    """Return ``eps`` and ``momentum`` of a network's first batch norm, for heads on it; PyTorch's if it has none."""
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            return {"eps": layer.eps, "momentum": layer.momentum}
+    return {}

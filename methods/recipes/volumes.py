@@ -24,8 +24,8 @@ class VolumesOptions(Frozen):
 
     Attributes:
         network: ``transvw_keras`` or ``transvw_pytorch``, where the profile has one of these two.
-        head: Of the classification: ``keras`` or ``pytorch``; None takes the network's.
-        painting: ``keras`` (one constant) or ``pytorch`` (noise, other sizes).
+        head: Of the classification: ``keras`` or ``pytorch``; None takes the network's release's.
+        painting: ``keras`` (one constant) or ``pytorch`` (noise, other sizes); None takes the network's release's.
         words: How many visual words.
         adversarial_loss: ``lsgan``, ``bce`` or ``log``.
         adversary_rate: Learning rate of the discriminator; the paper has 1e-3 in 3D.
@@ -36,7 +36,7 @@ class VolumesOptions(Frozen):
 
     network: Literal["transvw_keras", "transvw_pytorch"] | None = None
     head: Literal["keras", "pytorch"] | None = None
-    painting: Literal["keras", "pytorch"] = "keras"
+    painting: Literal["keras", "pytorch"] | None = None
     words: int | None = Field(default=None, ge=2)
     adversarial_loss: Literal["lsgan", "bce", "log"] = "lsgan"
     adversary_rate: float = Field(default=1e-3, gt=0)
@@ -91,6 +91,7 @@ class VolumesRecipe(Frozen):
         if network["name"] is None or scale is None:
             return MethodPlan(encoder=encoder, unavailable=f'profile "{profile}" has no network for 3 dimensions')
         options = VolumesOptions.model_validate({**scale.options, **entry.options})
+        discovers = dict(network)  # the releases share one self-discovery, whatever network learns from its words
         if options.network is not None:
             network["name"] = published_form(options.network, network["name"], profile)
         terms = self._terms(scale, options, network["name"])
@@ -99,7 +100,7 @@ class VolumesRecipe(Frozen):
             name=DISCOVERY,
             run="methods.volumes.discovery:run_phase",
             configuration={
-                "network": network,
+                "network": discovers,
                 "autoencoder": dict(scale.autoencoder),
                 "words": words,
                 "budget": {"unit": "epochs", "count": scale.autoencoder["epochs"]},
@@ -120,7 +121,7 @@ class VolumesRecipe(Frozen):
                 "network": network,
                 "norm_splits": 1,
                 "normalisation": "none",
-                "views": {"cube": list(scale.cube), "painting": options.painting},
+                "views": {"cube": list(scale.cube), "painting": options.painting or release(network["name"])},
                 "terms": [
                     {"role": role, "weight": weights[role], "configuration": to_json(terms[role])} for role in present
                 ],
@@ -157,7 +158,7 @@ class VolumesRecipe(Frozen):
         fields = dict(scale.terms.get("visual_words", {}))
         if options.words is not None:
             fields["words"] = options.words
-        fields["head"] = options.head or ("pytorch" if network == "transvw_pytorch" else "keras")
+        fields["head"] = options.head or release(network)
         adversary = {"loss": options.adversarial_loss, "learning_rate": options.adversary_rate}
         terms: dict[str, Term] = {
             "discrimination": build("visual_words", "discrimination", fields),
@@ -179,6 +180,11 @@ def published_form(wanted: str, present: str, profile: str) -> str:
             "option out or take another profile"
         )
     return wanted
+
+
+def release(network: str) -> Literal["keras", "pytorch"]:
+    """Return which of TransVW's two releases a network belongs to; its head and its painting come from there."""
+    return "pytorch" if network == "transvw_pytorch" else "keras"
 
 
 def shares(total: int, *, adversary: bool) -> list[tuple[tuple[str, ...], int]]:

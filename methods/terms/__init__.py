@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from harness.errors import ConfigurationError, unknown
+from harness.registry import import_dotted
 
 TERMS: dict[str, str] = {
     "moco_v2": "methods.terms.moco_v2:MocoV2",
@@ -60,19 +60,10 @@ def load(path: str) -> Any:
     """Import the object a dotted path ``module:name`` stands for.
 
     Raises:
-        ConfigurationError: If the path is malformed, or the module or the name is missing.
+        ConfigurationError: If the path is malformed.
+        BrokenCode: If the module cannot be imported, whatever it raises, or does not hold the name.
     """
-    module, colon, name = path.partition(":")
-    if not (module and colon and name):
-        raise ConfigurationError(f'found "{path}"; expected a dotted path "my_package.my_module:MyName"')
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise ConfigurationError(
-            f'"{path}" cannot be imported ({error}); install its package or mend the path'
-        ) from error
-    except AttributeError as error:
-        raise ConfigurationError(f'module "{module}" holds no "{name}"; mend the path "{path}"') from error
+    return import_dotted(path)
 
 
 def term_class(name: str, role: str) -> type[Term]:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from harness.errors import ConfigurationError
 from harness.seeding import seed as seed_of
 from methods.networks.backbone import random_numbers_from
+from methods.networks.normalisation import constants_of
 from methods.terms.bound import BoundTerm, Forward, Views
 from methods.terms.visual_words import VisualWords
 
@@ -16,7 +17,7 @@ class BoundVisualWords(BoundTerm):
     """Mean over the batch of the cross-entropy between the word and what the head makes of the deformed cube.
 
     The softmax is inside the loss. Weights of the Keras head start Xavier-uniform with bias 0, the other's as torch
-    starts them.
+    starts them; its batch norm has the backbone's constants.
     """
 
     def __init__(self, configuration: VisualWords, backbone: nn.Module, seed: int, image_px: int) -> None:
@@ -32,7 +33,7 @@ class BoundVisualWords(BoundTerm):
         hidden = configuration.hidden or 2 * width
         with random_numbers_from(seed_of(seed, "head")):
             self.convolution = nn.Conv3d(width, channels, 3, padding=1)
-            self.norm = nn.BatchNorm3d(channels)
+            self.norm = nn.BatchNorm3d(channels, **constants_of(backbone))
             layers = [nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, configuration.words)]
             self.layers = nn.Sequential(*(layers if keras else [nn.Linear(channels, configuration.words)]))
             if keras:

@@ -26,7 +26,7 @@ from methods.training.batches import Order, as_views, batches, memory_layout, pl
 from methods.training.checkpoints import CHECKPOINT, load_state, state_sha256, write_atomically
 from methods.training.micro_batches import OneUpdate, cut, micro_batch
 from methods.training.objective import Objective
-from methods.training.optimisers import Plateau, build_optimiser, rate_factor, set_rates
+from methods.training.optimisers import build_optimiser, plateau_of, rate_factor, set_rates
 from methods.training.pairs import Pairs
 from methods.training.processes import check, data_parallel, joined, running_statistics
 from methods.training.validation import Validation
@@ -133,8 +133,7 @@ class Training:
             for term in objective.bound_terms()
             if term.opponent_parameters()
         ]
-        schedule = configuration["schedule"]
-        self._plateau = Plateau(schedule.get("factor", 1.0), schedule.get("patience", 0))
+        self._plateau = plateau_of(configuration["schedule"], configuration["optimiser"]["learning_rate"])
         self.step = 0
         self.best: dict[str, Any] | None = None
         self.curve: list[dict[str, Any]] = []

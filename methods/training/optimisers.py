@@ -11,6 +11,7 @@ from lightly.utils.lars import LARS
 from torch import nn
 
 from harness.errors import unknown
+from harness.plateau import Plateau, PlateauRule
 
 Groups = list[dict[str, Any]]
 
@@ -92,41 +93,10 @@ def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["rate"] * (factor if group["scheduled"] else 1.0)
 
 
-class Plateau:
-    """A factor of the learning rate that shrinks when the validation loss no longer falls."""
-
-    def __init__(self, factor: float, patience: int) -> None:
-        """Start at 1.
-
-        Args:
-            factor: What the rate is multiplied by.
-            patience: Validations without a better loss that are borne before that.
-        """
-        self._factor, self._patience = factor, patience
-        self._current, self._best, self._since = 1.0, math.inf, 0
-
-    def factor_after(self, loss: float) -> float:
-        """Take note of a validation's loss and return the factor from now on."""
-        if loss < self._best:
-            self._best, self._since = loss, 0
-        else:
-            self._since += 1
-        if self._since > self._patience:
-            self._current, self._since = self._current * self._factor, 0
-        return self._current
-
-    @property
-    def current(self) -> float:
-        """The factor now."""
-        return self._current
-
-    def state(self) -> list[float]:
-        """Return what ``load`` takes."""
-        return [self._current, self._best, float(self._since)]
-
-    def load(self, state: Sequence[float]) -> None:
-        """Carry on from a state."""
-        self._current, self._best, self._since = state[0], state[1], int(state[2])
+def plateau_of(schedule: Mapping[str, Any], rate: float) -> Plateau:
+    """Return what a schedule makes of validation losses: a factor that stays 1 unless it is a plateau."""
+    still = PlateauRule(factor=1.0, patience=0)
+    return Plateau(rate, PlateauRule.of(schedule) if schedule["name"] == "plateau" else still)
 
 
 def _cosine(progress: float) -> float:
@@ -141,7 +111,7 @@ def rate_factor(schedule: Mapping[str, Any], step: int, steps: int, steps_per_ep
 
     Args:
         schedule: ``name`` (``cosine``, ``constant``, or ``plateau``, which is constant here: its own factor comes from
-            ``Plateau``) and ``per``: ``step``, or ``epoch`` (constant within one).
+            ``harness.plateau``) and ``per``: ``step``, or ``epoch`` (constant within one).
             Optionally ``warm_up``, ``{epochs: n}`` or ``{share: s}`` of the phase: the factor rises linearly from 0 in
             the first step, and the rest of the schedule has what is left; and ``final``: where the cosine ends (0 if
             left out).

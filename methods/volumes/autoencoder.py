@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from harness.contracts import Context
 from harness.errors import CheckpointError
 from harness.identity import digest
+from harness.plateau import Plateau, PlateauRule
 from harness.seeding import seed as seed_of
 from methods.networks import build
 from methods.networks.backbone import random_numbers_from
 from methods.training.checkpoints import load_state, write_atomically
-from methods.training.optimisers import Plateau
 from methods.volumes.words import unit
 
 CHECKPOINT_SECONDS = 60.0
@@ -71,7 +71,7 @@ def learn_features(
         training: Rows it is trained on.
         validation: Rows that decide on learning rate, stop and best weights.
         configuration: ``network``; ``autoencoder``: ``shape``, ``batch``, ``epochs``, ``learning_rate``, ``plateau``
-            (``factor``, ``patience``) and ``stop_after`` epochs without a better validation loss.
+            (``harness.plateau.PlateauRule``), and ``stop_after`` so many epochs without a better validation loss.
         seed: Everything is drawn from it.
         context: Device, progress, and where an interrupted training goes on.
 
@@ -83,7 +83,7 @@ def learn_features(
     rows = np.concatenate([training, validation])
     small = {int(row): shrink(scans[row], how["shape"]) for row in rows}
     optimiser = torch.optim.Adam(model.parameters(), lr=how["learning_rate"])
-    plateau = Plateau(how["plateau"]["factor"], how["plateau"]["patience"])
+    plateau = Plateau(how["learning_rate"], PlateauRule.of(how["plateau"]))
     marks = digest({"configuration": dict(configuration), "seed": seed})
     kept, best, since, curve, epoch = None, math.inf, 0, [], 0
     path = context.resume / "autoencoder.pt"

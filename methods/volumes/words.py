@@ -82,7 +82,7 @@ def find_words(
                     f"found no place for word {len(words)} of {options['words']} in {fruitless} scans; expected cubes "
                     f"of {options['cube']} voxels inside the border {options['border']} with at most "
                     f"{options['tissue_share']:g} tissue, {options['apart']} voxels from earlier words; ask for fewer "
-                    "words or loosen the rules under volumes.discovery in methods/profiles.yaml"
+                    "words or loosen the rules under volumes.words in methods/profiles.yaml"
                 )
             continue
         fruitless = 0
@@ -108,8 +108,9 @@ def _place(
 ) -> tuple[int, int, int] | None:
     cube, (around, ends) = options["cube"], options["border"]
     low = (around, around, ends)
-    # The tissue rule looks two slices beyond the cube.
-    high = [side - edge - length for side, edge, length in zip(scan.shape, low, (*cube[:2], cube[2] + 2), strict=True)]
+    # As the code has it: one voxel more at the far border, and three slices that the tissue rule may look into.
+    length = (cube[0], cube[1], cube[2] + DEPTH_SLICES)
+    high = [side - edge - taken - 1 for side, edge, taken in zip(scan.shape, low, length, strict=True)]
     if any(most < least for least, most in zip(low, high, strict=True)):
         return None
     threshold = from_hounsfield(options["tissue_hu"])
@@ -168,8 +169,16 @@ def boxes(
 ) -> list[Box]:
     """Return the box at a place and others around it, larger or smaller, that lie inside a scan.
 
-    The place is the same coordinates in every scan: none is registered. Other resolutions have sides in x and y from 50
-    to 79 voxels for a cube of 64, and a corner moved by −10 to 9 in x and y; the slices stay.
+    The place is the same coordinates in every scan: none is registered. Another resolution has one side for both x and
+    y, 50 to 79 voxels for a cube of 64, and a corner moved by −10 to 9 in x and in y; the slices stay. One that juts
+    out is drawn again, side and moves, until it fits.
+
+    Args:
+        shape: Of the scan.
+        corner: The place.
+        cube: X, Y, Z, of which X = Y.
+        more_resolutions: How many besides the cube's own.
+        generator: Draws them.
 
     Returns:
         The boxes, the first of the cube's own size; none if that one juts out.
@@ -177,15 +186,20 @@ def boxes(
     first = Box(corner, (cube[0], cube[1], cube[2]))
     if not first.fits(shape):
         return []
-    scale = cube[0] / 64
-    found = [first]
-    for _ in range(more_resolutions):
-        sides = [int(generator.integers(round(50 * scale), round(80 * scale))) for _ in range(2)]
-        moves = [int(generator.integers(-round(10 * scale), max(1, round(10 * scale)))) for _ in range(2)]
-        other = Box((corner[0] + moves[0], corner[1] + moves[1], corner[2]), (sides[0], sides[1], cube[2]))
-        if other.fits(shape):
-            found.append(other)
-    return found
+    return [first, *(_resolution(shape, first, generator) for _ in range(more_resolutions))]
+
+
+def _resolution(shape: Sequence[int], own: Box, generator: np.random.Generator) -> Box:
+    """Draw a square box near one that fits; the end is certain, as no larger side that is not moved fits too."""
+    scale = own.sides[0] / 64
+    least, most, move = round(50 * scale), round(80 * scale), round(10 * scale)
+    (x, y, z), (_, _, deep) = own.corner, own.sides
+    while True:
+        side = int(generator.integers(least, most))
+        across, down = (int(generator.integers(-move, max(1, move))) for _ in range(2))
+        drawn = Box((x + across, y + down, z), (side, side, deep))
+        if drawn.fits(shape):
+            return drawn
 
 
 def cut(scan: np.ndarray, box: Box, cube: Sequence[int]) -> np.ndarray:

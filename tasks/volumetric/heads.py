@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,19 +12,30 @@ from harness.errors import ConfigurationError
 
 
 class VolumeClassifier(nn.Module):
-    """Encoder → mean over the coarsest feature map → linear layer → one logit a class."""
+    """Encoder → mean over the coarsest feature map → hidden layer, ReLU → linear layer → one logit a class.
 
-    def __init__(self, backbone: Any, outputs: int, initial_std: float, generator: torch.Generator) -> None:
+    The head of both releases of Models Genesis (README: 512 → 1024, ReLU, → outputs). TransVW's own READMEs have one
+    linear layer, which ``hidden`` 0 gives. Weights start Xavier-uniform with bias 0, as Keras starts a dense layer.
+    """
+
+    def __init__(self, backbone: Any, outputs: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.channels[-1], outputs, device="meta").to_empty(device="cpu")
-        with torch.no_grad():
-            self.head.weight.normal_(0.0, initial_std, generator=generator)
-            self.head.bias.zero_()
+        widths = [backbone.channels[-1], *([hidden] if hidden else []), outputs]
+        linear = [_linear(before, after, generator) for before, after in pairwise(widths)]
+        self.head = nn.Sequential(linear[0], nn.ReLU(), linear[1]) if hidden else linear[0]
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Map ``(B, C, X, Y, Z)`` to logits ``(B, outputs)``."""
         return self.head(self.backbone.encode(volumes)[-1].mean(dim=(-3, -2, -1)))
+
+
+def _linear(before: int, after: int, generator: torch.Generator) -> nn.Linear:
+    layer = nn.Linear(before, after, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+        layer.bias.zero_()
+    return layer
 
 
 class VolumeSegmenter(nn.Module):

@@ -97,7 +97,7 @@ class _Classification(_VolumeJob):
                 f"{self.transfer['outputs']}; make them agree"
             )
         self.labels = self.pixels.cases.set_index("row")[self.names].to_numpy(np.float32)
-        return VolumeClassifier(backbone, len(self.names), self.transfer["head"]["initial_std"], generator)
+        return VolumeClassifier(backbone, len(self.names), self.transfer["head"]["hidden"], generator)
 
     def loss(self, batch: Batch) -> Tensor:
         images, _ = self.augmented(batch, None)

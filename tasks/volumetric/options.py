@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from harness.plateau import Counting
 from harness.spec import Frozen
-from tasks.options import ClassificationHead, Fraction, Positive, Training
+from tasks.options import Constant, Cosine, Fraction, Positive, Training
 
 Side = Annotated[int, Field(ge=8, multiple_of=8)]  # three halvings
 
@@ -71,6 +72,31 @@ class VolumeAugmentation(Frozen):
     noise_std: float = Field(ge=0.0)
 
 
+class VolumePlateau(Frozen):
+    """Multiply the learning rate by ``factor`` after ``patience`` evaluations without a better loss.
+
+    Attributes:
+        min_delta: Least fall of the loss that counts as better; under ``counting: torch`` as a share of the best loss.
+        min_lr: The rate never falls below it.
+    """
+
+    name: Literal["plateau"]
+    factor: Annotated[float, Field(gt=0.0, le=1.0)]
+    patience: int = Field(ge=0)
+    min_delta: float = Field(ge=0.0)
+    min_lr: float = Field(ge=0.0)
+
+
+class VolumeClassificationHead(Frozen):
+    """Mean over the coarsest feature map, a hidden linear layer and ReLU, a linear layer; Xavier-uniform, bias 0.
+
+    Attributes:
+        hidden: Width of the hidden layer; 0: none, a single linear layer.
+    """
+
+    hidden: int = Field(ge=0)
+
+
 class VolumeHead(Frozen):
     """One 1×1×1 convolution from the decoder's channels to one logit a voxel."""
 
@@ -78,6 +104,15 @@ class VolumeHead(Frozen):
 
 
 class _VolumeTransfer(Training):
+    """What both transfers on volumes share.
+
+    Attributes:
+        counting: When a patience of the plateau or of early stopping is out: ``keras`` in the evaluation that fills it,
+            ``torch`` in the next one (``harness.plateau``).
+    """
+
+    schedule: Annotated[VolumePlateau | Cosine | Constant, Field(discriminator="name")]
+    counting: Counting
     augmentation: VolumeAugmentation
     augment_validation: Literal[False]
     normalisation: Literal["none"]
@@ -85,10 +120,10 @@ class _VolumeTransfer(Training):
 
 
 class VolumeClassificationTransfer(_VolumeTransfer):
-    """Encoder → global average of the coarsest features → linear layer → sigmoid."""
+    """Encoder → global average of the coarsest features → hidden layer → linear layer → sigmoid."""
 
     loss: Literal["binary_cross_entropy"]
-    head: ClassificationHead
+    head: VolumeClassificationHead
 
 
 class VolumeSegmentationTransfer(_VolumeTransfer):

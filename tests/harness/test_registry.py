@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from harness.errors import ConfigurationError, UnknownName
+from harness.errors import BrokenCode, ConfigurationError, UnknownName
 from harness.plan import make_plan
 from harness.registry import import_dotted, load_parameters, load_registry
 from tests.harness import project
@@ -97,7 +97,7 @@ def outside(tmp_path, monkeypatch):
     def write(**entries: object):
         folder = tmp_path / "outside"
         folder.mkdir()
-        text = "".join(f"{name} = {body!r}\n" for name, body in entries.items())
+        text = "".join(f"{name} = { ({**body, 'label': name})!r}\n" for name, body in entries.items())
         recipe = (
             "from pydantic import BaseModel\nfrom harness.spec import MethodPlan, PhasePlan\n"
             "class Raises(BaseModel):\n    def resolve(self, entry, profile):\n        return {}['absent']\n"
@@ -146,25 +146,93 @@ def test_whatever_a_package_does_when_resolved_it_alone_is_unavailable(root, out
     }
 
 
-def test_our_own_entry_whose_code_raises_is_one_sentence(root, outside):
+def test_our_own_entry_whose_code_is_absent_or_raises_is_unavailable_with_its_reason(root, outside):
     outside()
-    for recipe, said in (("outside_code:Raises", "KeyError: 'absent'"), ("outside_syntax:Recipe", "SyntaxError")):
+    recipes = {
+        "own_raises": ("outside_code:Raises", "KeyError: 'absent'"),
+        "own_syntax": ("outside_syntax:Recipe", "SyntaxError"),
+        "own_absent": ("no_such_module:Recipe", "no_such_module"),
+        "own_unnamed": ("outside_code:NoSuchName", "NoSuchName"),
+    }
+    for name, (recipe, _) in recipes.items():
         project.append(
             root / "methods/registry.yaml",
-            f'  own_{said[0].lower()}: {{label: X, dimensions: 2, recipe: "{recipe}", version: 1, source: s}}\n',
+            f'  {name}: {{label: {name}, dimensions: 2, recipe: "{recipe}", version: 1, source: s}}\n',
         )
-    with pytest.raises(ConfigurationError) as caught:
-        project.plan(root)
-    sentences = str(caught.value).splitlines()
-    assert len(sentences) == 2
-    assert "KeyError: 'absent'" in sentences[0] and "SyntaxError" in sentences[1]
-    assert all("methods/registry.yaml:" in sentence for sentence in sentences)
+    plan = project.plan(root)
+    for name, (_, said) in recipes.items():
+        assert said in plan.methods[name].unavailable, name
+    assert plan.methods["moco_v2"].unavailable is None
+
+
+@pytest.mark.parametrize("term", ["outside_syntax:Term", "no_such_module:Term"])
+def test_a_term_whose_module_is_absent_or_raises_makes_its_method_unavailable(root, outside, term):
+    outside()
+    project.append(
+        root / "methods/registry.yaml",
+        f'  mine: {{label: X, dimensions: 2, recipe: pretext, discrimination: "{term}", version: 1, source: s}}\n',
+    )
+    assert term in project.plan(root).methods["mine"].unavailable
 
 
 def test_a_dotted_path_whose_module_raises_is_one_sentence(outside):
     outside()
-    with pytest.raises(ConfigurationError, match="outside_syntax:Recipe.*SyntaxError"):
+    with pytest.raises(BrokenCode, match="outside_syntax:Recipe.*SyntaxError"):
         import_dotted("outside_syntax:Recipe")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('version: "1"', "\"version\" is '1'; expected a valid integer"),
+        ("version: true", '"version" is True; expected a valid integer'),
+        (f"version: {'9' * 400}", '"version" is 99'),
+        (f"version: {'9' * 5000}", "holds a value that cannot be read"),
+        ('label: "a\\e[31mb"', "expected one line of text without control characters"),
+        ('label: "a\\u202Eb"', "expected one line of text without control characters"),
+        (f"deep: {'[' * 3000}{']' * 3000}", "nested more than 50 deep"),
+        (f"deep: {'{a: ' * 100_000}1{'}' * 100_000}", "nested more than 50 deep"),
+        ("? [a, b]\n    : 1", "registry.yaml"),
+        ("date: 2024-13-45", "holds a value that cannot be read"),
+        ("label: random", 'label "random" is that of "random"'),
+    ],
+)
+def test_a_value_that_no_entry_can_have_is_one_short_sentence(root, body, said):
+    """A terminal's commands, a number of 5,000 digits and 100,000 brackets are text in a file, and stay so."""
+    usual = {"label": "X", "dimensions": 2, "recipe": "random", "version": 1, "source": "s"}
+    key = body.partition(":")[0]
+    lines = [f"    {name}: {value}" for name, value in usual.items() if name != key] + [f"    {body}"]
+    project.append(root / "methods/registry.yaml", "\n".join(["  mine:", *lines]) + "\n")
+    with pytest.raises(ConfigurationError) as caught:
+        project.plan(root)
+    text = str(caught.value)
+    assert said in text and len(text.splitlines()) == 1 and len(text) < 600
+    assert "\x1b" not in text
+
+
+def test_a_name_of_300_letters_is_refused_before_a_file_has_it(root):
+    body = "{label: X, dimensions: 2, recipe: random, version: 1, source: s}"
+    project.append(root / "methods/registry.yaml", f"  {'a' * 300}: {body}\n")
+    with pytest.raises(ConfigurationError, match="at most 64 characters") as caught:
+        load(root)
+    assert len(str(caught.value)) < 500
+
+
+def test_two_methods_of_one_label_are_refused_and_a_package_is_told_which_label_is_taken(root, outside):
+    points = outside(twin=METHOD_BODY)
+    registry = load(root, points)
+    assert "twin" in registry.methods  # its label is its name
+    project.append(
+        root / "methods/registry.yaml",
+        "  again: {label: TWIN, dimensions: 2, recipe: random, version: 1, source: s}\n",
+    )
+    (broken,) = load(root, points).methods.broken
+    assert broken.name == "twin" and 'label "twin" is that of "again"' in broken.reason
+    project.append(
+        root / "methods/registry.yaml", "  third: {label: Twin, dimensions: 2, recipe: random, version: 1, source: s}\n"
+    )
+    with pytest.raises(ConfigurationError, match='"third".*label "Twin" is that of "again"'):
+        load(root, points)
 
 
 def test_data_roots_that_are_no_mapping_are_refused(root):

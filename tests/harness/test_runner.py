@@ -185,21 +185,42 @@ def test_a_circle_and_a_repeated_item_are_refused() -> None:
         priorities([item("add", a=1), item("add", a=1)])
 
 
-def test_the_time_left_comes_from_like_items_then_from_scaled_costs() -> None:
-    def trial(title: str, cost: float) -> Item:
-        return Item(kind="trial", id=title, title=title, run="m:f", spec={}, cost=cost)
+def a_trial(title: str, cost: float = 1.0, **spec) -> Item:
+    return Item(kind="trial", id=title, title=title, run="m:f", spec=spec, cost=cost)
 
-    like = [trial(f"dira × siim · 100 % · repeat {number}", 1.0) for number in range(4)]
+
+def test_the_time_left_comes_from_like_items_then_from_their_task_scaled_by_cost() -> None:
+    like = [a_trial(f"dira × siim · 100 % · repeat {n}", task="siim", label_fraction=1.0) for n in range(4)]
     assert len({group(one) for one in like}) == 1
-    assert group(like[0]) != group(trial("dira × siim · 1 % · repeat 0", 1.0))
+    assert group(like[0]) != group(a_trial("dira × siim · 1 % · repeat 0"))
     estimate = Estimate()
-    assert estimate.seconds(like[3]) == 1.0
+    assert estimate.seconds(like[3]) is None
     for one, seconds in zip(like, (3.0, 4.0, 50.0), strict=False):
         estimate.learn(one, seconds)
     assert estimate.seconds(like[3]) == 4.0  # the median
-    assert estimate.seconds(trial("mine × lits", 2.0)) == 8.0  # two costs at four seconds each
+    mine = a_trial("mine × siim", 2.0, task="siim", label_fraction=0.5)
+    assert estimate.seconds(mine) == 8.0  # two costs at four seconds each
     left = estimate.remaining([like[3], like[3]], {"x": (like[0], 1.0)}, slots=2)
     assert left == pytest.approx((4 + 4 + 3) / 2)
+
+
+def test_nothing_is_predicted_for_a_kind_of_item_of_which_none_was_measured() -> None:
+    """Phases and trials of one task say nothing of trials of another: 0:49 became 43:04 when those began."""
+    phase = Item(kind="phase", id="p", title="pretrain dis · seed 0", run="m:p", spec={}, cost=7.5)
+    other = Item(kind="phase", id="q", title="pretrain res · seed 0", run="m:p", spec={}, cost=15.0)
+    quick = [a_trial(f"a × chest · repeat {n}", task="chest") for n in range(50)]
+    slow = [a_trial(f"a × lits · repeat {n}", task="lits") for n in range(50)]
+    estimate = Estimate()
+    assert estimate.remaining([phase, *quick], {}, 2) is None
+    estimate.learn(phase, 15.0)
+    assert estimate.seconds(other) == 30.0
+    assert estimate.remaining([other, *quick], {}, 2) is None
+    estimate.learn(quick[0], 1.0)
+    assert estimate.remaining([*quick, *slow], {}, 2) is None
+    assert estimate.remaining(quick, {}, 2) == pytest.approx(25.0)
+    estimate.learn(slow[0], 50.0)
+    assert estimate.remaining([*quick, *slow], {}, 2) == pytest.approx(25 * 51)
+    assert estimate.remaining([], {}, 2) == 0.0
 
 
 # ------------------------------------------------------------------------- what is shown

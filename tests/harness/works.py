@@ -98,6 +98,14 @@ def greedy(spec: Mapping[str, Any], context: Context) -> Outcome:
     raise MemoryError("no room")
 
 
+def exits(spec: Mapping[str, Any], context: Context) -> Outcome:
+    sys.exit(0)
+
+
+def interrupts(spec: Mapping[str, Any], context: Context) -> Outcome:
+    raise KeyboardInterrupt
+
+
 def diverges(spec: Mapping[str, Any], context: Context) -> Outcome:
     return Outcome(status=Status.DIVERGED, message="loss is nan at step 3", values={"auc": 0.5})
 
@@ -122,11 +130,6 @@ def resumes(spec: Mapping[str, Any], context: Context) -> Outcome:
     if step < 2:
         time.sleep(60)
     return Outcome(values={"steps": float(step)})
-
-
-def percent(spec: Mapping[str, Any], context: Context) -> Outcome:
-    """Returns a percentage where a fraction is expected."""
-    return Outcome(values={"auc": 53.49, "hours": 53.49})
 
 
 def _child() -> None:

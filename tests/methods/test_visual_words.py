@@ -98,27 +98,56 @@ def test_the_same_seed_finds_the_same_words():
     assert found(seed=3)[1] != found(seed=4)[1]
 
 
-def test_other_resolutions_share_slices_and_lie_inside():
-    sides, moves = set(), set()
-    for seed in range(200):
+def test_other_resolutions_share_slices_are_square_and_lie_inside():
+    sides, moves = [], []
+    for seed in range(300):
         listed = boxes((512, 512, 100), (200, 210, 40), (64, 64, 32), 2, generator(seed))
         assert len(listed) == 3 and listed[0] == Box((200, 210, 40), (64, 64, 32))
         for other in listed[1:]:
-            sides |= set(other.sides[:2])
-            moves |= {other.corner[0] - 200, other.corner[1] - 210}
+            assert other.sides[0] == other.sides[1], "one side for x and y"
+            sides.append(other.sides[0])
+            moves.append((other.corner[0] - 200, other.corner[1] - 210))
             assert other.sides[2] == 32 and other.corner[2] == 40
-    assert min(sides) == 50 and max(sides) == 79
-    assert min(moves) == -10 and max(moves) == 9
+    # Every whole number from 50 to 79, and from -10 to 9 in x and in y, each on its own.
+    assert set(sides) == set(range(50, 80))
+    assert {x for x, _ in moves} == {y for _, y in moves} == set(range(-10, 10))
+    assert len(set(moves)) > 250, "x and y move together"
     assert boxes((64, 64, 32), (1, 0, 0), (64, 64, 32), 2, generator()) == []
+
+
+def test_a_resolution_that_juts_out_is_drawn_again_until_it_fits():
+    # The scan ends with the cube, so that a side above 64 or a move outwards juts out: most draws do.
+    drawn = []
+    for seed in range(300):
+        listed = boxes((264, 300, 100), (200, 210, 40), (64, 64, 32), 2, generator(seed))
+        assert len(listed) == 3, "none is dropped"
+        drawn += listed[1:]
+    assert all(box.corner[0] + box.sides[0] <= 264 for box in drawn)
+    # What is left is uniform over the draws that fit: 15 + 14 + … + 6 of them move x by -10 … 9 and have a side from 50.
+    weights = {move: len(range(50, min(79, 64 - move) + 1)) for move in range(-10, 10)}
+    counts = {move: sum(box.corner[0] - 200 == move for box in drawn) for move in weights}
+    expected = {move: weight / sum(weights.values()) * len(drawn) for move, weight in weights.items()}
+    distance = sum((counts[move] - expected[move]) ** 2 / expected[move] for move in weights)
+    assert distance < 43.8, "chi-square of 19 degrees of freedom, beyond 1 in 1,000"
+
+
+def test_places_reach_as_far_as_the_code_draws_them():
+    # pattern_generator_3D.py (TransVW bd4f3e3) draws x from 100 to X - 64 - 1 - 100 and z from 30 to Z - 32 - 3 - 1 - 30,
+    # both inclusive; here with a cube of 8 x 8 x 4, borders 3 and 2.
+    scans = np.zeros((12, 20, 18, 15), np.uint8)
+    rules = {"cube": [8, 8, 4], "border": [3, 2], "apart": 0, "words": 200}
+    corners = np.array([word.corner for word in found(scans, **rules)[1]])
+    assert corners.min(0).tolist() == [3, 3, 2]
+    assert corners.max(0).tolist() == [20 - 8 - 1 - 3, 18 - 8 - 1 - 3, 15 - 4 - 3 - 1 - 2]
 
 
 def test_a_box_of_the_cubes_size_is_cut_as_it_is_and_another_is_resized_slice_by_slice():
     scan = generator(4).integers(0, 256, (40, 40, 20), dtype=np.uint8)
     same = cut(scan, Box((3, 4, 5), (16, 16, 8)), (16, 16, 8))
     assert np.array_equal(same, scan[3:19, 4:20, 5:13].astype(np.float32) / 255)
-    other = cut(scan, Box((3, 4, 5), (20, 13, 8)), (16, 16, 8))
+    other = cut(scan, Box((3, 4, 5), (20, 20, 8)), (16, 16, 8))
     for z in range(8):
-        expected = cv2.resize(unit(scan[3:23, 4:17, 5 + z]), (16, 16))
+        expected = cv2.resize(unit(scan[3:23, 4:24, 5 + z]), (16, 16))
         assert np.allclose(other[:, :, z], expected, atol=1e-6)
 
 

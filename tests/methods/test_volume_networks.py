@@ -51,6 +51,25 @@ def test_the_pytorch_form_has_transposed_convolutions_of_equal_width_and_33_28_m
     assert round(whole / 1e6, 2) == 33.28
 
 
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        (
+            "transvw_keras",
+            (1e-3, 0.01),
+        ),  # Keras 2.2.4's BatchNormalization: epsilon 1e-3, momentum 0.99 of the old value
+        ("transvw_pytorch", (1e-5, 0.1)),  # PyTorch's, which TransVW's and Models Genesis' PyTorch code keeps
+        ("transvw_keras_w4", (1e-5, 0.1)),
+    ],
+)
+def test_batch_norm_has_the_constants_of_the_releases_framework_in_backbone_and_head(name, constants):
+    backbone = network(name)
+    head = BoundVisualWords(VisualWords(words=4), backbone, 0, 32)
+    norms = [layer for part in (backbone, head) for layer in part.modules() if isinstance(layer, torch.nn.BatchNorm3d)]
+    assert len(norms) == 15
+    assert {(layer.eps, layer.momentum) for layer in norms} == {constants}
+
+
 def test_the_discriminator_in_3d_has_about_four_and_two_thirds_million_parameters():
     found = discriminator(Adversary(), dimensions=3)
     assert round(count(found) / 1e6, 2) == 4.66

@@ -19,7 +19,6 @@ from methods.terms import from_json
 from methods.terms.bound import Forward, Views
 from methods.training.checkpoints import load_state
 from methods.training.objective import Objective
-from methods.training.optimisers import Plateau
 from methods.volumes.cubes import Cubes, make_cubes
 from tests.methods.volumes import phases, run, write_scans
 
@@ -91,7 +90,7 @@ def test_options_reach_what_they_name():
     found = phases(
         "paper",
         options={
-            "network": "transvw_pytorch",
+            "head": "pytorch",
             "words": 50,
             "painting": "pytorch",
             "adversary_rate": 2e-4,
@@ -99,12 +98,40 @@ def test_options_reach_what_they_name():
         },
     )
     last = found["dis+res+adv"].configuration
-    assert last["network"]["name"] == "transvw_pytorch"
     term = from_json(last["terms"][0]["configuration"])
     assert (term.head, term.words) == ("pytorch", 50)
     assert found["discovery"].configuration["words"]["words"] == 50
     assert last["views"]["painting"] == "pytorch"
     assert last["terms"][2]["configuration"]["learning_rate"] == 2e-4 and last["optimiser"]["learning_rate"] == 3e-4
+
+
+@pytest.mark.parametrize("release", ["keras", "pytorch"])
+def test_head_and_painting_go_with_the_network_and_the_discovery_is_one_for_both(release):
+    network = f"transvw_{release}"
+    found = phases("paper", options={"network": network})
+    for name in ("dis+res", "dis+res+adv"):
+        configuration = found[name].configuration
+        assert configuration["network"]["name"] == network
+        assert configuration["views"]["painting"] == release
+        assert from_json(configuration["terms"][0]["configuration"]).head == release
+    # TransVW releases one self-discovery, in Keras; both of its READMEs name it.
+    assert found["discovery"] == phases("paper")["discovery"]
+    mixed = phases("paper", options={"network": network, "head": "keras", "painting": "keras"})["dis+res"].configuration
+    assert mixed["views"]["painting"] == "keras" and mixed["terms"][0]["configuration"]["head"] == "keras"
+
+
+def test_a_plateaus_least_rate_and_least_fall_reach_the_training(discovered, tmp_path):
+    phase = phases()["dis+res"]
+    # No loss is better by 1e9, so from the second validation on each one halves the rate, down to the least.
+    plateau = {"factor": 0.5, "patience": 1, "min_delta": 1e9, "min_lr": 3e-4, "counting": "keras"}
+    phase.configuration["schedule"] = {"name": "plateau", "per": "step", **plateau}
+    phase.configuration["validation"]["every"] = 2
+    outcome = run(phase, tmp_path, {"discovery": discovered, "parent": discovered})
+    assert [row["step"] for row in outcome.curve] == [2, 4, 6]
+    assert [row["learning_rate"] for row in outcome.curve] == pytest.approx([1e-3, 1e-3, 5e-4])
+    phase.configuration["budget"]["count"] = 10
+    outcome = run(phase, tmp_path / "longer", {"discovery": discovered, "parent": discovered})
+    assert [row["learning_rate"] for row in outcome.curve] == pytest.approx([1e-3, 1e-3, 5e-4, 3e-4, 3e-4])
 
 
 @pytest.mark.parametrize(
@@ -214,7 +241,7 @@ def test_neither_workers_nor_an_interruption_change_a_number(discovered, trained
 
 
 def test_bfloat16_trains_every_phase_to_the_same_bits_twice(tmp_path):
-    cohort = write_scans(tmp_path / "cohort", shape=(32, 32, 28))
+    cohort = write_scans(tmp_path / "cohort", shape=(32, 32, 32))
     chain = phases(options={"precision": "bf16"})
     side = [24, 24, 24]  # 3 × 3 × 3 at the deepest, as large as the kernel
     chain["discovery"].configuration["words"]["cube"] = side
@@ -280,20 +307,6 @@ def test_cubes_of_another_shape_or_number_of_words_are_refused(discovered, tmp_p
         run(phases()["dis+res"], tmp_path / "c", {"discovery": tmp_path, "parent": tmp_path})
     with pytest.raises(CheckpointError, match=r"no last\.pt"):
         run(phases()["dis+res+adv"], tmp_path / "d", {"discovery": discovered, "parent": discovered})
-
-
-def test_a_plateau_halves_the_rate_after_more_than_its_patience_without_a_better_loss():
-    plateau = Plateau(0.5, 2)
-    losses = [3.0, 2.0, 2.5, 2.0, 2.1, 1.0, 1.5, 1.5, 1.5, 1.5]
-    reference = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, factor=0.5, patience=2, threshold=0.0)
-    for loss in losses:
-        scheduler.step(loss)
-        assert plateau.factor_after(loss) == reference.param_groups[0]["lr"]
-    assert plateau.current < 1
-    other = Plateau(0.5, 2)
-    other.load(plateau.state())
-    assert other.factor_after(9.0) == plateau.factor_after(9.0)
 
 
 def published_names():

@@ -1,0 +1,37 @@
+"""Bounds of the numbers that options take, checked before anything else happens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from harness.errors import ConfigurationError
+
+MANY_SLOTS = 1024
+MANY_WORKERS = 256
+MANY_REPEATS = 1000
+YEAR = 366 * 24 * 3600.0
+
+
+def whole(option: str, low: int, high: int) -> Callable[[int | None], int | None]:
+    """Return the callback of an option that takes a whole number from ``low`` to ``high``."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and not low <= value <= high:
+            raise ConfigurationError(f"found {option} {value}; expected a whole number from {low} to {high}.")
+        return value
+
+    return check
+
+
+def seconds(option: str, most: float = YEAR) -> Callable[[float | None], float | None]:
+    """Return the callback of an option that takes a duration: above 0, finite, at most ``most`` seconds."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not (math.isfinite(value) and 0 < value <= most):
+            raise ConfigurationError(
+                f"found {option} {value:g}; expected seconds above 0, at most {most:g}; leave it out for no limit."
+            )
+        return value
+
+    return check
