@@ -97,7 +97,7 @@ def _family(session: Session, rows: Sequence[Outlook]) -> str:
     small = sum(abs(row.effect) <= row.margin for row in rows)
     planned, ceiling = (_mean(known, which) for which in ("planned", "ceiling"))
     never = f"; inside the margin: {small} of {len(rows)}" if small else ""
-    return f"reproduced {planned:.0%}, with endless runs {ceiling:.0%}{never}"
+    return f"reproduced {planned:.0%}, endless runs {ceiling:.0%}{never}"
 
 
 def _mean(rows: Sequence[Outlook], which: str) -> float:
