@@ -148,8 +148,11 @@ class Store:
             return False
 
     def _folders(self, kind: Kind, id: str) -> list[tuple[int, Path]]:
+        home = self.item_folder(kind, id)
+        if home.is_symlink() and self._holds(home) and set_aside(home):
+            self._say(f"{home} is a link to another item's folder; it was set aside")
         try:
-            with os.scandir(self.item_folder(kind, id)) as entries:
+            with os.scandir(home) as entries:
                 found = [entry for entry in entries if entry.name.isdecimal() and entry.name.isascii()]
                 return sorted((int(entry.name), Path(entry.path)) for entry in found if self._is_attempt(entry))
         except OSError as error:
@@ -171,8 +174,8 @@ class Store:
         return False
 
     def _holds(self, path: Path) -> bool:
-        place = path.resolve()
-        return any(place.is_relative_to(root.resolve()) for root in (self.root, self.cohorts))
+        place = Path(os.path.realpath(path))  # unlike Path.resolve it raises for no loop
+        return any(place.is_relative_to(os.path.realpath(root)) for root in (self.root, self.cohorts))
 
     def _make_way(self, root: Path, folder: Path) -> None:
         for place in make_way(root, folder):
