@@ -72,9 +72,14 @@ def markdown_text(text: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Escape text for LaTeX; signs the field uses become math, control characters vanish."""
+    """Escape text for LaTeX; signs the field uses become math, control characters vanish.
+
+    The end of a row and a rule take a ``[`` or ``*`` that follows for an argument of theirs: nothing in braces parts
+    them.
+    """
     clean = re.sub(r"[\x00-\x1f\x7f]", " ", text)
-    return "".join(_LATEX.get(character, character) for character in clean)
+    apart = "{}" if clean.lstrip().startswith(("[", "*")) else ""
+    return apart + "".join(_LATEX.get(character, character) for character in clean)
 
 
 def effect(value: float | None, low: float | None, high: float | None) -> str:

@@ -650,3 +650,11 @@ def test_with_every_entry_registered_all_five_tables_print_every_number_of_the_p
         assert "not registered" not in text
         assert_compiles_in_structure((reports / "paper" / "tables" / f"{place}.tex").read_text())
     assert not (reports / "paper" / "tables" / "added.md").exists()
+
+
+@pytest.mark.parametrize("label", ["[DiRA]", "*DiRA", "  [x", "[", "*"])
+def test_a_label_is_no_argument_of_the_row_end_or_rule_before_it(label):
+    """LaTeX reads ``\\\\ [DiRA]`` as a length and swallows the star of ``\\\\ *DiRA``; braces between stop it."""
+    written = formats.latex_text(label)
+    assert written.startswith("{}") and written.removeprefix("{}") == label
+    assert formats.latex_text("DiRA [x] *") == "DiRA [x] *"
