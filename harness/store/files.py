@@ -227,7 +227,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:  # empty, torn, or a single array
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:  # empty, torn, one array
         raise ValueError(f"{path} is no archive of arrays ({error}); expected what numpy.savez writes") from error
 
 

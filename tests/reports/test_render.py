@@ -18,7 +18,7 @@ from harness.statistics.margins import read_margins
 from harness.statistics.paper import read_paper
 from harness.statistics.summary import MethodFacts, TaskFacts, read_cells, read_comparisons, summarise
 from harness.statistics.summary import write as write_statistics
-from reports.render import audit_pages, build, wording
+from reports.render import audit_pages, build, formats, wording
 from reports.render.inputs import read_layouts
 from tests.reports.fixture_results import METHODS, METRICS, PARAMETERS, REPOSITORY, TASKS, write_results
 
