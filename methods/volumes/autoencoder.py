@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,9 +52,15 @@ class Autoencoder(nn.Module):
 
 
 def shrink(scan: np.ndarray, shape: Sequence[int]) -> Tensor:
-    """Resize a whole scan to ``shape``, trilinear; float16 ``(1, X, Y, Z)`` in [0, 1]."""
-    whole = torch.from_numpy(unit(np.asarray(scan)))[None, None]
-    return F.interpolate(whole, size=tuple(shape), mode="trilinear", align_corners=False)[0].half()
+    """Resize a whole scan to ``shape``; float16 ``(1, X, Y, Z)`` in [0, 1].
+
+    As scikit-image resizes, which the code takes: where a side shrinks to 1/f, a Gaussian of σ = (f − 1) / 2 voxels
+    smooths first, lest single voxels decide; then trilinear.
+    """
+    whole = unit(np.asarray(scan))
+    sigmas = [max(0.0, (side / wanted - 1) / 2) for side, wanted in zip(whole.shape, shape, strict=True)]
+    smooth = torch.from_numpy(gaussian_filter(whole, sigmas, mode="mirror"))[None, None]
+    return F.interpolate(smooth, size=tuple(shape), mode="trilinear", align_corners=False)[0].half()
 
 
 def learn_features(

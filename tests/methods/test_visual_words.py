@@ -151,6 +151,20 @@ def test_a_box_of_the_cubes_size_is_cut_as_it_is_and_another_is_resized_slice_by
         assert np.allclose(other[:, :, z], expected, atol=1e-6)
 
 
+def test_a_whole_scan_is_made_small_as_scikit_image_does_it():
+    x, y, z = np.indices((12, 8, 6))
+    scan = ((7 * x + 5 * y * y + 3 * z**3 + x * y * z) % 11 / 10).astype(np.float32)
+    # skimage.transform.resize(scan, (4, 2, 3), preserve_range=True) of scikit-image 0.25.2
+    expected = [
+        [[0.51484, 0.49165, 0.57094], [0.53344, 0.48017, 0.55827]],
+        [[0.46940, 0.50370, 0.53056], [0.52430, 0.53502, 0.44153]],
+        [[0.57410, 0.40465, 0.54777], [0.54566, 0.59828, 0.47206]],
+        [[0.44463, 0.45310, 0.62914], [0.49020, 0.52297, 0.53318]],
+    ]
+    assert np.allclose(shrink(scan, (4, 2, 3))[0].float(), expected, atol=5e-4)  # float16
+    assert np.allclose(shrink(scan, scan.shape)[0].float(), scan, atol=5e-4), "a side that stays is not smoothed"
+
+
 def test_the_autoencoders_feature_is_the_mean_of_its_coarsest_map():
     model = Autoencoder({"name": "transvw_keras_w4", "in_channels": 1}, 0).eval()
     scans = shrink(lungs()[0], (16, 16, 8))[None].float()
