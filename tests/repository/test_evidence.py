@@ -47,11 +47,9 @@ def test_every_tagged_clause_has_its_row_and_every_row_its_clause() -> None:
     tagged = set(clauses())
     assert len(tagged) > 60
     written = {(section, cells[0]) for section, cells in rows()}
-    if THREE not in {section for section, _ in written}:
-        tagged = {clause for clause in tagged if clause[0] != THREE}
     missing = sorted(tagged - written)
     assert not missing, f"docs/evidence.md has no row for {missing}; add one, or take the tag away"
-    orphans = sorted(w for w in written - tagged if w[0] != THREE)
+    orphans = sorted(written - tagged)
     assert not orphans, f"docs/evidence.md has rows for {orphans}, which carry no tag in docs/protocol.md"
 
 
@@ -65,7 +63,7 @@ def test_a_row_has_the_tags_that_its_clause_has() -> None:
     lines = {(section_of(h), clause_of(line)): line for h, line in read_lines("protocol.md") if h and TAG.search(line)}
     for section, cells in rows():
         line = lines.get((section, cells[0]))
-        if line is None or section in (THREE, "5. The adversary"):  # §5 names its sources in the header
+        if line is None or section == "5. The adversary":  # §5 names its sources in the header
             continue
         assert set(kinds.findall(line)) == set(kinds.findall(cells[1])), f"docs/evidence.md, {section}: {cells[0]}"
 
