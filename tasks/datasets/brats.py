@@ -1,7 +1,9 @@
 """BraTS 2018 (Menze 2015, Bakas 2017): 285 patients with glioma, four MR sequences and a segmentation each.
 
-``{HGG,LGG}/Brats18_<site>_<id>_1/Brats18_…_{flair,t1,t1ce,t2,seg}.nii.gz``, in the root or in its folder
-``MICCAI_BraTS_2018_Data_Training``; ``survival_data.csv`` beside them is not needed. Handled here:
+``{HGG,LGG}/Brats18_<site>_<id>_1/Brats18_…_{flair,t1,t1ce,t2,seg}.nii.gz``, wherever HGG and LGG lie below the root
+(``MICCAI_BraTS_2018_Data_Training``); ``survival_data.csv`` beside them is not needed. Handled here:
+
+* the five files of a subject lie on one grid (``tasks.datasets.grids``); one that does not is refused;
 
 * a sequence is known by its whole file name: ``_t1`` is a part of ``_t1ce`` too;
 * labels 0, 1 (necrosis and non-enhancing), 2 (oedema), 4 (enhancing); there is no 3, and some low-grade tumours have no
@@ -28,18 +30,22 @@ from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.finding import Choice, Files
+from tasks.datasets.grids import Grid, difference, require_one_grid
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
+from tasks.datasets.label_maps import whole_labels
 from tasks.datasets.lists import read_names
 from tasks.datasets.splits import draw_patients
-from tasks.datasets.volumes import Volume, nifti_header, read_nifti
+from tasks.datasets.volumes import Volume, canonical_grid, nifti_header, read_nifti
 from tasks.options import Split
 
-FOLDER = "MICCAI_BraTS_2018_Data_Training"
+FOLDER = "MICCAI_BraTS_2018_Data_Training"  # where the challenge puts them
 GRADES = ("HGG", "LGG")
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 FOLDS = ("fold_1.csv", "fold_2.csv", "fold_3.csv")
 FOLDS_SEED, VALIDATION_PART = 4, 8  # the authors' shuffle; one in eight validates
 NAME = re.compile(r"^(Brats18_.+)_(\d+)$")
+FILE = re.compile(r"^(Brats18_.+_\d+)_(flair|t1|t1ce|t2|seg)\.nii(?:\.gz)?$")
 LABELS = {0, 1, 2, 4}
 PUBLISHED = {"patients": 285, "HGG": 210, "LGG": 75}
 
@@ -63,37 +69,65 @@ class Options(Frozen):
         return value
 
 
-def data_folder(root: Path) -> Path:
-    """Return the folder that holds ``HGG`` and ``LGG``.
+def find_files(root: Path) -> Choice[tuple[str, str]]:
+    """Return (subject, sequence or ``seg``) → file, whatever lies twice included.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is no such folder.
     """
-    require_folder(root, "BraTS 2018")
-    for folder in (root, root / FOLDER):
-        if any((folder / grade).is_dir() for grade in GRADES):
-            return folder
-    raise DataError(f"no HGG or LGG in {root}; expected the training data of BraTS 2018; unpack it there")
+
+    def key(path: str) -> tuple[str, str] | None:
+        match = FILE.match(path.rpartition("/")[2])
+        return (match[1], match[2]) if match and match[1] in path.split("/")[:-1] else None
+
+    return Files.under(root, "BraTS 2018").by(key, ".nii", ".nii.gz")
 
 
 def subjects(root: Path) -> dict[str, str]:
-    """Return subject → folder relative to the root.
+    """Return subject → its folder relative to the root: that of its name, in a folder HGG or LGG.
 
     Raises:
-        DataError: If a subject lies in both grades, or none is there.
+        DataError: If a subject lies in both grades, or too few are there.
     """
-    folder = data_folder(root)
+    choice = find_files(root)
     found: dict[str, str] = {}
-    for grade in GRADES:
-        for path in sorted((folder / grade).glob("Brats18_*")) if (folder / grade).is_dir() else ():
-            if not path.is_dir() or NAME.match(path.name) is None:
-                continue
-            if path.name in found:
-                raise DataError(f"{path.name} lies in HGG and in LGG of {folder}; expected one of them; remove one")
-            found[path.name] = path.relative_to(root).as_posix()
+    for (name, part), path in choice.paths.items():
+        for place in (path, *choice.extra.get((name, part), ())):
+            folder = _folder_of(name, place)
+            if grade_of(found.setdefault(name, folder)) != grade_of(folder):
+                raise DataError(
+                    f"{name} lies in {found[name]} and in {folder} of {root}; expected one grade; remove one"
+                )
     if len(found) < 3:
-        raise DataError(f"{len(found)} subjects in {folder}; expected at least three named Brats18_<site>_<id>_1")
-    return found
+        raise DataError(
+            f"{len(found)} subjects below {root}; expected at least three folders Brats18_<site>_<id>_1 in HGG and LGG "
+            "with the training data of BraTS 2018; unpack them there"
+        )
+    return dict(sorted(found.items()))
+
+
+def grade_of(folder: str) -> str:
+    """Return the grade that a path names, HGG or LGG; empty if it names none."""
+    return next((part for part in reversed(folder.split("/")) if part in GRADES), "")
+
+
+def _folder_of(name: str, path: str) -> str:
+    """Return the part of a file's path that ends with the innermost folder of its subject's name."""
+    parts = path.split("/")[:-1]
+    return "/".join(parts[: len(parts) - parts[::-1].index(name)])
+
+
+def fold_lists(root: Path) -> list[Path]:
+    """Return the three lists of the Models Genesis authors, or none.
+
+    Raises:
+        DataError: If some of them are there and others are not, or one is there twice with other content.
+    """
+    files = Files.under(root, "BraTS 2018")
+    found = [path for path in map(files.maybe, FOLDS) if path is not None]
+    if 0 < len(found) < len(FOLDS):
+        raise DataError(f"{', '.join(found)} below {root} without the others of {', '.join(FOLDS)}; add or remove them")
+    return [root / path for path in found]
 
 
 def assign_splits(root: Path, names: Mapping[str, str], split: Split) -> tuple[dict[str, str], str]:
@@ -107,8 +141,9 @@ def assign_splits(root: Path, names: Mapping[str, str], split: Split) -> tuple[d
     Raises:
         DataError: If a list names an unknown subject or shares one with another.
     """
-    if all((root / fold).is_file() for fold in FOLDS):
-        lists = [[Path(name.replace("\\", "/")).name for name in read_names(root / fold)] for fold in FOLDS]
+    folds = fold_lists(root)
+    if folds:
+        lists = [[Path(name.replace("\\", "/")).name for name in read_names(fold)] for fold in folds]
         everything = [name for fold in lists for name in fold]
         for name in everything:
             if name not in names:
@@ -170,6 +205,7 @@ class Brats:
         Raises:
             DataError: For a missing file, or lists that do not fit.
         """
+        find_files(root).required()
         folders = subjects(root)
         parts, rule = assign_splits(root, {name: _patient(name) for name in folders}, split)
         rows, masks = [], {}
@@ -188,16 +224,17 @@ class Brats:
         return Index(cases, self.labels, masks, split_rule=rule, facts=facts, split_facts=("volumes",))
 
     def open(self, root: Path, image: str) -> Volume:
-        """Read the sequences of a subject, ``(X, Y, Z)`` or, with several, ``(C, X, Y, Z)``."""
-        found = []
-        for part in self.options.modalities:
-            path = _file(root, image, part)
-            volume = read_nifti(path)
+        """Read the sequences of a subject, ``(X, Y, Z)`` or, with several, ``(C, X, Y, Z)``.
+
+        Raises:
+            DataError: If one cannot be read, holds what is no number, or lies on another grid than the others.
+        """
+        paths = [_file(root, image, part) for part in self.options.modalities]
+        found = [read_nifti(path) for path in paths]
+        for path, volume in zip(paths, found, strict=True):
             if not np.isfinite(volume.voxels).all():
                 raise DataError(f"{path} holds values that are not numbers; expected intensities; fetch it again")
-            if found and volume.voxels.shape != found[0].voxels.shape:
-                raise DataError(f"{path} has shape {volume.voxels.shape}; expected {found[0].voxels.shape}; fetch it")
-            found.append(volume)
+            require_one_grid(path, volume.grid, paths[0], found[0].grid)
         if len(found) == 1:
             return found[0]
         return Volume(np.stack([volume.voxels for volume in found]), found[0].affine)
@@ -206,21 +243,19 @@ class Brats:
         """Return the whole tumour, bool ``(X, Y, Z)``.
 
         Raises:
-            DataError: If the segmentation has another shape or an unknown label.
+            DataError: If the segmentation lies on another grid or holds an unknown label.
         """
         path = _file(root, image, "seg")
-        labels = read_nifti(path).voxels
-        problem = _problem(path, labels, volume.voxels.shape[-3:])
-        if problem:
-            raise DataError(problem)
-        return labels > 0
+        labels = read_nifti(path)
+        require_one_grid(path, labels.grid, _file(root, image, self.options.modalities[0]), volume.grid)
+        return whole_labels(path, labels.voxels, LABELS) > 0
 
     def verify(
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check that each subject is whole; with ``decode`` every voxel of every sequence too."""
         folders = subjects(root)
-        findings: list[Finding] = []
+        findings = find_files(root).findings()
         for name, folder in folders.items():
             findings += _check_subject(root, name, folder, decode)
         asked = split or Split(rule="random", test_fraction=1 / 3, validation_fraction=0.125, seed=4)
@@ -235,15 +270,15 @@ class Brats:
             listed = pd.DataFrame({"patient": [_patient(n) for n in parts], "split": list(parts.values())})
             findings += leaks(listed)
         if published:
-            grades = [Path(folder).parent.name for folder in folders.values()]
+            grades = [grade_of(folder) for folder in folders.values()]
             counts = {"patients": len(folders), **{grade: grades.count(grade) for grade in GRADES}}
             findings += count_differences(counts, PUBLISHED, "BraTS 2018")
         return findings
 
     def fingerprint(self, root: Path) -> str:
         """Digest of the fold lists, if they are there, and of every file's path and size."""
-        texts = [root / fold for fold in FOLDS if (root / fold).is_file()]
-        files = [path for folder in subjects(root).values() for path in (root / folder).glob("*.nii*")]
+        texts = fold_lists(root)
+        files = [root / path for path in find_files(root).paths.values()]
         return fingerprint_of(root, texts, files)
 
 
@@ -255,52 +290,56 @@ def _patient(name: str) -> str:
 def _file(root: Path, folder: str, part: str) -> Path:
     """Return the file of a sequence or of the segmentation, packed or not."""
     name = Path(folder).name
-    for ending in (".nii.gz", ".nii"):
-        path = root / folder / f"{name}_{part}{ending}"
-        if path.is_file():
-            return path
-    raise DataError(f"no {name}_{part}.nii.gz in {root / folder}; expected four sequences and a segmentation; fetch it")
-
-
-def _problem(path: Path, labels: np.ndarray, shape: tuple[int, ...]) -> str:
-    """Say what is wrong with a segmentation, in a sentence; empty if nothing is."""
-    if labels.shape != tuple(shape):
-        return f"{path} has shape {labels.shape}; expected its sequences' {tuple(shape)}; fetch it again"
-    strange = [v for v in np.unique(labels).tolist() if v not in LABELS]
-    if strange:
-        return f"{path} holds the unknown label {strange[0]:g}; expected 0, 1, 2 and 4; correct it"
-    return ""
+    files = Files.under(root / folder, "a subject of BraTS 2018")
+    wanted = (f"{name}_{part}.nii", f"{name}_{part}.nii.gz")
+    choice = files.by(lambda path: part if path.rpartition("/")[2] in wanted else None, ".nii", ".nii.gz")
+    if part not in choice.paths:
+        raise DataError(
+            f"no {name}_{part}.nii.gz in {root / folder}; expected four sequences and a segmentation; fetch it"
+        )
+    return root / folder / choice.required()[part]
 
 
 def _check_subject(root: Path, name: str, folder: str, decode: bool) -> list[Finding]:
     """Report each damaged file of a subject by itself."""
     findings: list[Finding] = []
-    shape: tuple[int, ...] | None = None
+    first: tuple[Path, Grid] | None = None
     for part in (*MODALITIES, "seg"):
         try:
             path = _file(root, folder, part)
-            its_shape, _, _ = nifti_header(path)
-            shape = shape or its_shape
-            if its_shape != shape:
-                text = f"{path} has shape {its_shape}; expected {shape}, that of {name}_flair; fetch it again"
-                findings.append(Finding("fail", text))
-                continue
-            if not decode:
-                continue
-            voxels = read_nifti(path).voxels
-            if not np.isfinite(voxels).all():
-                text = f"{path} holds values that are not numbers; expected intensities; fetch it again"
-                findings.append(Finding("fail", text))
-            elif part == "seg":
-                problem = _problem(path, voxels, voxels.shape)
-                findings += [Finding("fail", problem)] if problem else []
-                if not problem and not (voxels > 0).any():
-                    findings.append(Finding("warn", f"{path.name} outlines no tumour"))
-            elif voxels.max() <= voxels.min():
-                findings.append(Finding("fail", f"{path} has one value everywhere; expected a scan; fetch it again"))
+            header = nifti_header(path)
+            grid = canonical_grid(header, path)
+            first = first or (path, grid)
+            problem = difference(path, grid, *first)
+            if header.contradiction:
+                problem = f"{path} {header.contradiction}; expected one place; correct its header"
+            if header.unplaced:
+                text = f"{path} {header.unplaced}: how the patient lies in it is a guess"
+                findings.append(Finding("warn", text))
+            if problem:
+                findings.append(Finding("fail", problem))
+            elif decode:
+                findings += _check_voxels(path, part)
         except DataError as error:
             findings.append(Finding("fail", str(error)))
     return findings
+
+
+def _check_voxels(path: Path, part: str) -> list[Finding]:
+    """Read a file: a failure for what is no scan or segmentation, a warning for one without a tumour.
+
+    Raises:
+        DataError: If it cannot be read, or holds an unknown label.
+    """
+    voxels = read_nifti(path).voxels
+    if part == "seg":
+        tumour = (whole_labels(path, voxels, LABELS) > 0).any()
+        return [] if tumour else [Finding("warn", f"{path.name} outlines no tumour")]
+    if not np.isfinite(voxels).all():
+        return [Finding("fail", f"{path} holds values that are not numbers; expected intensities; fetch it again")]
+    if voxels.max() <= voxels.min():
+        return [Finding("fail", f"{path} has one value everywhere; expected a scan; fetch it again")]
+    return []
 
 
 ADAPTER = Brats()

@@ -12,14 +12,18 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import DataError
+from tasks.datasets.finding import plain
+from tasks.datasets.grids import Grid
 from tasks.datasets.index import Finding
 from tasks.datasets.volumes import (
     Volume,
+    canonical_grid,
     metaimage_header,
     nifti_header,
     read_metaimage,
     read_nifti,
     require_values,
+    require_world,
 )
 
 WORLD = ("x_mm", "y_mm", "z_mm")  # LPS millimetres; columns of an index of candidates
@@ -27,24 +31,27 @@ CLASSES = ("0", "1")
 
 
 def read_scan(path: Path) -> Volume:
-    """Read a MetaImage or NIfTI scan by its name's ending.
+    """Read a MetaImage or NIfTI scan by its name's ending; points need one whose header says where it lies.
 
     Raises:
-        DataError: If it is absent or damaged.
+        DataError: If it is absent, damaged, or without a place.
     """
-    return read_nifti(path) if path.name.endswith((".nii", ".nii.gz")) else read_metaimage(path)
+    return (read_nifti if _is_nifti(path) else read_metaimage)(path, world=True)
 
 
-def scan_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Return (shape, affine to LPS millimetres) in the file's order, without the voxels.
+def scan_grid(path: Path) -> Grid:
+    """Return where a scan's voxels lie in canonical orientation, without reading them.
 
     Raises:
-        DataError: If it is absent or damaged.
+        DataError: If it is absent, damaged, or without a place.
     """
-    if path.name.endswith((".nii", ".nii.gz")):
-        shape, affine, _ = nifti_header(path)
-        return shape, affine
-    return metaimage_header(path)
+    header = (nifti_header if _is_nifti(path) else metaimage_header)(path)
+    require_world(header, path)
+    return canonical_grid(header, path)
+
+
+def _is_nifti(path: Path) -> bool:
+    return plain(path.name).endswith((".nii", ".nii.gz"))
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -91,34 +98,33 @@ def check_rows(table: pd.DataFrame, name: str, world: Sequence[str]) -> list[Fin
     return findings
 
 
-def outside(points: np.ndarray, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+def outside(points: np.ndarray, grid: Grid) -> np.ndarray:
     """Say which points lie beyond a scan's outermost voxels.
 
     Args:
         points: LPS millimetres, ``(N, 3)``.
-        shape: Voxels along each axis of the file.
-        affine: Index → LPS millimetres of the file.
+        grid: Where the voxels lie.
 
     Returns:
         bool ``(N,)``.
     """
-    voxels = (points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
-    return ((voxels < -0.5) | (voxels > np.asarray(shape[:3]) - 0.5)).any(axis=1)
+    voxels = (points - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
+    return ((voxels < -0.5) | (voxels > np.asarray(grid.shape) - 0.5)).any(axis=1)
 
 
 def check_places(table: pd.DataFrame, name: str, world: Sequence[str], header: Path) -> list[Finding]:
     """Return a failure for each candidate of one scan that lies outside it, or for the scan that cannot be opened."""
     try:
-        shape, affine = scan_header(header)
+        grid = scan_grid(header)
     except DataError as error:
         return [Finding("fail", str(error))]
     points = table[list(world)].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    beyond = outside(points, shape, affine) & np.isfinite(points).all(axis=1)
+    beyond = outside(points, grid) & np.isfinite(points).all(axis=1)
     return [
         Finding(
             "fail",
             f"line {line} of {name} lies at ({point[0]:g}, {point[1]:g}, {point[2]:g}) mm, outside {header.name} "
-            f"({'×'.join(map(str, shape))} voxels); expected it inside",
+            f"({'×'.join(map(str, grid.shape))} voxels); expected it inside",
         )
         for line, point in zip(table.loc[beyond, "line"], points[beyond], strict=True)
     ]

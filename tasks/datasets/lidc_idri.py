@@ -1,8 +1,11 @@
 """LIDC-IDRI (Armato et al. 2011): 1,018 chest CTs of 1,010 patients, nodules outlined by up to four readers each.
 
-``[LIDC-IDRI/]LIDC-IDRI-0001/<study>/<series>/*.dcm`` with one ``*.xml`` in the folder of the CT series. Handled here:
+``LIDC-IDRI-0001/<study>/<series>/*.dcm``, wherever the patients' folders lie below the root, and an ``*.xml`` for each
+CT series: in its folder, or in a tree of their own (``LIDC-XML-only/tcia-lidc-xml/157/158.xml``). Handled here:
 
+* an XML file belongs to the series that it names inside, wherever it lies; one file a series counts;
 * slices are sorted by their place in the patient, never by file name or instance number; rescale tags are applied;
+* slices that do not lie on a line along their normal (a tilted gantry) are refused (``tasks.datasets.series``);
 * series that are no CT (radiographs, with XML files of another root) are skipped;
 * outlines are outer borders and may have holes (``tasks.datasets.lidc_xml``); they are placed by the slice's UID, or by
   its position where a file names none;
@@ -20,6 +23,7 @@ one series UID a line, says which were pretrained on; test scans among them are 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,17 +37,11 @@ from pydantic import Field, ValidationError
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
 from tasks.cohorts.patches import crop_at, resize_box, scale
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
-from tasks.datasets.lidc_xml import Message, Reading, consensus, group, read_message
-from tasks.datasets.volumes import (
-    SPACING_TOLERANCE,
-    Volume,
-    first_of_each_place,
-    instance_number,
-    optional,
-    read_dicom,
-    require_values,
-)
+from tasks.datasets.finding import Files, is_litter
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
+from tasks.datasets.lidc_xml import OTHER_ROOT, Message, Reading, consensus, group, heading, read_message
+from tasks.datasets.series import order_places, place_of, read_series, uneven
+from tasks.datasets.volumes import Volume, optional, require_values
 from tasks.options import Split
 from tasks.volumetric.options import Patches
 
@@ -81,7 +79,7 @@ class Series:
         uid: Series instance UID.
         folder: Relative to the root.
         files: Its slices, relative to the root, in no order that means anything.
-        messages: XML files beside them, relative to the root.
+        messages: XML files that name it, relative to the root; those in its own folder come first.
     """
 
     patient: str
@@ -89,19 +87,6 @@ class Series:
     folder: str
     files: tuple[str, ...]
     messages: tuple[str, ...]
-
-
-def data_folder(root: Path) -> Path:
-    """Return the folder that holds the patients: the root itself or ``LIDC-IDRI`` in it.
-
-    Raises:
-        DataError: If neither does.
-    """
-    require_folder(root, "LIDC-IDRI")
-    for folder in (root / "LIDC-IDRI", root):
-        if folder.is_dir() and any(PATIENT.match(path.name) for path in folder.iterdir()):
-            return folder
-    raise DataError(f"no folder LIDC-IDRI-NNNN in {root} or {root / 'LIDC-IDRI'}; expected one a patient; unpack them")
 
 
 def read_header(path: Path) -> Any:
@@ -121,43 +106,142 @@ def read_header(path: Path) -> Any:
 
 
 def find_series(root: Path) -> tuple[list[Series], list[str], list[Finding]]:
-    """Return the CT series, the folders of other series, and what could not be read, a sentence each."""
-    found, other, findings = [], [], []
-    for patient in sorted(path for path in data_folder(root).iterdir() if PATIENT.match(path.name)):
-        for folder in sorted({path.parent for path in patient.rglob("*.dcm")}):
-            files = sorted(folder.glob("*.dcm"))
-            try:
-                header = read_header(files[0])
-            except DataError as error:
-                findings.append(Finding("fail", str(error)))
-                continue
-            inside = folder.relative_to(root).as_posix()
-            if header.Modality != "CT":
-                other.append(inside)
-                continue
-            found.append(
-                Series(
-                    patient.name,
-                    str(header.SeriesInstanceUID),
-                    inside,
-                    tuple(path.relative_to(root).as_posix() for path in files),
-                    tuple(path.relative_to(root).as_posix() for path in sorted(folder.glob("*.xml"))),
-                )
+    """Return the CT series, the folders of other series, and what is wrong or left out, a sentence each.
+
+    Raises:
+        DataError: If there is no folder of a patient.
+    """
+    files = Files.under(root, "LIDC-IDRI")
+    if not any(patient_of(folder) for folder in files.folders):
+        raise DataError(f"no folder LIDC-IDRI-NNNN below {root}; expected one a patient; unpack them")
+    folders: dict[str, list[str]] = {}
+    for path in files.every(".dcm"):
+        if patient_of(path):
+            folders.setdefault(path.rpartition("/")[0], []).append(path)
+    found: list[Series] = []
+    other, findings = [], []
+    for folder in sorted(folders):
+        try:
+            kind, uid = _kind_of(root, folder, folders[folder])
+        except DataError as error:
+            findings.append(Finding("fail", str(error)))
+            continue
+        if kind != "CT":
+            other.append(folder)
+            continue
+        found.append(Series(patient_of(folder), uid, folder, tuple(sorted(folders[folder])), ()))
+    places: dict[str, str] = {}
+    for one in found:
+        if places.setdefault(one.uid, one.folder) != one.folder:
+            text = f"series {one.uid} lies in {places[one.uid]} and in {one.folder} below {root}"
+            findings.append(Finding("fail", f"{text}; expected one place; remove the other"))
+    messages = [path for path in files.every(".xml") if patient_of(path)], _messages_elsewhere(root)
+    found = [replace(one, messages=_messages_of(root, one, *messages)) for one in found]
+    return found, other, findings + _check_messages(root, found, [*messages[0], *messages[1]])
+
+
+def patient_of(path: str) -> str:
+    """Return the patient whose folder a path is, or lies in; empty if it is nobody's."""
+    return next((part for part in path.split("/") if PATIENT.match(part)), "")
+
+
+def _kind_of(root: Path, folder: str, paths: list[str]) -> tuple[str, str]:
+    """Return modality and UID of a folder's series.
+
+    Raises:
+        DataError: If its first slice cannot be read, or slices of a CT lie among others.
+    """
+    header = read_header(root / min(paths))
+    kind = str(header.Modality)
+    if kind != "CT":  # a few files each: a CT's slices are read when it is verified
+        inside = {str(read_header(root / path).Modality) for path in paths}
+        if "CT" in inside:
+            raise DataError(
+                f"{root / folder} holds slices of {' and '.join(sorted(inside))}; expected one series; part them"
             )
-    return found, other, findings
+    return kind, str(header.SeriesInstanceUID)
+
+
+def _messages_elsewhere(root: Path) -> list[str]:
+    """Return the XML files below a root that lie in no patient's folder, without a look into these."""
+    found = []
+    for folder, inside, names in os.walk(root):
+        inside[:] = sorted(name for name in inside if not PATIENT.match(name) and not is_litter(name))
+        for name in sorted(names):
+            if name.lower().endswith(".xml") and not is_litter(name):
+                found.append((Path(folder) / name).relative_to(root).as_posix())
+    return found
+
+
+def _messages_of(root: Path, series: Series, inside: list[str], elsewhere: list[str]) -> tuple[str, ...]:
+    """Return the XML files about a series: those that name it, and those beside its slices that name none.
+
+    Args:
+        root: The data root.
+        series: The series.
+        inside: XML files in patients' folders; those of other patients are not asked.
+        elsewhere: The others.
+    """
+    found = []
+    for path in (*(path for path in inside if patient_of(path) == series.patient), *elsewhere):
+        beside = path.rpartition("/")[0] == series.folder
+        try:
+            kind, uid = heading(root / path)
+        except DataError:
+            if beside:
+                found.append(path)  # whoever reads it says what is wrong
+            continue
+        if kind != OTHER_ROOT and (uid == series.uid or (beside and not uid)):
+            found.append(path)
+    return tuple(sorted(found, key=lambda path: (path.rpartition("/")[0] != series.folder, path)))
+
+
+def _check_messages(root: Path, series: list[Series], paths: list[str]) -> list[Finding]:
+    """Report XML files that belong to no series, or lie where they are not looked for."""
+    by_uid = {one.uid: one for one in series}
+    used = {path for one in series for path in one.messages}
+    folders = {one.folder: one for one in series}
+    findings, strangers = [], []
+    for path in paths:
+        if path in used:
+            continue
+        try:
+            kind, uid = heading(root / path)
+        except DataError as error:
+            findings.append(Finding("fail", str(error)))
+            continue
+        beside = folders.get(path.rpartition("/")[0])
+        if kind == OTHER_ROOT:
+            continue
+        if uid in by_uid:
+            text = f"{root / path} is about a series of {by_uid[uid].patient}, in another patient's folder; move it"
+            findings.append(Finding("fail", text))
+        elif beside:
+            text = f"{root / path} is about series {uid}, its folder holds {beside.uid}; move it"
+            findings.append(Finding("fail", text))
+        else:
+            strangers.append(path)
+    if strangers:
+        text = f"{len(strangers)} XML files are about series that are not there (first: {strangers[0]})"
+        findings.append(Finding("warn", text))
+    return findings
 
 
 def read_readings(root: Path, series: Series) -> list[Message]:
-    """Return what readers say of a series.
+    """Return what readers say of a series: one message, or none where there is no file.
 
     Raises:
-        DataError: For a damaged file, or one that is about another series.
+        DataError: For a damaged file, or two that say different things.
     """
-    messages = [read_message(root / path) for path in series.messages]
-    for path, message in zip(series.messages, messages, strict=True):
-        if message is not None and message.series and message.series != series.uid:
-            raise DataError(f"{root / path} is about series {message.series}, its folder holds {series.uid}; move it")
-    return [message for message in messages if message is not None]
+    messages = [(path, read_message(root / path)) for path in series.messages]
+    known = [(path, message) for path, message in messages if message is not None]
+    for path, message in known[1:]:
+        if message.said != known[0][1].said:
+            raise DataError(
+                f"{root / known[0][0]} and {root / path} say different things of series {series.uid}; "
+                "expected one XML file a series; remove one"
+            )
+    return [message for _, message in known[:1]]
 
 
 def draw_split(scans: pd.DataFrame, split: Split, kept_out: set[str]) -> dict[str, str]:
@@ -280,7 +364,8 @@ class LidcIdri:
         """
         series, _, findings = find_series(root)
         for finding in findings:
-            raise DataError(finding.message)
+            if finding.level == "fail":
+                raise DataError(finding.message)
         scans = pd.DataFrame([[s.patient, s.uid] for s in series], columns=["patient", "uid"])
         pretrained = read_pretraining(root)
         if self.options.test_outside_pretraining and not pretrained:
@@ -300,10 +385,10 @@ class LidcIdri:
                 malignant = int(bool(rated) and float(np.mean(rated)) > 3)
                 case = f"{one.uid}/{number:03d}"
                 rows.append([case, one.patient, one.folder, assigned[one.patient], malignant])
+        if not any(one.messages for one in series):
+            raise DataError(f"no XML file below {root} is about any of its {len(series)} CT series; fetch them")
         if not rows:
-            raise DataError(
-                f"no nodule of {self.options.readers} readers in {root}; lower readers, or fetch the XML files"
-            )
+            raise DataError(f"no nodule of {self.options.readers} readers in {root}; expected some; lower readers")
         cases = pd.DataFrame(rows, columns=["case", "patient", "image", "split", "malignant"])
         test = scans[scans["patient"].map(assigned) == "test"]
         facts = {
@@ -349,12 +434,14 @@ class LidcIdri:
         Raises:
             DataError: For what is damaged, uneven, or does not fit together.
         """
-        folder = root / image
-        files = sorted(folder.glob("*.dcm"))
-        volume, headers = read_dicom(files)
-        inside = tuple(path.relative_to(root).as_posix() for path in files)
-        messages = tuple(path.relative_to(root).as_posix() for path in sorted(folder.glob("*.xml")))
-        series = Series("", str(headers[0].SeriesInstanceUID), image, inside, messages)
+        folder, patient = root / image, patient_of(image)
+        names = sorted(path.name for path in folder.iterdir() if not is_litter(path.name))
+        inside = tuple(f"{image}/{name}" for name in names if name.lower().endswith(".dcm"))
+        volume, headers = read_series(root / path for path in inside)
+        top = image[: image.index(patient) + len(patient)]
+        own = [f"{top}/{path}" for path in Files.under(root / top, "a patient of LIDC-IDRI").every(".xml")]
+        series = Series(patient, str(headers[0].SeriesInstanceUID), image, inside, ())
+        series = replace(series, messages=_messages_of(root, series, own, _messages_elsewhere(root)))
         found = []
         for number, readings in enumerate(self.nodules(root, series)):
             where = f'nodule "{readings[0].name}" of {folder}'
@@ -402,6 +489,9 @@ class LidcIdri:
             except DataError as error:
                 findings.append(Finding("fail", str(error)))
                 messages = []
+            if len(one.messages) > 1:
+                text = f"{len(one.messages)} XML files are about series {one.uid} ({', '.join(one.messages)})"
+                findings.append(Finding("warn", f"{text}; expected one; the first counts, once"))
             if not one.messages:
                 findings.append(Finding("warn", f"{one.folder} has no XML file; it counts as a scan without nodules"))
             readings = [reading for message in messages for reading in message.readings]
@@ -416,37 +506,36 @@ class LidcIdri:
         return findings
 
     def _check_slices(self, root: Path, series: Series, readings: list[Reading], decode: bool) -> list[Finding]:
-        headers, findings = [], []
+        headers, places, findings = [], [], []
         for path in series.files:
             try:
-                header = read_header(root / path)
-                np.asarray(header.ImagePositionPatient, float)
-                headers.append((header, path))
-            except (DataError, AttributeError, TypeError, ValueError) as error:
-                known = isinstance(error, DataError)
-                message = str(error) if known else f"{root / path} has no ImagePositionPatient; expected it; fetch it"
-                findings.append(Finding("fail", message))
-        wrong = sorted({str(h.SeriesInstanceUID) for h, _ in headers} - {series.uid})
+                headers.append(read_header(root / path))
+                places.append(place_of(headers[-1], str(root / path)))
+            except DataError as error:
+                findings.append(Finding("fail", str(error)))
+        wrong = sorted({place.series for place in places} - {series.uid})
         if wrong:
             findings.append(
                 Finding("fail", f"{series.folder} holds slices of another series, {wrong[0]}; expected one")
             )
         if findings:
             return findings
-        places = [(float(header.ImagePositionPatient[2]), instance_number(header), path) for header, path in headers]
-        kept, left_out = first_of_each_place(places)
+        try:
+            kept, left_out = order_places(places, series.folder)
+        except DataError as error:
+            return [self._unless_uneven(series, str(error))]
         if left_out:
-            first = headers[left_out[0]][1].rsplit("/", 1)[-1]
-            text = f"{series.folder} holds {len(left_out)} slices at a place where another lies (first: {first})"
-            findings.append(Finding("warn", f"{text}; the one of the lowest instance number is kept"))
-        headers = [headers[i] for i in kept]
-        problem = uneven([(float(header.ImagePositionPatient[2]), path) for header, path in headers])
+            text = f"{series.folder} holds {len(left_out)} slices at a place where another lies"
+            first = Path(places[left_out[0]].name).name
+            findings.append(Finding("warn", f"{text} (first: {first}); the one of the lowest instance number is kept"))
+        headers, places = [headers[i] for i in kept], [places[i] for i in kept]
+        heights = [float(place.position @ places[0].normal) for place in places]
+        problem = uneven(heights, [place.name for place in places])
         if problem:
-            level = "warn" if series.patient in UNEVEN else "fail"
-            return [*findings, Finding(level, problem + ("; the scan is left out" if level == "warn" else ""))]
+            return [*findings, self._unless_uneven(series, problem)]
         for reading in readings:
             for outline in reading.outlines:
-                header = slice_of([h for h, _ in headers], outline.image, outline.z)
+                header = slice_of(headers, outline.image, outline.z)
                 what = f'nodule "{reading.name}" of reader {reading.reader + 1} in {series.folder}'
                 if header is None:
                     findings.append(
@@ -459,44 +548,29 @@ class LidcIdri:
                     )
         if decode:
             try:
-                voxels = read_dicom(root / path for path in series.files)[0].voxels
+                voxels = read_series(root / path for path in series.files)[0].voxels
                 require_values(voxels, series.folder, hounsfield=True)
             except DataError as error:
                 findings.append(Finding("fail", str(error)))
         return findings
 
+    def _unless_uneven(self, series: Series, problem: str) -> Finding:
+        """Return a failure, or a warning about a scan that is left out whatever is wrong with it."""
+        if series.patient in UNEVEN:
+            return Finding("warn", f"{problem}; the scan is left out")
+        return Finding("fail", problem)
+
     def fingerprint(self, root: Path) -> str:
         """Digest of every XML file, of the list of pretraining scans, and of every slice's path and size."""
-        folder = data_folder(root)
-        texts = sorted(folder.rglob("*.xml"))
-        if (root / PRETRAINING_LIST).is_file():
-            texts.append(root / PRETRAINING_LIST)
-        return fingerprint_of(root, texts, folder.rglob("*.dcm"))
-
-
-def uneven(places: list[tuple[float, str]]) -> str | None:
-    """Return one sentence about the first gap in a series, or None.
-
-    Args:
-        places: Height in millimetres and name of each slice, one at a place.
-    """
-    if len(places) < 2:
-        return f"{places[0][1] if places else 'a series'} is a single slice; expected a series"
-    ordered = sorted(places)
-    gaps = np.diff([height for height, _ in ordered])
-    usual = float(np.median(gaps))
-    for at, gap in enumerate(gaps):
-        if abs(gap - usual) > SPACING_TOLERANCE * usual:
-            lower, upper = ordered[at][1], ordered[at + 1][1].rsplit("/", 1)[-1]
-            kind = "a slice is missing" if abs(gap / usual - round(gap / usual)) < 0.02 else "the spacing is irregular"
-            return f"{kind} between {lower} and {upper}: {gap:g} mm, others {usual:g} mm"
-    return None
+        files = Files.under(root, "LIDC-IDRI")
+        texts = [root / path for path in (*files.every(".xml"), *files.named(PRETRAINING_LIST))]
+        return fingerprint_of(root, texts, [root / path for path in files.every(".dcm")])
 
 
 def read_pretraining(root: Path) -> set[str]:
     """Return the series UIDs that pretraining saw, where the list is there."""
-    path = root / PRETRAINING_LIST
-    return {line.strip() for line in path.read_text().splitlines() if line.strip()} if path.is_file() else set()
+    path = Files.under(root, "LIDC-IDRI").maybe(PRETRAINING_LIST)
+    return {line.strip() for line in (root / path).read_text().splitlines() if line.strip()} if path else set()
 
 
 ADAPTER = LidcIdri()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -63,7 +64,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Message:
-    """One XML file of a CT.
+    """What one XML file says of a CT.
 
     Attributes:
         series: Series instance UID.
@@ -76,6 +77,37 @@ class Message:
     readings: tuple[Reading, ...]
     readers: int
     other: int
+
+    @property
+    def said(self) -> str:
+        """All of it as text, the same for two files that say the same."""
+        return repr([
+            (r.reader, r.name, r.malignancy, [(o.z, o.image, o.inclusion, o.points.tolist()) for o in r.outlines])
+            for r in self.readings
+        ])  # fmt: skip
+
+
+def heading(path: Path) -> tuple[str, str]:
+    """Return the name of a file's root and the series that it is about, empty where it names none.
+
+    Raises:
+        DataError: If it is no XML.
+    """
+    try:
+        status = path.stat()
+        return _heading(path, status.st_mtime_ns, status.st_size)
+    except (ElementTree.ParseError, OSError) as error:
+        raise DataError(f"{path} cannot be read as XML ({error}); expected a whole file; fetch it again") from None
+
+
+@lru_cache(maxsize=4096)  # a collection has some 1,300 files, and each scan that is opened asks for all
+def _heading(path: Path, modified: int, size: int) -> tuple[str, str]:
+    kind = ""
+    for event, element in ElementTree.iterparse(path, events=("start", "end")):
+        kind = kind or _plain(element.tag)
+        if event == "end" and _plain(element.tag) == "ResponseHeader":
+            return kind, _text(element, "SeriesInstanceUid")
+    return kind, ""
 
 
 def read_message(path: Path) -> Message | None:

@@ -6,8 +6,8 @@
 * orientation differs between cases (left or right, head or feet first): headers are obeyed, voxels come in one;
 * 28–47 carry an identity affine and a spacing of 1×1×1 that is not theirs, so nothing is ever resampled by spacing:
   slices are resized to ``in_plane`` and the third axis stays, as in the code of Models Genesis;
-* headers of image and segmentation disagree in places (type, affine): they are aligned voxel by voxel, and the image's
-  affine counts for both;
+* headers of image and segmentation disagree in places: where the two are not one grid (``tasks.datasets.grids``) the
+  image's header counts for both, voxel by voxel, and the verifier warns with the file's name;
 * 0 background, 1 liver, 2 tumour: the foreground is ≥ 1 unless asked otherwise;
 * the split is by index: 0–99 train, 100–114 validation, 115–129 test; 130 is left out, as the authors do.
 """
@@ -26,8 +26,18 @@ from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, require_folder
-from tasks.datasets.volumes import Volume, nifti_header, nifti_missing_bytes, read_nifti, require_values
+from tasks.datasets.finding import Choice, Files
+from tasks.datasets.grids import difference
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of
+from tasks.datasets.label_maps import whole_labels
+from tasks.datasets.volumes import (
+    Volume,
+    canonical_grid,
+    nifti_header,
+    nifti_missing_bytes,
+    read_nifti,
+    require_values,
+)
 from tasks.options import Split
 
 NAME = re.compile(r"^(volume|segmentation)-(\d+)\.nii(?:\.gz)?$")
@@ -49,27 +59,29 @@ class Options(Frozen):
     foreground: Literal["liver", "healthy_liver", "tumour"] = "liver"
 
 
-def find_files(root: Path) -> tuple[dict[int, str], dict[int, str], list[str]]:
-    """Return index → path relative to the root, of volumes and of segmentations, and what lies there twice.
+def find_files(root: Path) -> tuple[dict[int, str], dict[int, str], list[Finding]]:
+    """Return index → path relative to the root, of volumes and of segmentations, and what is to say of doubles.
 
     Raises:
         DataError: If there is no volume.
     """
-    require_folder(root, "LiTS")
-    found: dict[str, dict[int, str]] = {"volume": {}, "segmentation": {}}
-    twice = []
-    for path in sorted(root.rglob("*.nii*")):
-        match = NAME.match(path.name)
-        if match is None:
-            continue
-        group, number = found[match[1]], int(match[2])
-        if number in group:
-            twice.append(path.relative_to(root).as_posix())
-        else:
-            group[number] = path.relative_to(root).as_posix()
-    if not found["volume"]:
+    volumes, segmentations = _choices(root)
+    if not volumes.paths:
         raise DataError(f"no volume-N.nii below {root}; expected the training batches of LiTS; unpack them there")
-    return found["volume"], found["segmentation"], twice
+    return dict(volumes.paths), dict(segmentations.paths), [*volumes.findings(), *segmentations.findings()]
+
+
+def _choices(root: Path) -> tuple[Choice[int], Choice[int]]:
+    files = Files.under(root, "LiTS")
+
+    def number(kind: str, path: str) -> int | None:
+        match = NAME.match(path.rpartition("/")[2])
+        return int(match[2]) if match and match[1] == kind else None
+
+    return (
+        files.by(lambda path: number("volume", path), ".nii", ".nii.gz"),
+        files.by(lambda path: number("segmentation", path), ".nii", ".nii.gz"),
+    )
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,10 @@ class Lits:
         """
         if split.rule != "official":
             raise DataError(f'split "{split.rule}" of LiTS is not offered; expected "official"; correct the entry')
-        volumes, segmentations, _ = find_files(root)
+        volumes, segmentations, doubles = find_files(root)
+        for finding in doubles:
+            if finding.level == "fail":
+                raise DataError(finding.message)
         rows, masks = [], {}
         for part, numbers in SPLIT.items():
             for number in numbers:
@@ -127,16 +142,12 @@ class Lits:
         return read_nifti(root / image)
 
     def open_mask(self, root: Path, image: str, volume: Volume) -> np.ndarray:
-        """Return the foreground of a scan, bool ``(X, Y, Z)``; only the image's header says how it lies.
+        """Return the foreground of a scan, bool ``(X, Y, Z)``, on its grid; see the module for headers that differ.
 
         Raises:
             DataError: If the segmentation has another shape or an unknown label.
         """
-        path = root / self._segmentation(root, image)
-        labels = read_nifti(path, affine=nifti_header(root / image)[1]).voxels
-        problem = _problem(path, labels, volume.voxels.shape)
-        if problem:
-            raise DataError(problem)
+        labels = read_labels(root / self._segmentation(root, image), root / image)
         if self.options.foreground == "liver":
             return labels >= 1
         return labels == (1 if self.options.foreground == "healthy_liver" else 2)
@@ -145,8 +156,7 @@ class Lits:
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check pairs, headers and sizes; with ``decode`` every voxel too."""
-        volumes, segmentations, twice = find_files(root)
-        findings = [Finding("fail", f"{path} is there a second time below {root}; expected one") for path in twice]
+        volumes, segmentations, findings = find_files(root)
         for number in sorted(set(volumes) ^ set(segmentations)):
             have, lack = ("volume", "segmentation") if number in volumes else ("segmentation", "volume")
             findings.append(Finding("fail", f"{have}-{number}.nii has no {lack}-{number}.nii below {root}; fetch it"))
@@ -173,30 +183,31 @@ class Lits:
 
     def _check_case(self, root: Path, image: str, segmentation: str, decode: bool) -> tuple[list[Finding], bool]:
         findings = []
-        shape, affine, _ = nifti_header(root / image)
-        other, its_affine, _ = nifti_header(root / segmentation)
-        if shape != other:
-            text = f"{root / segmentation} has shape {other}; expected {shape}, that of {Path(image).name}; fetch both"
-            findings.append(Finding("fail", text))
-        elif np.abs(affine - its_affine).max() > 1e-2 * np.abs(affine).max():
-            text = f"{segmentation} and {Path(image).name} have different affines; they are aligned voxel by voxel"
+        header = nifti_header(root / image)
+        believed, problem = place_labels(root / segmentation, root / image)
+        if believed is None:
+            findings.append(Finding("fail", problem))
+        elif problem:
+            text = f"{problem}; {Path(image).name}'s header counts for both: they are aligned voxel by voxel"
             findings.append(Finding("warn", text))
+        for word in (header.unplaced, header.contradiction):
+            if word:
+                findings.append(Finding("warn", f"{root / image} {word}: how the patient lies in it is a guess"))
         for path in (root / image, root / segmentation):
             missing = nifti_missing_bytes(path)
             if missing:
                 findings.append(Finding("fail", f"{path} is cut: {missing} bytes are missing; fetch it again"))
-        if decode and not findings:
+        if decode and not any(finding.level == "fail" for finding in findings):
             try:
                 require_values(self.open(root, image).voxels, str(root / image), hounsfield=True)
             except DataError as error:
                 findings.append(Finding("fail", str(error)))
-            labels = read_nifti(root / segmentation).voxels
-            problem = _problem(root / segmentation, labels, labels.shape)
-            if problem:
-                findings.append(Finding("fail", problem))
-            elif not (labels >= 1).any():
-                findings.append(Finding("warn", f"{segmentation} outlines no liver"))
-        plain = bool(np.allclose(np.abs(affine), np.eye(4)))
+            try:
+                if not (read_labels(root / segmentation, root / image) >= 1).any():
+                    findings.append(Finding("warn", f"{segmentation} outlines no liver"))
+            except DataError as error:
+                findings.append(Finding("fail", str(error)))
+        plain = bool(np.allclose(np.abs(header.grid.affine), np.eye(4)))
         return findings, plain
 
     def _segmentation(self, root: Path, image: str) -> str:
@@ -212,15 +223,40 @@ class Lits:
         return fingerprint_of(root, [], [root / path for path in (*volumes.values(), *segmentations.values())])
 
 
-def _problem(path: Path, labels: np.ndarray, shape: tuple[int, ...]) -> str:
-    """Say what is wrong with a segmentation, in a sentence; empty if nothing is."""
-    if labels.shape != shape:
-        return f"{path} has shape {labels.shape}; expected its volume's {shape}; fetch both again"
-    values = np.unique(labels)
-    strange = [v for v in values.tolist() if v not in LABELS]
-    if strange:
-        return f"{path} holds the unknown label {strange[0]:g}; expected 0, 1 (liver) and 2 (tumour); correct it"
-    return ""
+def place_labels(segmentation: Path, image: Path) -> tuple[np.ndarray | None, str]:
+    """Say whose header places a segmentation.
+
+    Returns:
+        The affine to believe, index → LPS millimetres: its own where both headers mean one grid, its image's where
+        they do not, None where the shapes differ; and how the two differ, a sentence, empty if they do not.
+
+    Raises:
+        DataError: If a header cannot be read, or the image's has no three directions.
+    """
+    own, wanted = nifti_header(segmentation), nifti_header(image)
+    wanted_grid = canonical_grid(wanted, image)
+    try:
+        problem = difference(segmentation, own.grid.canonical()[0], image, wanted_grid)
+    except DataError as error:
+        problem = f"{segmentation}: {error}"
+    if not problem:
+        return own.grid.affine, ""
+    if own.grid.shape != wanted.grid.shape:
+        shape = f"{segmentation} has shape {own.grid.shape}; expected {wanted.grid.shape}, that of {image.name}"
+        return None, f"{shape}; fetch both again"
+    return wanted.grid.affine, problem.split("; expected")[0]
+
+
+def read_labels(segmentation: Path, image: Path) -> np.ndarray:
+    """Return a segmentation's labels on its scan's grid, canonical, int16 ``(X, Y, Z)``.
+
+    Raises:
+        DataError: If it has another shape or an unknown label, or cannot be read.
+    """
+    affine, problem = place_labels(segmentation, image)
+    if affine is None:
+        raise DataError(problem)
+    return whole_labels(segmentation, read_nifti(segmentation, affine=affine).voxels, LABELS)
 
 
 ADAPTER = Lits()

@@ -4,6 +4,8 @@
 ``seriesuid,coordX,coordY,coordZ,class``; ``annotations.csv``: the same with ``diameter_mm`` at the end; lung masks
 ``seg-lungs-LUNA16/<seriesuid>.mhd`` with compressed ``.zraw``. Handled here:
 
+* folders may be nested (``subset0/subset0``, ``candidates_V2/candidates_V2.csv``), as unpacking makes them;
+* a header that does not say where its scan lies is refused, and a lung mask lies on its scan's grid;
 * coordinates are world millimetres, and some scans have −1 in their TransformMatrix: the library converts, and voxels
   come in one orientation (``tasks.datasets.volumes``);
 * the split is the folders': 0–4 train, 5–6 validation, 7–9 test; scans of 0–6 are those of the 3D pretraining;
@@ -33,12 +35,15 @@ from tasks.datasets.candidates import (
     check_voxels,
     read_scan,
     read_table,
-    scan_header,
+    scan_grid,
     thin_negatives,
 )
+from tasks.datasets.finding import Choice, Files
+from tasks.datasets.grids import difference
 from tasks.datasets.images import plain_name
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
-from tasks.datasets.volumes import Volume
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
+from tasks.datasets.label_maps import whole_labels
+from tasks.datasets.volumes import Volume, metaimage_fields
 from tasks.options import Split
 
 PARTS = {"train": range(5), "validation": range(5, 7), "test": range(7, 10)}
@@ -46,7 +51,8 @@ ANNOTATIONS, PATIENTS, LUNGS = "annotations.csv", "patients.csv", "seg-lungs-LUN
 COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "class")
 FILE_WORLD = COLUMNS[1:4]
 LUNG_VALUES = {0, 3, 4, 5}  # outside, the two lungs, the trachea
-SUBSET = re.compile(r"^subset([0-9])$")
+SUBSET = re.compile(r"(?:^|/)subset([0-9])(?=/)")
+DATA = (".raw", ".zraw")  # beside a header
 PUBLISHED: dict[str, dict[str, int]] = {  # stated by the challenge; V2's counts by others
     "candidates.csv": {"scans": 888, "candidates": 551_065, "positive candidates": 1_351, "nodules": 1_186},
     "candidates_V2.csv": {"scans": 888, "candidates": 754_975, "positive candidates": 1_557, "nodules": 1_186},
@@ -65,31 +71,52 @@ class Options(Frozen):
     negatives_per_positive: int | None = Field(default=10, ge=1)
 
 
-def scan_paths(root: Path) -> tuple[dict[str, str], list[str]]:
-    """Return seriesuid → path of its header relative to the root, and the uids that lie in two folders.
+def find_scans(root: Path) -> tuple[Choice[str], list[Finding]]:
+    """Return seriesuid → path of its header, and what is to say of scans that lie in two places.
 
     Raises:
-        DataError: If there is no folder ``subset0`` … ``subset9``.
+        DataError: If there is no scan in a folder ``subset0`` … ``subset9``.
     """
-    require_folder(root, "LUNA16")
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and SUBSET.match(folder.name))
-    if not folders:
-        raise DataError(f"no folder subset0 … subset9 in {root}; expected the ten parts of LUNA16; unpack them there")
-    paths: dict[str, str] = {}
-    twice = []
-    for folder in folders:
-        for path in sorted(folder.glob("*.mhd")):
-            if path.stem in paths:
-                twice.append(path.stem)
-            else:
-                paths[path.stem] = f"{folder.name}/{path.name}"
-    return paths, twice
+    files = Files.under(root, "LUNA16")
+    scans, data = files.by(_uid_of, ".mhd"), files.by(_uid_of, *DATA)
+    if not scans.paths:
+        raise DataError(f"no scan in a folder subset0 … subset9 below {root}; expected the ten parts of LUNA16; unpack")
+    findings = [*scans.findings(), *data.findings()]
+    for uid, path in scans.paths.items():
+        numbers = {n for place in (path, *scans.extra.get(uid, ())) for n in SUBSET.findall(place)}
+        if len(numbers) > 1:
+            text = f"{uid}.mhd lies in two subset folders of {root}, {' and '.join(sorted(numbers))}; expected one"
+            findings.append(Finding("fail", text))
+    return scans, findings
+
+
+def _uid_of(path: str) -> str | None:
+    """Return whose scan a path is, if it lies in a folder of a subset."""
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[0] if SUBSET.search(path) and LUNGS not in path.split("/") else None
+
+
+def scan_paths(root: Path) -> dict[str, str]:
+    """Return seriesuid → path of its header relative to the root.
+
+    Raises:
+        DataError: If there is none, or one lies in two places with other content or in two subsets.
+    """
+    scans, findings = find_scans(root)
+    for finding in findings:
+        if finding.level == "fail":
+            raise DataError(finding.message)
+    return dict(scans.paths)
+
+
+def subset_of(path: str) -> int:
+    """Return the number of the subset that a scan's path names."""
+    return int(SUBSET.findall(path)[-1])
 
 
 def split_of(path: str) -> str:
     """Return the split that the folder of a scan belongs to."""
-    number = int(path.removeprefix("subset")[0])
-    return next(part for part, numbers in PARTS.items() if number in numbers)
+    return next(part for part, numbers in PARTS.items() if subset_of(path) in numbers)
 
 
 @dataclass(frozen=True)
@@ -121,7 +148,7 @@ class Luna16:
         """
         if split.rule != "official":
             raise DataError(f'split "{split.rule}" of LUNA16 is not offered; expected "official"; correct the entry')
-        paths, _ = scan_paths(root)
+        paths = scan_paths(root)
         table = self._table(root)
         for finding in check_rows(table, self.options.candidates_file, FILE_WORLD):
             raise DataError(f"{finding.message} ({root})")
@@ -169,7 +196,7 @@ class Luna16:
 
     def pretraining_scans(self, root: Path) -> pd.DataFrame:
         """Return the scans of subsets 0–6: ``case`` (seriesuid), ``patient``, ``image``, ``split``."""
-        paths, _ = scan_paths(root)
+        paths = scan_paths(root)
         patients = _patients(root)
         rows = [[uid, patients.get(uid, uid), path, split_of(path)] for uid, path in sorted(paths.items())]
         scans = pd.DataFrame(rows, columns=["case", "patient", "image", "split"])
@@ -179,9 +206,10 @@ class Luna16:
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check folders, tables and places; scans and lung masks are opened if ``decode``."""
-        paths, twice = scan_paths(root)
-        findings = [Finding("fail", f"{uid}.mhd lies in two subset folders of {root}; expected one") for uid in twice]
-        present = {int(path.removeprefix("subset")[0]) for path in paths.values()}
+        scans, findings = find_scans(root)
+        paths = scans.paths
+        findings += Files.under(root, "LUNA16").twice(self.options.candidates_file, ANNOTATIONS, PATIENTS)
+        present = {subset_of(path) for path in paths.values()}
         for number in sorted(set(range(10)) - present):
             findings.append(Finding("warn", f"no scan in subset{number} of {root}"))
         name = self.options.candidates_file
@@ -209,23 +237,26 @@ class Luna16:
                 "candidates": len(table),
                 "positive candidates": int((table["class"] == "1").sum()),
             }
-            if (root / ANNOTATIONS).is_file():
-                counts["nodules"] = len(read_table(root / ANNOTATIONS, COLUMNS[:4]))
+            annotations = _table_of(root, ANNOTATIONS)
+            if annotations:
+                counts["nodules"] = len(read_table(annotations, COLUMNS[:4]))
             findings += count_differences(counts, PUBLISHED[name], "LUNA16")
         return findings
 
     def _table(self, root: Path) -> pd.DataFrame:
-        path = root / self.options.candidates_file
+        what = f"a table with the columns {','.join(COLUMNS)}"
+        path = root / Files.under(root, "LUNA16").one(self.options.candidates_file, what=what)
         table = read_table(path, COLUMNS)
         for uid in table["seriesuid"].unique():
             plain_name(uid, str(path))
         return table
 
     def _check_nodules(self, root: Path, paths: Mapping[str, str]) -> list[Finding]:
-        if not (root / ANNOTATIONS).is_file():
+        path = _table_of(root, ANNOTATIONS)
+        if path is None:
             return [Finding("warn", f"no {ANNOTATIONS} in {root}; positives cannot be compared with the nodules")]
         try:
-            nodules = read_table(root / ANNOTATIONS, (*COLUMNS[:4], "diameter_mm"))
+            nodules = read_table(path, (*COLUMNS[:4], "diameter_mm"))
         except DataError as error:
             return [Finding("fail", str(error))]
         absent = sorted(set(nodules["seriesuid"]) - set(paths))
@@ -248,68 +279,65 @@ class Luna16:
 
     def fingerprint(self, root: Path) -> str:
         """Digest of the tables and of every scan's path and size."""
-        paths, _ = scan_paths(root)
-        texts = [root / n for n in (self.options.candidates_file, ANNOTATIONS, PATIENTS) if (root / n).is_file()]
-        headers = [root / path for path in paths.values()]
-        data = [found for header in headers for found in header.parent.glob(f"{header.stem}.*raw")]
-        return fingerprint_of(root, texts, [*headers, *data])
+        files = Files.under(root, "LUNA16")
+        names = (self.options.candidates_file, ANNOTATIONS, PATIENTS)
+        texts = [root / path for name in names for path in files.named(name)]
+        scans = [root / path for path in files.every(".mhd", *DATA) if _uid_of(path) is not None]
+        return fingerprint_of(root, texts, scans)
+
+
+def _table_of(root: Path, name: str) -> Path | None:
+    """Return where an optional table lies."""
+    path = Files.under(root, "LUNA16").maybe(name)
+    return None if path is None else root / path
 
 
 def _patients(root: Path) -> dict[str, str]:
     """Return seriesuid → patient, where the table is there."""
-    if not (root / PATIENTS).is_file():
+    path = _table_of(root, PATIENTS)
+    if path is None:
         return {}
-    table = read_table(root / PATIENTS, ("seriesuid", "patient_id"))
+    table = read_table(path, ("seriesuid", "patient_id"))
     return dict(zip(table["seriesuid"], table["patient_id"], strict=True))
 
 
 def _check_raw(header: Path) -> list[Finding]:
     """Compare the size of uncompressed data with what the header promises, without reading them."""
     try:
-        fields = dict(
-            (part.strip() for part in line.split("=", 1))
-            for line in header.read_text(encoding="ascii", errors="replace").splitlines()
-            if "=" in line
-        )
-    except OSError as error:
-        return [Finding("fail", f"{header} cannot be read ({error}); expected a MetaImage header; fetch it")]
-    data = fields.get("ElementDataFile", "")
-    if data in ("", "LOCAL") or fields.get("CompressedData", "False") == "True":
-        return []
-    try:
+        fields = metaimage_fields(header)
+        data = fields.get("ElementDataFile", "")
+        if data in ("", "LOCAL") or fields.get("CompressedData", "False") == "True":
+            return []
         path = header.parent / plain_name(data, str(header))
-        shape, _ = scan_header(header)
+        shape = scan_grid(header).shape
     except DataError as error:
         return [Finding("fail", str(error))]
     if not path.is_file():
         return [Finding("fail", f"no file {path}, which {header.name} names; expected it beside the header; fetch it")]
     width = {"MET_SHORT": 2, "MET_USHORT": 2, "MET_UCHAR": 1, "MET_CHAR": 1, "MET_INT": 4, "MET_FLOAT": 4}
     wanted = int(np.prod(shape)) * width.get(fields.get("ElementType", ""), 0)
-    if wanted and path.stat().st_size < wanted:
-        return [
-            Finding("fail", f"{path} has {path.stat().st_size} bytes; expected {wanted}, it is cut; fetch it again")
-        ]
+    found = path.stat().st_size
+    if wanted and found != wanted and "HeaderSize" not in fields:
+        problem = "it is cut" if found < wanted else "its header is another's"
+        return [Finding("fail", f"{path} has {found} bytes; expected {wanted}, {problem}; fetch both again")]
     return []
 
 
 def _check_lungs(root: Path, paths: Mapping[str, str], decode: bool) -> list[Finding]:
     """Compare the lung masks that are there with their scans."""
-    findings = []
-    for path in sorted((root / LUNGS).glob("*.mhd")) if (root / LUNGS).is_dir() else ():
-        if path.stem not in paths:
-            findings.append(Finding("warn", f"{LUNGS}/{path.name} has no scan"))
+    files = Files.under(root, "LUNA16")
+    masks = files.by(lambda path: Path(path).stem if LUNGS in path.split("/")[:-1] else None, ".mhd")
+    findings = masks.findings()
+    for uid, mask in sorted(masks.paths.items()):
+        if uid not in paths:
+            findings.append(Finding("warn", f"{mask} has no scan"))
             continue
         try:
-            shape, wanted = scan_header(path)[0], scan_header(root / paths[path.stem])[0]
-            if shape != wanted:
-                findings.append(Finding("fail", f"{LUNGS}/{path.name} has shape {shape}; expected its scan's {wanted}"))
+            problem = difference(root / mask, scan_grid(root / mask), root / paths[uid], scan_grid(root / paths[uid]))
+            if problem:
+                findings.append(Finding("fail", problem))
             if decode:
-                values = set(np.unique(read_scan(path).voxels).tolist())
-                if not values <= LUNG_VALUES:
-                    strange = sorted(values - LUNG_VALUES)[:3]
-                    findings.append(
-                        Finding("fail", f"{LUNGS}/{path.name} holds the unknown label {strange}; expected 0, 3, 4, 5")
-                    )
+                whole_labels(root / mask, read_scan(root / mask).voxels, LUNG_VALUES)
         except DataError as error:
             findings.append(Finding("fail", str(error)))
     return findings

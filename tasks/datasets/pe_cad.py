@@ -2,7 +2,7 @@
 
 The layout is this project's own, neutral and documented here, so that whoever holds such data can enter it::
 
-    scans/<patient_id>.mhd (with .raw) or .nii or .nii.gz     one scan a patient
+    scans/<patient_id>.mhd (with .raw) or .nii or .nii.gz     one scan a patient; its header says where it lies
     candidates.csv    patient_id,x_mm,y_mm,z_mm,class,embolus_id
     split.csv         patient_id,split                         train | test (| validation)
 
@@ -21,8 +21,9 @@ import pandas as pd
 
 from harness.errors import DataError
 from tasks.datasets.candidates import WORLD, check_places, check_rows, check_voxels, read_scan, read_table
+from tasks.datasets.finding import Files, plain
 from tasks.datasets.images import plain_name
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
 from tasks.datasets.splits import draw_patients
 from tasks.datasets.volumes import Volume
 from tasks.options import Split
@@ -45,19 +46,36 @@ def scan_paths(root: Path) -> dict[str, str]:
     Raises:
         DataError: If there is no folder of scans, or a patient has two.
     """
-    require_folder(root, "PE-CAD")
-    if not (root / SCANS).is_dir():
+    files = Files.under(root, "PE-CAD")
+    if not any(SCANS in folder.split("/") for folder in files.folders):
         raise DataError(f"no folder {root / SCANS}; expected one scan a patient in it; see docs/datasets.md")
-    paths: dict[str, str] = {}
-    for path in sorted((root / SCANS).iterdir()):
-        ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.name.endswith(e)), None)
-        if ending is None:
-            continue
-        patient = path.name.removesuffix(ending)
-        if patient in paths:
-            raise DataError(f"patient {patient} has two scans in {root / SCANS}; expected one; remove one")
-        paths[patient] = f"{SCANS}/{path.name}"
-    return paths
+    choice = files.by(_patient_of, *ENDINGS)
+    for patient, others in choice.extra.items():
+        raise DataError(
+            f"patient {patient} has two scans in {root}, {choice.paths[patient]} and {others[0]}; "
+            "expected one; remove one"
+        )
+    return dict(sorted(choice.paths.items()))
+
+
+def _patient_of(path: str) -> str | None:
+    """Return whose scan a path is: the name of a file below a folder of scans."""
+    *folders, name = plain(path).split("/")
+    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if name.endswith(e)), None)
+    return name.removesuffix(ending) if ending and SCANS in folders else None
+
+
+def tables_of(root: Path) -> tuple[Path, Path]:
+    """Return where the candidates and the split lie.
+
+    Raises:
+        DataError: If one is not there, or twice with other content.
+    """
+    files = Files.under(root, "PE-CAD")
+    return (
+        root / files.one(CANDIDATES, what=f"a table with the columns {','.join(COLUMNS)}"),
+        root / files.one(SPLITS_FILE, what="a table with the columns patient_id,split"),
+    )
 
 
 def read_split(root: Path) -> dict[str, str]:
@@ -66,18 +84,19 @@ def read_split(root: Path) -> dict[str, str]:
     Raises:
         DataError: For an unknown split, or a patient in two.
     """
-    table = read_table(root / SPLITS_FILE, ("patient_id", "split"))
+    path = tables_of(root)[1]
+    table = read_table(path, ("patient_id", "split"))
     found: dict[str, str] = {}
     for row in table.itertuples(index=False):
         if row.split not in ("train", "validation", "test"):
             raise DataError(
-                f'line {row.line} of {root / SPLITS_FILE} has the unknown split "{row.split}"; expected train, '
+                f'line {row.line} of {path} has the unknown split "{row.split}"; expected train, '
                 "validation or test; correct it"
             )
         if found.setdefault(row.patient_id, row.split) != row.split:
             raise DataError(
                 f"patient {row.patient_id} is in the splits {found[row.patient_id]} and {row.split} of "
-                f"{root / SPLITS_FILE}; expected one of them"
+                f"{path}; expected one of them"
             )
     return found
 
@@ -140,7 +159,7 @@ class PeCad:
             paths, table, assigned = scan_paths(root), self._table(root), read_split(root)
         except DataError as error:
             return [Finding("fail", str(error))]
-        findings = check_rows(table, CANDIDATES, WORLD)
+        findings = [*Files.under(root, "PE-CAD").twice(CANDIDATES, SPLITS_FILE), *check_rows(table, CANDIDATES, WORLD)]
         for row in table.itertuples(index=False):
             if (row[table.columns.get_loc("class")] == "1") == (row.embolus_id == ""):
                 expected = "a number for class 1 and nothing for class 0"
@@ -162,6 +181,10 @@ class PeCad:
                 )
             else:
                 findings += check_places(rows, CANDIDATES, WORLD, root / paths[patient])
+        lost = sorted(patient for patient, part in assigned.items() if part == "test" and patient not in paths)
+        if lost:
+            text = f"{len(lost)} test patients of {SPLITS_FILE} have no scan in {SCANS} (first: {lost[0]})"
+            findings.append(Finding("fail", f"{text}; expected all of them; add them"))
         for patient in sorted(set(paths) - set(by_patient)):
             findings.append(Finding("warn", f"{paths[patient]} has no candidate; expected at least one a patient"))
         if decode:
@@ -181,16 +204,18 @@ class PeCad:
         return findings
 
     def _table(self, root: Path) -> pd.DataFrame:
-        table = read_table(root / CANDIDATES, COLUMNS)
+        path = tables_of(root)[0]
+        table = read_table(path, COLUMNS)
         for patient in table["patient_id"].unique():
-            plain_name(patient, str(root / CANDIDATES))
+            plain_name(patient, str(path))
         return table
 
     def fingerprint(self, root: Path) -> str:
         """Digest of the two tables and of every scan's path and size."""
-        files = [path for path in (root / SCANS).iterdir() if path.is_file()] if (root / SCANS).is_dir() else []
-        texts = [root / name for name in (CANDIDATES, SPLITS_FILE) if (root / name).is_file()]
-        return fingerprint_of(root, texts, files)
+        files = Files.under(root, "PE-CAD")
+        scans = [root / path for path in files.paths if SCANS in path.split("/")[:-1]]
+        texts = [root / path for name in (CANDIDATES, SPLITS_FILE) for path in files.named(name)]
+        return fingerprint_of(root, texts, scans)
 
 
 ADAPTER = PeCad()

@@ -1,8 +1,11 @@
-"""Reading volumes: NIfTI, MetaImage and DICOM series into arrays of one orientation.
+"""Reading volumes: NIfTI and MetaImage into arrays of one orientation; DICOM series are read by ``series``.
 
 Whatever the file says, a ``Volume`` has axes (X, Y, Z) along which the index grows towards the patient's left, back and
 head (LPS, DICOM's and ITK's world). Axes are permuted and reversed to come nearest to that; voxels are never resampled
 here, so an oblique scan keeps its small rotation in ``direction`` and world coordinates stay exact.
+
+A header that leaves out where voxels lie makes the libraries fill in something. Such a header is refused where world
+coordinates are needed (``world=True``).
 
 nibabel, SimpleITK and pydicom are the optional extra ``data``, imported where they are needed.
 """
@@ -10,8 +13,6 @@ nibabel, SimpleITK and pydicom are the optional extra ``data``, imported where t
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError, Unavailable
+from tasks.datasets.grids import Grid, farthest_corner, shape_of
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-SPACING_TOLERANCE = 0.01  # share of the usual distance by which two slices may be nearer or farther
-ONE_PLACE_MM = 0.01  # slices nearer than this lie at one place
+QFORM_TOLERANCE = 0.5  # of a voxel: a quaternion in single precision turns a corner by up to some tenths of one
+ORTHONORMAL_TOLERANCE = 1e-3
 LEAST_HU = -500  # a CT with air in it goes below
 
 
@@ -39,6 +41,11 @@ class Volume:
     affine: np.ndarray
 
     @property
+    def grid(self) -> Grid:
+        """Where the voxels lie, channels aside."""
+        return Grid(self.voxels.shape[-3:], self.affine)
+
+    @property
     def spacing(self) -> np.ndarray:
         """Millimetres between voxels along each axis, ``(3,)``."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
@@ -52,6 +59,23 @@ class Volume:
         return (np.asarray(points, float) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its voxels, without them.
+
+    Attributes:
+        grid: In the file's order.
+        stored: Type of the stored numbers.
+        unplaced: Why its header does not say where the voxels lie in the patient, in words; empty if it does.
+        contradiction: How its header contradicts itself about that, in words; empty if it does not.
+    """
+
+    grid: Grid
+    stored: np.dtype
+    unplaced: str = ""
+    contradiction: str = ""
+
+
 def canonical(voxels: np.ndarray, affine: np.ndarray) -> Volume:
     """Permute and reverse axes until they run nearest to left, back and head.
 
@@ -62,21 +86,8 @@ def canonical(voxels: np.ndarray, affine: np.ndarray) -> Volume:
     Raises:
         DataError: If the affine has no three directions.
     """
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9 * max(1.0, lengths.prod()):
-        raise DataError("the affine has no three independent directions; expected one that maps voxels to space")
-    cosines = affine[:3, :3] / lengths
-    from scipy.optimize import linear_sum_assignment  # every command would pay for it, and this alone needs it
-
-    world, axes = linear_sum_assignment(-np.abs(cosines))
-    order = axes[np.argsort(world)]
-    voxels, turned = voxels.transpose(order), affine[:, [*order, 3]].copy()
-    for axis in range(3):
-        if turned[axis, axis] < 0:
-            turned[:3, 3] += turned[:3, axis] * (voxels.shape[axis] - 1)
-            turned[:3, axis] *= -1.0
-            voxels = np.flip(voxels, axis)
-    return Volume(voxels, turned)
+    grid, order, reversed_axes = Grid(voxels.shape, affine).canonical()
+    return Volume(np.flip(voxels.transpose(order), reversed_axes), grid.affine)
 
 
 def optional(module: str, package: str, what: str) -> Any:
@@ -96,14 +107,57 @@ def missing(package: str, what: str) -> str:
     return f'{package} is not installed; it reads {what}; install it with: pip install "dira-bench[data]"'
 
 
-def nifti_header(path: Path) -> tuple[tuple[int, ...], np.ndarray, np.dtype]:
-    """Return (shape, affine in LPS, stored type) of a NIfTI file, without its voxels.
+def require_world(header: Header, path: Path) -> None:
+    """Refuse a header that does not say, in one voice, where its voxels lie in the patient.
 
     Raises:
-        DataError: If there is none, or it is damaged.
+        DataError: If it is silent or contradicts itself.
     """
-    image = _open_nifti(path)
-    return image.shape, LPS_FROM_RAS @ image.affine, image.get_data_dtype()
+    if header.unplaced:
+        raise DataError(
+            f"{path} {header.unplaced}, so nobody knows where its voxels lie; expected a header that places them; "
+            "correct it or export the scan anew"
+        )
+    if header.contradiction:
+        raise DataError(f"{path} {header.contradiction}; expected one place; correct its header")
+
+
+def canonical_grid(header: Header, path: Path) -> Grid:
+    """Return a file's grid in canonical orientation.
+
+    Raises:
+        DataError: If it has no three directions.
+    """
+    try:
+        return header.grid.canonical()[0]
+    except DataError as error:
+        raise DataError(f"{path}: {error}; correct its header") from None
+
+
+def nifti_header(path: Path) -> Header:
+    """Return what a NIfTI file says about its voxels, without them.
+
+    Raises:
+        DataError: If there is none, it is damaged, or holds anything but one volume of real numbers.
+    """
+    return _nifti_header(_open_nifti(path), path)
+
+
+def _nifti_header(image: Any, path: Path) -> Header:
+    stored = image.get_data_dtype()
+    if stored.fields or not (np.issubdtype(stored, np.integer) or np.issubdtype(stored, np.floating)):
+        kind = "colours" if stored.fields else f"numbers of type {stored}"
+        raise DataError(f"{path} holds {kind}; expected whole or real numbers, one a voxel; export it anew")
+    grid = Grid(shape_of(image.shape, path), LPS_FROM_RAS @ image.affine)
+    sform, qform = int(image.header["sform_code"]), int(image.header["qform_code"])
+    unplaced = "" if sform > 0 or qform > 0 else "has the sform_code and the qform_code 0"
+    contradiction = ""
+    if sform == qform > 0:  # with different codes they speak of different spaces, and the sform comes first
+        other = Grid(grid.shape, LPS_FROM_RAS @ image.header.get_qform())
+        apart = farthest_corner(grid, other)
+        if not apart <= QFORM_TOLERANCE * np.linalg.norm(grid.affine[:3, :3], axis=0).min():
+            contradiction = f"has an sform and a qform of one code that put a corner {apart:.4g} mm apart"
+    return Header(grid, stored, unplaced, contradiction)
 
 
 def nifti_missing_bytes(path: Path) -> int:
@@ -115,32 +169,32 @@ def nifti_missing_bytes(path: Path) -> int:
     return max(0, wanted - path.stat().st_size)
 
 
-def read_nifti(path: Path, affine: np.ndarray | None = None) -> Volume:
-    """Read a NIfTI file (``.nii``, ``.nii.gz``) with its scaling applied.
+def read_nifti(path: Path, affine: np.ndarray | None = None, *, world: bool = False) -> Volume:
+    """Read a NIfTI file (``.nii``, ``.nii.gz``) with its scaling applied; a slope of 0 or NaN says that there is none.
 
     Args:
         path: The file.
         affine: To LPS millimetres, believed in place of the file's own: a mask's header may be worse than its image's.
+        world: Refuse a header that does not say where the voxels lie.
 
     Returns:
-        int16 or uint8 where the file stores whole numbers without scaling, float32 otherwise.
+        The stored whole numbers where the file has them without scaling, float32 otherwise.
 
     Raises:
-        DataError: If it is absent, truncated, not three-dimensional, or without orientation.
+        DataError: If it is absent, truncated, not one volume of real numbers, or without orientation.
     """
     image = _open_nifti(path)
-    shape = image.shape
-    if len(shape) == 4 and shape[3] == 1:
-        shape = shape[:3]
-    if len(shape) != 3:
-        raise DataError(f"{path} has shape {image.shape}; expected three dimensions; take one volume of it")
+    header = _nifti_header(image, path)
+    if world:
+        require_world(header, path)
     try:
-        voxels = np.asanyarray(image.dataobj).reshape(shape)
+        voxels = np.asanyarray(image.dataobj).reshape(header.grid.shape)
     except Exception as error:  # zlib, EOF, buffer sizes: the library lets each through as it comes
-        raise DataError(f"{path} is damaged ({_short(error)}); expected a whole file; fetch it again") from None
-    if voxels.dtype == np.float64:
-        voxels = voxels.astype(np.float32)
-    return _canonical(voxels, LPS_FROM_RAS @ image.affine if affine is None else affine, path)
+        raise DataError(f"{path} is damaged ({short(error)}); expected a whole file; fetch it again") from None
+    if np.issubdtype(voxels.dtype, np.floating):
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+            voxels = voxels.astype(np.float32)
+    return oriented(voxels, header.grid.affine if affine is None else affine, path)
 
 
 def _open_nifti(path: Path) -> Any:
@@ -148,152 +202,111 @@ def _open_nifti(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"no file {path}; expected a NIfTI file; fetch it")
     try:
-        return nibabel.load(path, mmap=False)  # a file that shrinks under a map kills the process
+        image = nibabel.load(path, mmap=False)  # a file that shrinks under a map kills the process
+        with image.file_map["image"].get_prepare_fileobj("rb") as stream:
+            raw = type(image.header).from_fileobj(stream, check=False)  # before the library puts it right in silence
+        scaling = (float(raw["scl_slope"]), float(raw["scl_inter"]))
+        sizes = np.asarray(raw["pixdim"][1:4], float)
     except Exception as error:
-        raise DataError(f"{path} cannot be read as NIfTI ({_short(error)}); expected a whole file; fetch it") from None
+        raise DataError(f"{path} cannot be read as NIfTI ({short(error)}); expected a whole file; fetch it") from None
+    if np.isinf(scaling).any():
+        raise DataError(f"{path} has the scaling {scaling}; expected a finite slope and intercept; correct its header")
+    if int(raw["sform_code"]) <= 0 and not (sizes > 0).all():
+        found = ", ".join(f"{size:g}" for size in sizes)
+        raise DataError(f"{path} has the voxel size ({found}) mm; expected lengths above 0; correct its header")
+    return image
 
 
-def read_metaimage(path: Path) -> Volume:
+def read_metaimage(path: Path, *, world: bool = False) -> Volume:
     """Read a MetaImage (``.mhd`` with ``.raw`` or ``.zraw``, ``.mha``), its TransformMatrix obeyed.
 
+    Args:
+        path: The header.
+        world: Refuse a header that does not say where the voxels lie.
+
     Raises:
-        DataError: If it is absent, truncated, not three-dimensional, or without orientation.
+        DataError: If it is absent, truncated, not one volume, or without orientation.
     """
     itk = optional("SimpleITK", "SimpleITK", "MetaImage files")
-    if not path.is_file():
-        raise DataError(f"no file {path}; expected a MetaImage header; fetch it")
+    header = metaimage_header(path)
+    if world:
+        require_world(header, path)
     try:
         image = itk.ReadImage(str(path), imageIO="MetaImageIO")
     except RuntimeError as error:
-        raise DataError(f"{path} cannot be read ({_short(error)}); expected header and data whole; fetch it") from None
-    if image.GetDimension() != 3:
-        raise DataError(f"{path} has {image.GetDimension()} dimensions; expected three; take one volume of it")
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    affine[:3, 3] = image.GetOrigin()
-    return _canonical(itk.GetArrayFromImage(image).transpose(2, 1, 0), affine, path)
+        raise DataError(f"{path} cannot be read ({short(error)}); expected header and data whole; fetch it") from None
+    return oriented(itk.GetArrayFromImage(image).transpose(2, 1, 0), header.grid.affine, path)
 
 
-def metaimage_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Return (shape, affine in LPS) of a MetaImage, without its voxels.
+def metaimage_fields(path: Path) -> dict[str, str]:
+    """Return the header's lines, which end with the name of the data.
 
     Raises:
-        DataError: If there is none, it is damaged, or it has not three dimensions.
+        DataError: If it cannot be read.
+    """
+    fields: dict[str, str] = {}
+    try:
+        with path.open("rb") as stream:
+            for line in stream:
+                name, equals, value = line.decode("ascii", "replace").partition("=")
+                if equals:
+                    fields[name.strip()] = value.strip()
+                if name.strip() == "ElementDataFile" or len(fields) > 1000:
+                    break
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); expected a MetaImage header; fetch it") from None
+    return fields
+
+
+def metaimage_header(path: Path) -> Header:
+    """Return what a MetaImage says about its voxels, without them.
+
+    Raises:
+        DataError: If there is none, it is damaged, or it is not one volume with one number a voxel.
     """
     itk = optional("SimpleITK", "SimpleITK", "MetaImage files")
     if not path.is_file():
         raise DataError(f"no file {path}; expected a MetaImage header; fetch it")
+    unplaced = _expect_place(path, metaimage_fields(path))
     reader = itk.ImageFileReader()
     reader.SetImageIO("MetaImageIO")
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise DataError(f"{path} cannot be read ({_short(error)}); expected a MetaImage header; fetch it") from None
+        raise DataError(f"{path} cannot be read ({short(error)}); expected a MetaImage header; fetch it") from None
     if reader.GetDimension() != 3:
         raise DataError(f"{path} has {reader.GetDimension()} dimensions; expected three; take one volume of it")
+    if reader.GetNumberOfComponents() != 1:
+        raise DataError(f"{path} holds {reader.GetNumberOfComponents()} numbers a voxel; expected one; export it anew")
+    direction = np.reshape(reader.GetDirection(), (3, 3))
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=ORTHONORMAL_TOLERANCE):
+        raise DataError(f"{path} has a TransformMatrix that is no rotation; expected one; correct its header")
     affine = np.eye(4)
-    affine[:3, :3] = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
+    affine[:3, :3] = direction * reader.GetSpacing()
     affine[:3, 3] = reader.GetOrigin()
-    return tuple(reader.GetSize()), affine
+    stored = itk.GetArrayFromImage(itk.Image(1, 1, reader.GetPixelID())).dtype
+    return Header(Grid(shape_of(reader.GetSize(), path), affine), stored, unplaced)
 
 
-def read_dicom(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
-    """Read one CT series: slices sorted by their place in the patient, rescale tags applied.
+PLACE_FIELDS = {  # the format has several names for one thing; any of a line will do
+    "Offset": ("Offset", "Position", "Origin"),
+    "TransformMatrix": ("TransformMatrix", "Rotation", "Orientation"),
+    "ElementSpacing": ("ElementSpacing", "ElementSize"),
+}
 
-    File names and instance numbers are not believed. Slices must be parallel, of one shape and evenly spaced. Where
-    several lie at one place, one is kept: see ``first_of_each_place``.
 
-    Args:
-        files: The slices, in any order.
-
-    Returns:
-        The volume, int16 or float32 in Hounsfield units, and the headers of the slices (pydicom data sets without
-        pixels), in the order of its last axis.
-
-    Raises:
-        DataError: For a truncated or foreign file, a gap, or shapes that differ.
-    """
-    pydicom = optional("pydicom", "pydicom", "DICOM files")
-    slices = []
-    for path in sorted(files):
+def _expect_place(path: Path, fields: dict[str, str]) -> str:
+    """Return which fields are absent, in words; refuse one that is no number, which the library reads as 0."""
+    absent = [name for name, names in PLACE_FIELDS.items() if not any(n in fields for n in names)]
+    for name in (name for names in PLACE_FIELDS.values() for name in names if name in fields):
         try:
-            header = pydicom.dcmread(path)
-            place = np.asarray(header.ImagePositionPatient, float)
-            turn = np.asarray(header.ImageOrientationPatient, float)
-            between = np.asarray(header.PixelSpacing, float)
-            stored = header.pixel_array
-        except Exception as error:
-            raise DataError(
-                f"{path} cannot be read as a CT slice ({_short(error)}); expected a whole file; fetch it"
-            ) from None
-        scale, shift = float(header.get("RescaleSlope", 1)), float(header.get("RescaleIntercept", 0))
-        slices.append((place, turn, between, stored * np.float32(scale) + np.float32(shift), header, path))
-    if len(slices) < 2:
-        raise DataError(f"{len(slices)} slices; expected a series of at least two; fetch it again")
-    first = slices[0]
-    for other in slices[1:]:
-        same = np.allclose(other[1], first[1], atol=1e-4) and np.allclose(other[2], first[2], rtol=1e-4)
-        if not same or other[3].shape != first[3].shape:
-            raise DataError(f"{other[5]} has another shape, spacing or orientation than {first[5].name}; expected one")
-    row, column = first[1][:3], first[1][3:]
-    normal = np.cross(row, column)
-    kept, _ = first_of_each_place([(float(s[0] @ normal), instance_number(s[4]), s[5].name) for s in slices])
-    slices = [slices[i] for i in kept]
-    if len(slices) < 2:
-        raise DataError(f"{slices[0][5].parent} has slices at one place alone; expected a series; fetch it again")
-    heights = np.array([item[0] @ normal for item in slices])
-    gaps = np.diff(heights)
-    usual = float(np.median(gaps))
-    for at, gap in enumerate(gaps):
-        if abs(gap - usual) > SPACING_TOLERANCE * usual:
-            what = f"{slices[at][5]} and {slices[at + 1][5].name} are {gap:g} mm apart, others {usual:g} mm"
-            raise DataError(f"{what}; expected an even series without a missing slice; fetch it")
-    voxels = np.stack([item[3].T for item in slices], axis=2)  # columns run along x, rows along y
-    if np.array_equal(voxels, np.rint(voxels)) and np.abs(voxels).max() < 2**15:
-        voxels = voxels.astype(np.int16)
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = row * first[2][1], column * first[2][0]
-    affine[:3, 2] = normal * (heights[-1] - heights[0]) / (len(slices) - 1)
-    affine[:3, 3] = slices[0][0]
-    volume = _canonical(voxels, affine, slices[0][5].parent)
-    headers = [item[4] for item in slices]
-    for header in headers:
-        del header.PixelData
-    return volume, headers if normal[2] > 0 else headers[::-1]
-
-
-def first_of_each_place(slices: Sequence[tuple[float, int, str]]) -> tuple[list[int], list[int]]:
-    """Order slices by their height and keep one of those that lie at one place: the lowest instance number.
-
-    Some scans of LIDC-IDRI hold a slice several times; the collection's public reader keeps the same one (pylidc,
-    ``Scan.load_all_dicom_images``, version 0.2.3).
-
-    Args:
-        slices: Height in millimetres, instance number and name of each; the name settles what the number does not.
-
-    Returns:
-        Positions of the slices that are kept, from the lowest, and of those that are left out.
-    """
-    kept: list[int] = []
-    left_out: list[int] = []
-    for i in sorted(range(len(slices)), key=lambda i: slices[i]):
-        if not kept or slices[i][0] - slices[kept[-1]][0] >= ONE_PLACE_MM:
-            kept.append(i)
-        elif slices[i][1:] < slices[kept[-1]][1:]:
-            left_out.append(kept[-1])
-            kept[-1] = i
-        else:
-            left_out.append(i)
-    return kept, left_out
-
-
-def instance_number(header: Any) -> int:
-    """Return the instance number of a slice; one that names none comes after all others."""
-    try:
-        return int(header.InstanceNumber)
-    except (AttributeError, TypeError, ValueError):
-        return sys.maxsize
+            finite = bool(np.isfinite([float(word) for word in fields[name].split()]).all())
+        except ValueError:
+            finite = False
+        if not finite:
+            raise DataError(f'{path} has {name} = "{fields[name]}"; expected numbers; correct its header')
+    return f"has no {' and no '.join(absent)}" if absent else ""
 
 
 def require_values(voxels: np.ndarray, where: str, *, hounsfield: bool) -> None:
@@ -316,14 +329,15 @@ def require_values(voxels: np.ndarray, where: str, *, hounsfield: bool) -> None:
         raise DataError(f"{found}; expected Hounsfield units, air near −1000; check its rescaling")
 
 
-def _canonical(voxels: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
+def oriented(voxels: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
+    """Return ``canonical``, whose error names the file."""
     try:
         return canonical(voxels, affine)
     except DataError as error:
         raise DataError(f"{path}: {error}; correct its header") from None
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """Return the first sentence of a library's message, without line breaks."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__

@@ -169,11 +169,11 @@ def lidc(
 
 def test_the_real_readings_are_one_nodule_in_soft_tissue_and_each_centre_is_where_it_was_measured(lidc: Path) -> None:
     from tasks.datasets.lidc_idri import ADAPTER, find_series, mask_of
-    from tasks.datasets.volumes import read_dicom
+    from tasks.datasets.series import read_series
 
     (series,), _, findings = find_series(lidc)
     assert findings == []
-    volume, headers = read_dicom(lidc / path for path in series.files)
+    volume, headers = read_series(lidc / path for path in series.files)
     at = nearest(volume, NODULE)
     assert (at[0], at[1], at[2] + 60) == VOXEL and volume.voxels[at] == 69
     (nodule,) = ADAPTER.nodules(lidc, series)

@@ -17,7 +17,7 @@ from harness.errors import ConfigurationError, DataError  # noqa: E402
 from tasks.cohorts.lidc_idri import chains, write  # noqa: E402
 from tasks.datasets.lidc_idri import ADAPTER, draw_split, find_series, read_pretraining  # noqa: E402
 from tasks.datasets.lidc_xml import Outline, Reading, consensus, fill, group, read_message, voxels_of  # noqa: E402
-from tasks.datasets.volumes import read_dicom  # noqa: E402
+from tasks.datasets.series import read_series  # noqa: E402
 from tasks.options import Split  # noqa: E402
 from tasks.volumetric.options import Patches  # noqa: E402
 
@@ -66,7 +66,7 @@ def test_names_and_instance_numbers_are_shuffled_and_both_pixel_representations_
         by_number = [z for _, z in sorted((int(h.InstanceNumber), z) for h, z in zip(headers, heights, strict=True))]
         assert heights != sorted(heights) and by_number != sorted(heights)
         kinds.add((headers[0].PixelRepresentation, int(headers[0].RescaleIntercept)))
-        volume, ordered = read_dicom(pristine / path for path in series.files)
+        volume, ordered = read_series(pristine / path for path in series.files)
         assert [float(h.ImagePositionPatient[2]) for h in ordered] == sorted(heights)
         assert np.allclose(volume.to_world(np.array([0, 0, 3]))[2], sorted(heights)[3])
         assert -1100 <= volume.voxels.min() <= -900 and volume.voxels.max() > 200, "rescale tags are applied"
@@ -218,7 +218,7 @@ def test_each_broken_file_is_one_sentence_that_names_it_and_the_rest_is_still_re
     other = root / series[5].messages[0]
     other.write_text(other.read_text().replace(f">{series[5].uid}<", ">1.2.3<", 1))
     found = failures(root)
-    assert any(str(cut) in f and "expected a whole file" in f for f in found)
+    assert any(str(cut) in f and "bytes of pixels; expected" in f for f in found)
     assert any("a slice is missing between" in f and Path(ordered[7]).name in f for f in found)
     assert any("the spacing is irregular" in f for f in found)
     assert any(f"{root / series[3].messages[0]} cannot be read as XML" in f for f in found)

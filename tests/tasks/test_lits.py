@@ -192,8 +192,8 @@ def test_brats_phantoms_hold_the_labels_of_their_grade_and_a_black_background(br
         for part in ("flair", "t1", "t1ce", "t2"):
             scan = read_nifti(brats_root / folder / f"{name}_{part}.nii.gz").voxels
             assert scan.dtype == np.int16 and scan[0, 0, 0] == 0 and (scan == 0).mean() > 0.3
-        shape, affine, _ = nifti_header(brats_root / folder / f"{name}_t1.nii.gz")
-        assert np.array_equal(affine[:3, :3], np.eye(3)) and affine[1, 3] == -(shape[1] - 1)
+        grid = nifti_header(brats_root / folder / f"{name}_t1.nii.gz").grid
+        assert np.array_equal(grid.affine[:3, :3], np.eye(3)) and grid.affine[1, 3] == -(grid.shape[1] - 1)
 
 
 def test_t1_is_not_taken_for_t1ce(brats_root: Path) -> None:
@@ -219,11 +219,11 @@ def test_the_authors_folds_give_their_split(brats_root: Path, tmp_path: Path) ->
         BRATS.read(root, RANDOM)
 
 
-def test_a_published_training_set_of_190_keeps_23_for_validation() -> None:
+def test_a_published_training_set_of_190_keeps_23_for_validation(tmp_path: Path) -> None:
     from tasks.datasets.brats import assign_splits
 
     names = {f"Brats18_X_{i}_1": f"Brats18_X_{i}" for i in range(285)}
-    parts, _ = assign_splits(Path("nowhere"), names, RANDOM)
+    parts, _ = assign_splits(tmp_path, names, RANDOM)
     counts = {part: list(parts.values()).count(part) for part in ("train", "validation", "test")}
     assert counts == {"train": 167, "validation": 23, "test": 95}
 
