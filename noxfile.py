@@ -29,7 +29,15 @@ QUIET = {
 
 
 def install(session: nox.Session, lock: str = LOCK, *, package: bool = True) -> None:
-    """Make the environment exactly what the lock says, and put this checkout into it."""
+    """Make the environment exactly what the lock says, and put this checkout into it.
+
+    Only one of nox's own: ``uv pip sync`` removes whatever the lock does not hold, nox and uv themselves included.
+    """
+    if session.venv_backend == "none":
+        session.error(
+            "found an environment that is not nox's own (--no-venv), which this session would empty of all that "
+            f"{lock} does not hold; run it without --no-venv, or run the session's commands by hand."
+        )
     session.env.update(QUIET)
     session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock, external=True)
     if package:

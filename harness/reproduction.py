@@ -17,10 +17,11 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.errors import ConfigurationError
-from harness.results import SCORED, from_scratch_marker, profile_folder, read_rows
+from harness.results import SCORED, from_scratch_marker, profile_folder
+from harness.statistics.rows import TrialRow, read_trial_rows
+from harness.store.committed import ledger
 from harness.store.files import write_whole
 
 SNAPSHOT = "committed"
@@ -47,6 +48,8 @@ def begin_from_scratch(root: Path, profile: str, folders: Iterable[str] = (".tri
     committed = profile_folder(root, profile) / "trials"
     if committed.is_dir():
         shutil.copytree(committed, snapshot / "trials")
+    if ledger(root).is_file():  # what this checkout wrote it still vouches for
+        shutil.copy(ledger(root), fresh)
     write_whole(fresh / marker.name, json.dumps({"profile": profile, "begun": begun}).encode())
     # The marker comes into being with the new store, last: killed before, the next call begins anew and loses nothing.
     for old in [root / name for name in folders if root / name != store] + [store]:
@@ -115,6 +118,7 @@ def compare(root: Path, profile: str, planned: set[str]) -> Reproduction:
 
     Raises:
         ConfigurationError: If no run from scratch was begun, so there is no snapshot.
+        DataError: If rows of either side were edited.
     """
     marker = from_scratch_marker(root)
     if not marker.is_file():
@@ -126,32 +130,36 @@ def compare(root: Path, profile: str, planned: set[str]) -> Reproduction:
     after = _numbers(profile_folder(root, profile) / "trials")
     cells: dict[tuple[str, ...], list[float]] = {}
     for row in before.values():
-        cells.setdefault(_cell(row), []).append(float(row["value"]))
+        cells.setdefault(_cell(row), []).append(_value(row))
     result = Reproduction(new=sum(key not in before for key in after))
     for key, row in before.items():
         if key[0] not in planned:
             result.gone += 1
         elif key not in after:
             result.missing += 1
-        elif after[key]["value"] == row["value"]:
+        elif after[key].text["value"] == row.text["value"]:
             result.bit_equal += 1
-        elif _within(float(after[key]["value"]), cells[_cell(row)]):
+        elif _within(_value(after[key]), cells[_cell(row)]):
             result.within_noise += 1
         else:
             result.different += 1
             if len(result.examples) < 10:
-                where = " × ".join(_cell(row)) + f" · repeat {row['repeat']}"
-                result.examples.append(f"{where}: committed {row['value']}, now {after[key]['value']}")
+                where = " × ".join(_cell(row)) + f" · repeat {row.repeat}"
+                result.examples.append(f"{where}: committed {row.text['value']}, now {after[key].text['value']}")
     return result
 
 
-def _numbers(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    rows = (row for path in sorted(folder.glob("*.csv")) for row in read_rows(path))
-    return {(row["trial_id"], row["metric"]): row for row in rows if row["status"] in SCORED and row["value"]}
+def _numbers(folder: Path) -> dict[tuple[str, str], TrialRow]:
+    rows = (row for path in sorted(folder.glob("*.csv")) for row in read_trial_rows(path))
+    return {(row.trial_id, row.metric): row for row in rows if row.status in SCORED and row.value is not None}
 
 
-def _cell(row: dict[str, Any]) -> tuple[str, ...]:
-    return (row["method"], row["task"], row["label_fraction"], row["pretrain_seed"], row["metric"])
+def _value(row: TrialRow) -> float:
+    return float(row.text["value"])
+
+
+def _cell(row: TrialRow) -> tuple[str, ...]:
+    return tuple(row.text[column] for column in ("method", "task", "label_fraction", "pretrain_seed", "metric"))
 
 
 def _within(value: float, repeats: list[float]) -> bool:

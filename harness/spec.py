@@ -12,6 +12,7 @@ without torch. Glossary in ``docs/architecture.md``; one word per concept:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -208,11 +209,14 @@ class Item(Frozen):
     cost: float = 1.0
 
 
+RECORD_VERSION = 2
+
+
 class Record(Frozen):
     """What one attempt left: the JSON file in the store.
 
     Attributes:
-        schema_version: Format of this file.
+        schema_version: Format of this file; 1 is that of older versions, without a seal.
         kind, id, run, title, spec, needs: The item's.
         ordinal: Which attempt at the item, from 0.
         status: How it ended.
@@ -223,9 +227,10 @@ class Record(Frozen):
         error: ``{"type", "message", "traceback"}`` when it did not end ok.
         provenance: Everything that is not a function of the spec: start time, duration_seconds, host, device,
             device_class (``cpu`` or ``cuda``), executor, slot, workers, library versions, git state.
+        seal: SHA-256 over all of the above as JSON (``harness.store.seals``): an edited record is known by it.
     """
 
-    schema_version: int = 1
+    schema_version: int = RECORD_VERSION
     kind: Kind
     id: str
     ordinal: int
@@ -239,6 +244,27 @@ class Record(Frozen):
     files: dict[str, str] = Field(default_factory=dict)
     error: dict[str, str] | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
+    seal: str = ""
+
+
+# Counted (a mean over images is one): never multiplied by 100, never summarised as scores.
+COUNTS = frozenset({"scored_classes", "localization_boxes"})
+_ROUNDING = 1e-9  # what the last bits of a mean may add to a fraction
+
+
+def out_of_bounds(metric: str, value: float) -> str:
+    """Say why a value cannot be one of its metric's; empty if it can, or if it is NaN: undefined.
+
+    Every metric here is a fraction in [0, 1], higher is better, but for those that count.
+    """
+    if math.isnan(value):
+        return ""
+    if metric in COUNTS:
+        return "" if 0 <= value < math.inf else f"found {metric} = {value!r}, expected a number from 0"
+    if -_ROUNDING <= value <= 1 + _ROUNDING:
+        return ""
+    hint = "; a percentage is divided by 100" if 1 < value <= 100 else ""
+    return f"found {metric} = {value!r}, expected a fraction from 0 to 1{hint}"
 
 
 def percent(fraction: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.listing import AsJson
 from harness.cli.session import Session, console, open_session, print_json, shown
+from harness.results import replace
 
 if TYPE_CHECKING:
     from harness.statistics.audit import AuditedClaim
@@ -34,18 +35,19 @@ def audit(as_json: AsJson = False) -> None:
 
 def run_audit(session: Session) -> list[AuditedClaim]:
     """Evaluate every claim and write ``results/published/audit.csv``."""
+    from harness.statistics.audit import AuditedClaim
     from harness.statistics.audit import audit as evaluate
-    from harness.statistics.audit import write_audit
     from harness.statistics.claims import read_claims
     from harness.statistics.margins import read_margins
     from harness.statistics.paper import read_paper
+    from harness.statistics.tables import table_text
 
     published = session.root / "results" / "published"
     paper = read_paper(published / "paper.csv")
     claims = read_claims(published / "claims.yaml", paper)
     margins = read_margins(session.root / "reports" / "margins.yaml")
     audited = evaluate(paper, claims, margins, session.families, session.parameters.alpha)
-    write_audit(published / "audit.csv", audited)
+    replace(session.root, published / "audit.csv", table_text(AuditedClaim, audited))
     return audited
 
 

@@ -252,6 +252,8 @@ def _begin(session: Session, slots: int | None, device: str) -> None:
     from harness.environment import device_slots
 
     device_slots(slots, device)  # type: ignore[arg-type]
+    if not from_scratch_marker(session.root).is_file():
+        session.refuse_edits(may_lack=None)  # they will be compared with what is trained now
     begun = begin_from_scratch(session.root, session.plan.profile)
     console.print(
         "a run from scratch begins: nothing committed is adopted"
@@ -483,6 +485,7 @@ def compare_command(profile: Profile = None) -> None:
             f"found --profile {profile}, but the run from scratch was one of profile {ran}; leave --profile out."
         )
     session = open_session(ran or profile)
+    session.refuse_edits(may_lack=None)
     planned = {item.id for item in session.plan.trials().values()}
     result = compare(session.root, session.plan.profile, planned)
     console.print(f"profile {session.plan.profile}: {result.sentence()}")

@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from harness.cli.session import WIDE, Session, console, open_session, print_json, shown
+from harness.cli.session import WIDE, Session, console, notes, open_session, print_json, shown
 from harness.environment import check_device
 from harness.errors import UnknownName, unknown
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
-from harness.results import SCORED, measured_seconds, speaks_for, trial_status
-from harness.spec import Status, percent
-from harness.store import State
+from harness.results import SCORED, examine, measured_seconds, speaks_for, trial_status
+from harness.spec import Item, Record, Status, percent
+from harness.store import State, Store
 
+FOUND_FAULTS = 2  # as for every other error that a user can mend
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 SHOWN_ATTEMPTS = 20
 BLOCKS = ("all", "published", "added")
@@ -323,7 +324,10 @@ def show(
     as_json: AsJson = False,
     profile: Profile = None,
 ) -> None:
-    """Show one item: what it is, every attempt, values, provenance, and the command that reruns just it."""
+    """Show one item: what it is, every attempt, values, provenance, and the command that reruns just it.
+
+    What was edited is named and not shown.
+    """
     session = open_session(profile)
     matches = [item for item in session.plan.items.values() if item.id.startswith(trial)]
     if len(matches) != 1:
@@ -333,13 +337,16 @@ def show(
             "another --profile."
         )
     item = matches[0]
-    records = session.store.attempts(item.kind, item.id)
+    records, faults = _attempts(session, item)
     if as_json:
         adopted = session.adopted.rows.get(item.id, [])
-        print_json(
-            {"item": item.model_dump(), "attempts": [r.model_dump(mode="json") for r in records], "adopted": adopted}
-        )
-        return
+        print_json({
+            "item": item.model_dump(),
+            "attempts": [record.model_dump(mode="json") for record in records],
+            "adopted": adopted,
+            "faults": faults,
+        })  # fmt: skip
+        raise typer.Exit(FOUND_FAULTS if faults else 0)
     console.print(f"[bold]{shown(item.title)}[/]\n{item.kind} {item.id}\nrun by {shown(item.run)}")
     for row in session.adopted.rows.get(item.id, []):
         console.print(shown(f"  committed: {row['metric']} = {row['value']} ({row['status']})"))
@@ -360,6 +367,18 @@ def show(
     console.print(f"\nrun just this: dira-bench run --profile {session.plan.profile} --trial {item.id[:16]}{again}")
     if "label_fraction" in item.spec:
         console.print(f"label fraction {percent(item.spec['label_fraction'])}")
+    for fault in faults:
+        notes.print(f"[red]not shown:[/] {shown(fault)}")
+    if faults:
+        raise typer.Exit(FOUND_FAULTS)
+
+
+def _attempts(session: Session, item: Item) -> tuple[list[Record], list[str]]:
+    """Return an item's records whose files are whole, and what is wrong with the others and with results files."""
+    store = Store(session.store.root, session.store.cohorts, notify=lambda sentence: None)
+    records = [record for record in store.attempts(item.kind, item.id) if store.verify(record)]
+    found = examine(session.plan, session.root, store, may_lack=None)
+    return records, list(dict.fromkeys([*store.notices, *found.faults]))
 
 
 def status(profile: Profile = None) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +15,21 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from harness.errors import DataError
 from harness.foreign import printable
 from harness.plan import Plan, make_plan
 from harness.published import Families, load_families
 from harness.registry import Registry, load_parameters, load_registry, project_root
-from harness.results import Adopted, adopt, from_scratch_marker
-from harness.spec import Parameters
+from harness.results import Adopted, Examination, adopt, examine, from_scratch_marker
+from harness.spec import Kind, Parameters
 from harness.store import Store
 
 # Where nobody sets a width (a file, a pipe, a build log), lines stay whole; a terminal breaks them between words.
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+# What is said beside the answer; standard output may be a document for a program.
+notes = Console(
+    stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), width=None if sys.stderr.isatty() else 200
+)
 WIDE = 130  # columns from which on a table fits
 
 
@@ -97,8 +102,28 @@ class Session:
             return Adopted()
         adopted = adopt(self.plan, self.root)
         for sentence in adopted.refused:
-            console.print(f"[yellow]note:[/] {shown(sentence)}")
+            notes.print(f"[yellow]note:[/] {shown(sentence)}")
         return adopted
+
+    def refuse_edits(
+        self,
+        *,
+        may_lack: Collection[Path] | None = (),
+        thorough: bool = False,
+        track: Callable[[list[tuple[Kind, str]]], Iterator[tuple[Kind, str]]] = iter,
+    ) -> Examination:
+        """Examine what is stored and committed before a number is printed from it; notes go to standard error.
+
+        Raises:
+            DataError: If anything was edited or damaged: every sentence, one a line.
+        """
+        store = Store(self.store.root, self.store.cohorts, notify=lambda sentence: None)
+        found = examine(self.plan, self.root, store, may_lack=may_lack, thorough=thorough, track=track)
+        for sentence in found.notes:
+            notes.print(f"[yellow]note:[/] {shown(sentence)}")
+        if found.faults:
+            raise DataError("\n".join(found.faults))
+        return found
 
 
 def open_session(profile: str | None = None, **overrides: Any) -> Session:

@@ -18,19 +18,23 @@ from harness.cli.auditing import run_audit
 from harness.cli.execution import execute
 from harness.cli.listing import done_ids
 from harness.cli.session import Session, console, open_session
-from harness.errors import StoreError, unknown
+from harness.errors import DataError, StoreError, unknown
 from harness.lineages import lineages
 from harness.plan import Plan
 from harness.results import (
+    TABLES,
     device_classes,
     profile_folder,
+    replace,
     write_cohort,
     write_localization,
     write_pretraining,
     write_trials,
 )
+from harness.results.examination import MEND
 from harness.spec import Item
 from harness.store import State
+from harness.store.committed import Standing, judge
 
 stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
 ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
@@ -70,20 +74,29 @@ def stage_trials(profile: ProfileName, method: str) -> None:
 
 @stages.command("statistics")
 def stage_statistics(profile: ProfileName) -> None:
-    """Summarise every cell and test every contrast."""
-    write_statistics(_session(profile))
+    """Summarise every cell and test every contrast; refuses what was edited."""
+    session = _session(profile)
+    session.refuse_edits(may_lack=_outputs(session))
+    write_statistics(session)
 
 
 @stages.command("audit")
 def stage_audit() -> None:
     """Hold the paper's printed numbers against its claims and write results/published/audit.csv."""
-    run_audit(open_session())
+    session = open_session()
+    path = session.root / "results" / "published" / "audit.csv"
+    verdict = judge(session.root, path)
+    if verdict.standing is Standing.EDITED:
+        raise DataError(f"{verdict.sentence}: {MEND.format(name=path.relative_to(session.root))}.")
+    run_audit(session)
 
 
 @stages.command("report")
 def stage_report(profile: ProfileName) -> None:
-    """Write tables, figures and pages from results/ alone."""
-    write_report(_session(profile))
+    """Write tables, figures and pages from results/ alone; refuses what was edited."""
+    session = _session(profile)
+    session.refuse_edits()
+    write_report(session)
 
 
 @stages.command("unlock")
@@ -97,8 +110,12 @@ def stage_unlock() -> None:
 def report(
     profile: Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")] = None,
 ) -> None:
-    """Assemble whatever the store holds into results/<profile> and reports/<profile>, without DVC; trains nothing."""
+    """Assemble whatever the store holds into results/<profile> and reports/<profile>, without DVC; trains nothing.
+
+    Refuses what was edited before it writes anything.
+    """
     session = open_session(profile)
+    session.refuse_edits(may_lack=None)
     plan = session.plan
     for task in plan.tasks:
         write_cohort(plan, session.root, session.store, task)
@@ -112,6 +129,12 @@ def report(
     console.print(f"the report: {session.root / 'reports' / plan.profile / 'report.html'}")
 
 
+def _outputs(session: Session) -> list[Path]:
+    """Return what statistics and audit write, so that it need not be there before."""
+    results = session.root / "results"
+    return [*(results / session.plan.profile / name for name in TABLES), results / "published" / "audit.csv"]
+
+
 def _stamp(plan: Plan, method: str) -> str:
     """Return the stamps of the images a method was pretrained on, where a program made them."""
     cohorts = {phase.cohort for phase in plan.methods[method].phases} & set(plan.tasks)
@@ -122,7 +145,9 @@ def write_statistics(session: Session) -> None:
     """Write ``cells.csv`` and ``comparisons.csv`` of the profile."""
     from harness.statistics.margins import read_margins
     from harness.statistics.paper import read_paper
-    from harness.statistics.summary import MethodFacts, TaskFacts, summarise, write
+    from harness.statistics.schema import CellSummary, Comparison
+    from harness.statistics.summary import MethodFacts, TaskFacts, summarise
+    from harness.statistics.tables import table_text
 
     plan = session.plan
     folder = profile_folder(session.root, plan.profile)
@@ -157,7 +182,8 @@ def write_statistics(session: Session) -> None:
         device_classes(plan, session.root),
         lineages(plan),
     )
-    write(folder, cells, comparisons)
+    replace(session.root, folder / TABLES[0], table_text(CellSummary, cells))
+    replace(session.root, folder / TABLES[1], table_text(Comparison, comparisons))
 
 
 def write_report(session: Session) -> None:

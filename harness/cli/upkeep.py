@@ -7,54 +7,57 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import track
 
 from harness import versions
 from harness.cli.listing import AsJson, Profile
-from harness.cli.session import Session, console, open_session, print_json, shown
-from harness.errors import DiraBenchError, VersionError, unknown
+from harness.cli.session import Session, console, notes, open_session, print_json, shown
+from harness.errors import DataError, DiraBenchError, VersionError, unknown
 from harness.foreign import guest
 from harness.registry import describe_error, import_dotted
-from harness.results import profile_folder, read_rows
+from harness.results import Examination, profile_folder
 from harness.spec import Kind
-from harness.store import Store
+from harness.statistics.rows import read_trial_rows
 
 
 def verify(profile: Profile = None) -> None:
-    """Recompute every id from the repository, and check that versions stand for the code as it is."""
+    """Check that nothing was edited and that versions stand for the code as it is; recompute every id.
+
+    Reads every record of the store, every byte of the files that planned records vouch for, and every results file.
+    """
     session = open_session(profile)
     problems = [versions.sentence(component) for component in versions.stale(session.root)]
-    problems += _damaged_records(session)
-    unplanned = _committed(session)
+    found = Examination()
+    try:
+        found = session.refuse_edits(thorough=True, track=_shown)
+    except DataError as error:
+        problems.append(str(error))
     if problems:
         raise VersionError("\n".join(problems))
-    items = len(session.plan.items)
     console.print(
-        f"verified: {len(versions.components(session.root))} components stand for their code; {items} planned ids "
-        "recomputed; "
-        f"{unplanned} committed rows are no longer planned (the report drops them)."
+        f"verified: {len(versions.components(session.root))} components stand for their code; "
+        f"{len(session.plan.items)} planned ids recomputed; {found.files} results files, {found.records} records and "
+        f"{found.hashed} files beside them are what was written; {_unplanned(session)} committed rows are no longer "
+        'planned ("dvc repro" runs their trials anew).'
     )
 
 
-def _damaged_records(session: Session) -> list[str]:
-    """Read every record that counts as done; the store says of each damaged or edited one what it found."""
-    store = Store(session.store.root, session.store.cohorts, notify=lambda sentence: None)
-    kinds: tuple[Kind, ...] = ("cohort", "phase", "trial")
-    for kind in kinds:
-        for identity in store.done_ids(kind):
-            store.ok(kind, identity)
-    return store.notices
+def _shown(items: list[tuple[Kind, str]]) -> Iterator[tuple[Kind, str]]:
+    """Pass items on while a bar on standard error shows how many were read."""
+    yield from track(items, "reading the store", console=notes, transient=True, disable=not notes.is_terminal)
 
 
-def _committed(session: Session) -> int:
+def _unplanned(session: Session) -> int:
     planned = {item.id for item in session.plan.items.values()}
     folder = profile_folder(session.root, session.plan.profile) / "trials"
-    rows = [row for path in sorted(folder.glob("*.csv")) for row in read_rows(path) if row["trial_id"]]
-    return sum(row["trial_id"] not in planned for row in rows)
+    paths = (folder / f"{method}.csv" for method in session.plan.methods)
+    rows = [row for path in paths if path.is_file() for row in read_trial_rows(path) if row.trial_id]
+    return sum(row.trial_id not in planned for row in rows)
 
 
 def pin(

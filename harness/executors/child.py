@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harness.contracts import Context, Outcome
 from harness.errors import ConfigurationError, DiraBenchError, StoreError
 from harness.executors.interface import DISK_FULL, Job
-from harness.spec import Status
+from harness.spec import Item, Status, out_of_bounds
 from harness.store import Store, is_full, resolve_full
 from harness.store.claims import myself
 from harness.store.files import write_whole
@@ -86,6 +86,7 @@ def execute(job: Job) -> tuple[int, str]:
                 returned = work(job.item.spec, _context(job, store, report))
                 if not isinstance(returned, Outcome):
                     raise TypeError(f"{job.item.run} returned {type(returned).__name__}, expected an Outcome")
+                _check_bounds(job.item, returned)
                 outcome, keep = returned, True
                 if outcome.status is not Status.OK:
                     error = {"type": outcome.status.value.capitalize(), "message": outcome.message}
@@ -122,6 +123,14 @@ def execute(job: Job) -> tuple[int, str]:
     except OSError as failure:
         return DISK_FULL, str(resolve_full(attempt.folder) if is_full(failure) else failure)
     return 0, ""
+
+
+def _check_bounds(item: Item, outcome: Outcome) -> None:
+    """Raise ValueError if a trial's metric has a value that it cannot have, before a record vouches for it."""
+    for metric in item.spec.get("metrics", ()):
+        wrong = out_of_bounds(metric, outcome.values[metric]) if metric in outcome.values else ""
+        if wrong:
+            raise ValueError(f"{item.run} returned a value out of its metric's bounds: {wrong}")
 
 
 def resolve(path: str) -> Callable[[Mapping[str, Any], Context], Outcome]:

@@ -7,12 +7,15 @@ byte-identity, ``provenance/<method>.csv``. The others hold no time, no host and
 **Adoption.** In a fresh clone the committed rows are as good as a record: a row whose trial id is still planned is
 kept, if its file and the resamples beside it are exactly what ``dvc.lock`` says, in place or in the copy that the store
 keeps of a trusted file before it is replaced. An ``ok`` attempt in the store always wins over a committed row.
+
+**Edits.** ``examine`` says which files, rows and records are no longer what was written; no door prints from them.
 """
 
 from __future__ import annotations
 
 from harness.results.adoption import Adopted, adopt, from_scratch_marker
 from harness.results.cohorts import write_cohort
+from harness.results.examination import TABLES, Examination, examine
 from harness.results.files import parse_rows, profile_folder, read_rows, write_atomically
 from harness.results.localization import SHOWN, write_localization
 from harness.results.orphans import Orphan, orphans
@@ -21,20 +24,25 @@ from harness.results.provenance import device_classes, measured_seconds, trial_d
 from harness.results.resamples import resample_key
 from harness.results.standing import SCORED, speaks_for, trial_status
 from harness.results.trials import write_trials
+from harness.store.committed import replace
 
 __all__ = [
     "SCORED",
     "SHOWN",
+    "TABLES",
     "Adopted",
+    "Examination",
     "Orphan",
     "adopt",
     "device_classes",
+    "examine",
     "from_scratch_marker",
     "measured_seconds",
     "orphans",
     "parse_rows",
     "profile_folder",
     "read_rows",
+    "replace",
     "resample_key",
     "speaks_for",
     "trial_devices",

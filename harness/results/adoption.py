@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.errors import DataError
 from harness.plan import Plan
-from harness.results.files import parse_rows, profile_folder
+from harness.results.files import profile_folder
 from harness.results.standing import SCORED
-from harness.store.committed import distrust, trusted
+from harness.statistics.rows import TrialRow, parse_trial_rows
+from harness.store.committed import judge, trusted, without_lock
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Adopted:
         phases: Id of a phase that ended ok, or diverged → what the committed pretraining file says of it.
         resamples: Method → its committed ``resamples.npz``, as bytes.
         members: Method → name in ``resamples.npz`` → trials whose mean it is, planned or not.
-        refused: Files that are not what ``dvc.lock`` says, one sentence each.
+        refused: What is not adopted, and why, one sentence each.
     """
 
     rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -41,50 +43,59 @@ def adopt(plan: Plan, root: Path) -> Adopted:
     """Find the committed rows and phases that are still planned and unaltered."""
     adopted = Adopted()
     planned = {item.id for item in plan.items.values()}
+    folder = profile_folder(root, plan.profile)
+    if without_lock(root) and any((folder / "trials" / f"{method}.csv").is_file() for method in plan.methods):
+        adopted.refused.append(f'{without_lock(root)}: restore it with "git checkout -- dvc.lock" to keep them.')
     for method in plan.methods:
-        _adopt_trials(adopted, root, plan.profile, method, planned)
-        _adopt_phases(adopted, root, plan.profile, method, planned)
+        _adopt_trials(adopted, root, folder, method, planned)
+        _adopt_phases(adopted, root, folder, method, planned)
     return adopted
 
 
-def _adopt_trials(adopted: Adopted, root: Path, profile: str, method: str, planned: set[str]) -> None:
+def _adopt_trials(adopted: Adopted, root: Path, folder: Path, method: str, planned: set[str]) -> None:
     """Adopt the rows of a method, if both they and the means over its repeats are what ``dvc.lock`` says."""
-    folder = profile_folder(root, profile)
     table, archive = folder / "trials" / f"{method}.csv", folder / "resamples" / f"{method}.npz"
-    rows, resamples = trusted(root, table), trusted(root, archive)
+    content, resamples = trusted(root, table), trusted(root, archive)
+    rows: list[TrialRow] | None = None
+    if content is not None:
+        try:
+            rows = parse_trial_rows(content.decode(errors="replace"), table)
+        except DataError as error:
+            adopted.refused.append(f"the rows of {method} are not adopted and will be run again: {error}")
+            return
     if rows is None or resamples is None:
-        for path in (table, archive):
-            found = distrust(root, path) if trusted(root, path) is None else None
-            if found:
-                adopted.refused.append(
-                    f"{found}; the rows of {method} are not adopted and will be run again: restore the file with git "
-                    "to keep them."
-                )
+        for path, found in ((table, rows), (archive, resamples)):
+            if found is None:
+                _refuse(adopted, root, path, f"the rows of {method}")
         return
     adopted.resamples[method] = resamples
     members = adopted.members.setdefault(method, {})
-    for row in parse_rows(rows.decode()):
-        if row["status"] in SCORED:
-            name = "|".join(row[column] for column in ("task", "label_fraction", "pretrain_seed", "metric"))
-            members.setdefault(name, set()).add(row["trial_id"])
-            if row["trial_id"] in planned:
-                adopted.rows.setdefault(row["trial_id"], []).append(row)
+    for row in rows:
+        if row.status in SCORED:
+            name = f"{row.task}|{row.label_fraction!r}|{row.pretrain_seed}|{row.metric}"
+            members.setdefault(name, set()).add(row.trial_id)
+            if row.trial_id in planned:
+                adopted.rows.setdefault(row.trial_id, []).append(dict(row.text))
 
 
-def _adopt_phases(adopted: Adopted, root: Path, profile: str, method: str, planned: set[str]) -> None:
+def _adopt_phases(adopted: Adopted, root: Path, folder: Path, method: str, planned: set[str]) -> None:
     """Adopt the phases of a method that ended ok, or diverged, which they would again."""
-    path = profile_folder(root, profile) / "pretraining" / f"{method}.json"
+    path = folder / "pretraining" / f"{method}.json"
     content = trusted(root, path)
     if content is None:
-        found = distrust(root, path)
-        if found:
-            adopted.refused.append(
-                f"{found}; the phases of {method} are not adopted and will be run again: restore the file with git to "
-                "keep them."
-            )
+        _refuse(adopted, root, path, f"the phases of {method}")
         return
     phases = [phase for chain in json.loads(content)["pretraining_seeds"] for phase in chain["phases"]]
     adopted.phases |= {p["id"]: p for p in phases if p["status"] in ("ok", "diverged") and p["id"] in planned}
+
+
+def _refuse(adopted: Adopted, root: Path, path: Path, what: str) -> None:
+    """Say why a file that is not trusted is not; nothing of a file that ``dvc.lock`` never knew."""
+    found = judge(root, path).sentence
+    if found:
+        adopted.refused.append(
+            f"{found}; {what} are not adopted and will be run again: restore the file with git to keep them."
+        )
 
 
 def from_scratch_marker(root: Path) -> Path:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.plan import Plan
-from harness.results.files import profile_folder, replace
+from harness.results.files import profile_folder
 from harness.store import Store
+from harness.store.committed import replace, standing_content
 
 
 def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
     """Write ``cohorts/<task>.json``: the manifest of the cohort, or why it is unavailable.
 
-    A manifest of the planned cohort stays where the store does not hold its images.
+    A manifest of the planned cohort stays where the store does not hold its images, unless it was edited.
     """
     path = profile_folder(root, plan.profile) / "cohorts" / f"{task}.json"
     resolved = plan.tasks[task]
@@ -30,20 +31,20 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
     if item is None:
         content = {**base, "status": "unavailable", "reason": resolved.unavailable}
     elif record is None:
-        if _is_manifest(path, item.id):
+        if _is_manifest(standing_content(root, path), item.id):
             return path
         content = {**base, "status": "missing", "id": item.id}
     else:
-        manifest = json.loads((store.folder(record) / "manifest.json").read_text())
+        manifest = json.loads(store.checked(record, "manifest.json").read_text())
         content = {**manifest, **base, "status": "ok", "id": item.id}
     replace(root, path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return path
 
 
-def _is_manifest(path: Path, identity: str) -> bool:
-    """Say whether a file is the manifest of a cohort that was built."""
+def _is_manifest(data: bytes | None, identity: str) -> bool:
+    """Say whether the bytes of a file are the manifest of a cohort that was built."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(data or b"")
+    except ValueError:
         return False
     return isinstance(content, dict) and (content.get("id"), content.get("status")) == (identity, "ok")

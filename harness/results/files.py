@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.store.committed import keep
 from harness.store.files import write_whole, writing
 
 if TYPE_CHECKING:
@@ -28,14 +27,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
-
-
-def replace(root: Path, path: Path, content: str | bytes) -> None:
-    """Write a results file; what ``dvc.lock`` vouches for is kept, so that it stays adoptable."""
-    data = content.encode() if isinstance(content, str) else content
-    if path.is_file() and path.read_bytes() != data:
-        keep(root, path)
-    write_atomically(path, data)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.plan import Plan
-from harness.results.files import archive, profile_folder, read_arrays, replace
+from harness.results.files import archive, profile_folder, read_arrays
 from harness.results.standing import SCORED, speaks_for, trial_status
 from harness.store import Store
-from harness.store.committed import assembling
+from harness.store.committed import assembling, replace, standing_content
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +28,14 @@ def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Pat
     For each task, up to ``SHOWN`` annotated (image, class) pairs of each class, drawn by a hash of case and class and
     so the same for every method, with their map, boxes, logits and the rank of the image; and the image itself where a
     program made it: real images never leave their data root. The archive is empty for a method that was not localized.
-    What is already there stays if it came from the planned trial and the store does not hold that trial or its images.
+    What is already there stays if it came from the planned trial and the store does not hold that trial or its images,
+    unless the file was edited.
     """
     path = profile_folder(root, plan.profile) / "localization" / f"{method}.npz"
     with assembling(root):
         before: dict[str, np.ndarray] = {}
         with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):  # one that is damaged is none
-            before = read_arrays(path.read_bytes())
+            before = read_arrays(standing_content(root, path) or b"")
         replace(root, path, archive(_localization(plan, store, method, before)))
     return path
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from harness.plan import Plan
 from harness.results.adoption import Adopted
-from harness.results.files import parse_rows, profile_folder, replace, table
+from harness.results.files import parse_rows, profile_folder, table
 from harness.results.standing import speaks_for
 from harness.spec import Item, Record, Status
 from harness.store import Store
-from harness.store.committed import assembling, trusted
+from harness.store.committed import assembling, replace, trusted
 
 CURVE_COLUMNS = ("pretrain_seed", "phase", "phase_id", "step", "name", "value")
 

@@ -10,10 +10,11 @@ from typing import Any
 from harness.identity import digest
 from harness.plan import Cell, Plan
 from harness.published import CellKey
-from harness.results.files import profile_folder, read_rows, table, write_atomically
+from harness.results.files import profile_folder, read_rows, table
 from harness.results.standing import speaks_for
 from harness.spec import Item
 from harness.store import Store
+from harness.store.committed import replace
 
 PROVENANCE_COLUMNS = (
     "trial_id", "ordinal", "started", "duration_seconds", "processor_seconds", "device_class", "device_model",
@@ -22,7 +23,7 @@ PROVENANCE_COLUMNS = (
 ENVIRONMENT = ("git", "host", "instruction_set", "libraries", "platform", "processor", "python", "threads", "workers")
 
 
-def write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
+def write_provenance(root: Path, path: Path, cells: list[Cell], store: Store) -> None:
     """Write a row a trial; what many share (libraries, git state, machine) stands once, in ``environments.json``."""
     shared = path.parent / "environments.json"
     environments: dict[str, Any] = json.loads(shared.read_text()) if shared.is_file() else {}
@@ -45,10 +46,10 @@ def write_provenance(path: Path, cells: list[Cell], store: Store) -> None:
                 **{column: facts.get(column, "") for column in PROVENANCE_COLUMNS[2:-1]},
                 "environment": name,
             })  # fmt: skip
-    write_atomically(path, table(PROVENANCE_COLUMNS, rows))
+    replace(root, path, table(PROVENANCE_COLUMNS, rows))
     used = {row["environment"] for file in path.parent.glob("*.csv") for row in read_rows(file)}
     kept = {name: environments[name] for name in sorted(environments) if name in used}
-    write_atomically(shared, json.dumps(kept, indent=1, sort_keys=True, default=str) + "\n")
+    replace(root, shared, json.dumps(kept, indent=1, sort_keys=True, default=str) + "\n")
 
 
 def trial_devices(root: Path, profile: str) -> dict[str, str]:

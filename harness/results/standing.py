@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from harness.plan import Plan
 from harness.spec import Item, Kind, Record, Status
+from harness.statistics.rows import SCORED as SCORED
 from harness.store import Store
-
-SCORED = ("ok", "diverged_scored")
 
 
 def speaks_for(store: Store, kind: Kind, identity: str) -> Record | None:

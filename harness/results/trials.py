@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from harness.plan import Cell, Plan
 from harness.results.adoption import Adopted
-from harness.results.files import profile_folder, replace, table
+from harness.results.files import profile_folder, table
 from harness.results.provenance import write_provenance
 from harness.results.resamples import mean_resamples
 from harness.results.standing import SCORED, missing_status, speaks_for, trial_status
+from harness.statistics.rows import TRIAL_COLUMNS, sealed
 from harness.store import Store
-from harness.store.committed import assembling
-
-TRIAL_COLUMNS = (
-    "method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id",
-)  # fmt: skip
+from harness.store.committed import assembling, replace
 
 
 def write_trials(plan: Plan, root: Path, store: Store, adopted: Adopted, method: str) -> Path:
@@ -26,24 +22,24 @@ def write_trials(plan: Plan, root: Path, store: Store, adopted: Adopted, method:
     path = folder / "trials" / f"{method}.csv"
     cells = [cell for cell in plan.cells.values() if cell.key.method == method and not cell.skipped]
     with assembling(root):
-        rows: list[dict[str, Any]] = []
+        rows: list[dict[str, str]] = []
         for cell in cells:
             rows += _unavailable_rows(plan, cell) if cell.unavailable else _cell_rows(plan, cell, store, adopted)
         replace(root, folder / "resamples" / f"{method}.npz", mean_resamples(plan, method, cells, store, adopted))
-        write_provenance(folder / "provenance" / f"{method}.csv", cells, store)
-        replace(root, path, table(TRIAL_COLUMNS, rows))
+        write_provenance(root, folder / "provenance" / f"{method}.csv", cells, store)
+        replace(root, path, table(TRIAL_COLUMNS, sealed(rows)))
     return path
 
 
-def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterable[dict[str, Any]]:
+def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterable[dict[str, str]]:
     metrics = plan.tasks[cell.key.task].metrics
     for key, item in cell.trials.items():
         base = {
             "method": key.method,
             "task": key.task,
             "label_fraction": repr(key.label_fraction),
-            "pretrain_seed": key.pretrain_seed,
-            "repeat": key.repeat,
+            "pretrain_seed": str(key.pretrain_seed),
+            "repeat": str(key.repeat),
             "cohort": item.spec["cohort"][:12],
             "trial_id": item.id,
         }
@@ -59,15 +55,15 @@ def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterab
             yield {**base, "metric": metric, "value": "" if value is None else repr(float(value)), "status": status}
 
 
-def _unavailable_rows(plan: Plan, cell: Cell) -> Iterable[dict[str, Any]]:
+def _unavailable_rows(plan: Plan, cell: Cell) -> Iterable[dict[str, str]]:
     for repeat in range(plan.parameters.repeats):
         for metric in plan.tasks[cell.key.task].metrics:
             yield {
                 "method": cell.key.method,
                 "task": cell.key.task,
                 "label_fraction": repr(cell.key.label_fraction),
-                "pretrain_seed": 0,
-                "repeat": repeat,
+                "pretrain_seed": "0",
+                "repeat": str(repeat),
                 "metric": metric,
                 "value": "",
                 "status": "unavailable",

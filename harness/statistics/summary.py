@@ -23,7 +23,7 @@ from harness.statistics.paper import Paper
 from harness.statistics.runs import percentile_interval, worst_case
 from harness.statistics.schema import Block, CellSummary, Comparison
 from harness.statistics.tables import read_rows, write_rows
-from harness.statistics.trials import COUNTS, Runs, TrialIndex, Trials
+from harness.statistics.trials import COUNTS, Planned, Runs, TrialIndex, Trials
 from harness.statistics.verdicts import AgreementAnswer, agreement
 
 ADDED = "added"
@@ -135,9 +135,14 @@ def summarise(
         Rows of ``cells.csv`` and ``comparisons.csv``, published block first.
 
     Raises:
-        DataError: If a file of results is malformed.
+        DataError: If a file of results is malformed or edited, or holds a trial that no plan has.
     """
-    trials = Trials(results, methods, tasks)
+    planned = Planned(
+        parameters.repeats,
+        {name: 1 if facts.reinitialised else parameters.pretrain_seeds for name, facts in methods.items()},
+        {name: facts.label_fractions for name, facts in tasks.items()},
+    )
+    trials = Trials(results, methods, tasks, planned)
     desk = _Desk(
         trials, methods, tasks, parameters, families, margins, paper, dict(devices or {}), dict(lineages or {})
     )

@@ -19,18 +19,24 @@ from harness.errors import ConfigurationError
 Row = TypeVar("Row", bound=BaseModel)
 
 
-def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
-    """Write rows of one model: its fields in their order, LF line ends, the file replaced in one step."""
+def table_text(model: type[Row], rows: Iterable[Row]) -> str:
+    """Write rows of one model as CSV text: its fields in their order, LF line ends."""
     names = list(model.model_fields)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
         writer.writerow([_text(name, getattr(row, name)) for name in names])
+    return stream.getvalue()
+
+
+def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
+    """Write what ``table_text`` returns; the file is replaced in one step."""
+    text = table_text(model, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(stream.getvalue().encode())
+        temporary.write_bytes(text.encode())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import zipfile
@@ -16,9 +15,11 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.published import CellKey
-from harness.spec import Frozen
+from harness.spec import COUNTS as COUNTS  # shown as facts of a cell, never summarised as scores
+from harness.spec import Frozen, out_of_bounds
+from harness.statistics.rows import SCORED as SCORED
+from harness.statistics.rows import TrialRow, read_trial_rows
 
-SCORED = ("ok", "diverged_scored")  # statuses whose value counts
 _WORDS = {  # why a planned trial has no value, in the order it is told
     "diverged": "diverged",
     "failed": "failed",
@@ -30,9 +31,6 @@ _WORDS = {  # why a planned trial has no value, in the order it is told
     "missing": "not run",
     "unavailable": "unavailable",
 }
-# Counted, not measured in points: never summarised as scores.
-COUNTS = frozenset({"scored_classes", "localization_boxes"})
-_COLUMNS = ("method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status")
 
 
 class TrialIndex(NamedTuple):
@@ -102,7 +100,7 @@ class Runs:
         return np.array(list(seeds.values()))
 
 
-def _either(counts: Iterable[int]) -> str:
+def _either(counts: Iterable[float]) -> str:
     return " or ".join(str(count) for count in sorted(counts))
 
 
@@ -118,8 +116,34 @@ class Cohort(Frozen):
 class _Trial:
     status: str = "missing"
     values: dict[str, float] = field(default_factory=dict)
-    metrics: set[str] = field(default_factory=set)
     inapplicable: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Which trials a plan can hold.
+
+    Attributes:
+        repeats: Repeats of a cell. pretrain_seeds: Method → how many encoders it has.
+        label_fractions: Task → what it is judged at.
+    """
+
+    repeats: int
+    pretrain_seeds: Mapping[str, int]
+    label_fractions: Mapping[str, tuple[float, ...]]
+
+    def fault(self, row: TrialRow) -> str:
+        """Say why a row belongs to no planned trial; empty if it may."""
+        fractions = self.label_fractions[row.task]
+        if row.label_fraction not in fractions:
+            return f"found label fraction {row.label_fraction!r} of {row.task}; the plan has {_either(fractions)}"
+        for what, found, many in (
+            ("repeat", row.repeat, self.repeats),
+            ("pretraining seed", row.pretrain_seed, self.pretrain_seeds[row.method]),
+        ):
+            if found >= many:
+                return f"found {what} {found}; the plan has {f'0 to {many - 1}' if many > 1 else '0 alone'}"
+        return ""
 
 
 class Trials:
@@ -129,10 +153,17 @@ class Trials:
         results: The profile's folder.
         methods: Names in the registry; files of other methods are not opened.
         tasks: Names in the registry; rows of other tasks are dropped.
+        planned: What the parameters and the tasks' entries allow; None checks no row against it.
+
+    Raises:
+        DataError: If a file is malformed or edited, or holds a trial that no plan has.
     """
 
-    def __init__(self, results: Path, methods: Iterable[str], tasks: Iterable[str]) -> None:
+    def __init__(
+        self, results: Path, methods: Iterable[str], tasks: Iterable[str], planned: Planned | None = None
+    ) -> None:
         self._tasks = set(tasks)
+        self._planned = planned
         self._cells: dict[CellKey, dict[TrialIndex, _Trial]] = {}
         self._resamples: dict[str, dict[str, np.ndarray]] = {}
         for method in methods:
@@ -224,46 +255,37 @@ class Trials:
         return mean if np.isfinite(mean).any() else None
 
     def _read_trials(self, path: Path, method: str) -> None:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            lacking = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-            if lacking:
-                raise DataError(f"{path} has no column {', '.join(lacking)}; run `dvc repro` to write it anew.")
-            for line, row in enumerate(reader, start=2):
-                if row["method"] != method:
-                    raise DataError(f'{path}, line {line}: found method "{row["method"]}"; expected "{method}" alone.')
-                if row["task"] in self._tasks:
-                    self._add(path, line, row)
+        for row in read_trial_rows(path):
+            if row.task in self._tasks:
+                fault = self._planned.fault(row) if self._planned else ""
+                if fault:
+                    raise DataError(f"{path}, line {row.line}: {fault}; run `dvc repro` to write it anew.")
+                self._add(row)
 
-    def _add(self, path: Path, line: int, row: Mapping[str, str]) -> None:
-        try:
-            key = CellKey(row["method"], row["task"], float(row["label_fraction"]))
-            index = TrialIndex(int(row["pretrain_seed"]), int(row["repeat"]))
-            value = float(row["value"]) if row["value"] else None
-        except ValueError as error:
-            raise DataError(f"{path}, line {line}: {error}; run `dvc repro` to write it anew.") from error
-        trial = self._cells.setdefault(key, {}).setdefault(index, _Trial())
-        metric = row["metric"]
-        if metric in trial.metrics:
-            raise DataError(
-                f"{path}, line {line}: {metric} of this trial stands twice; run `dvc repro` to write it anew."
-            )
-        trial.metrics.add(metric)
-        trial.status = row["status"]
-        if row["status"] not in SCORED:
+    def _add(self, row: TrialRow) -> None:
+        trial = self._cells.setdefault(row.cell, {}).setdefault(TrialIndex(row.pretrain_seed, row.repeat), _Trial())
+        trial.status = row.status
+        if row.status not in SCORED:
             return
-        if value is None:
-            trial.inapplicable.add(metric)
-        elif math.isfinite(value):
-            trial.values[metric] = value
+        if row.value is None:
+            trial.inapplicable.add(row.metric)
+        elif math.isfinite(row.value):
+            trial.values[row.metric] = row.value
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], dtype=float) for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            arrays = {name: np.asarray(archive[name], dtype=float) for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}); run `dvc repro` to write it anew.") from error
+    for name, array in arrays.items():
+        if not name.startswith("count|") and array.size:
+            for value in (np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)):
+                wrong = out_of_bounds(name.rpartition("|")[2], float(value))
+                if wrong:
+                    raise DataError(f"{path}, array {name}: {wrong}; run `dvc repro` to write it anew.")
+    return arrays
 
 
 def _read_cohort(path: Path) -> Cohort | None:

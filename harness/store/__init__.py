@@ -19,9 +19,9 @@ Layout::
 exactly one driver can do. While the owner of an unfinished attempt lives, nobody else starts another; once it is gone
 the attempt is closed as ``interrupted`` and the next ordinal is free. No other lock exists, so no lock can go stale.
 
-**What counts.** Only ``record.json`` does. One that cannot be read, that is not a record, or whose id is not the digest
-of its own spec is set aside (renamed ``record.json.damaged-…``), said so in one sentence, and its item counts as
-missing. Arrays and files are checked against their SHA-256 where they are used.
+**What counts.** Only ``record.json`` does. One that cannot be read, that is not a record, whose id is not the digest of
+its own spec, or whose content is not what its seal says is set aside (renamed ``record.json.damaged-…``), said so in
+one sentence, and its item counts as missing. Arrays and files are checked against their SHA-256 where they are used.
 """
 
 from harness.store.claims import Driver

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from harness.errors import StoreError
 from harness.identity import file_sha256, item_id
-from harness.spec import Item, Kind, Record, Status
+from harness.spec import RECORD_VERSION, Item, Kind, Record, Status
 from harness.store.claims import (
     SILENT_SECONDS,
     Driver,
@@ -51,6 +51,7 @@ from harness.store.files import (
     write_whole,
     writing,
 )
+from harness.store.seals import SEAL, record_seal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -271,6 +272,19 @@ class Store:
                 self._remember(record)
         return done
 
+    def ids(self, kind: Kind) -> list[str]:
+        """Return the ids of all items of a kind that were ever attempted, sorted."""
+        return sorted(self._ids(kind))
+
+    def touched(self, kind: Kind, id: str) -> bool:
+        """Say whether a file of an attempt is newer than its record, which is written last."""
+        for _, folder in self._folders(kind, id):
+            with contextlib.suppress(FileNotFoundError):  # an attempt that left no record vouches for nothing
+                written = (folder / RECORD).stat().st_mtime_ns
+                if any(path.stat().st_mtime_ns > written for path in _left(folder)):
+                    return True
+        return False
+
     def measured(self, kind: Kind) -> dict[str, float]:
         """Return how many seconds each done item took, as far as the index knows: good for estimates only."""
         return {id: entry["seconds"] for (k, id), entry in self._index().items() if k == kind}
@@ -296,7 +310,7 @@ class Store:
         Raises:
             StoreError: If they are not the bytes the record vouches for; the record is set aside.
         """
-        return read_arrays(self._checked(record, ARRAYS)) if ARRAYS in record.files else {}
+        return read_arrays(self.checked(record, ARRAYS)) if ARRAYS in record.files else {}
 
     def curve(self, record: Record) -> list[dict[str, Any]]:
         """Read the curve of a record after checking its bytes.
@@ -306,7 +320,7 @@ class Store:
         """
         if CURVE not in record.files:
             return []
-        return [json.loads(line) for line in self._checked(record, CURVE).read_text().splitlines()]
+        return [json.loads(line) for line in self.checked(record, CURVE).read_text().splitlines()]
 
     def verify(self, record: Record) -> bool:
         """Check every file of a record against its SHA-256; on a difference set the record aside and return False."""
@@ -318,7 +332,12 @@ class Store:
                 return False
         return True
 
-    def _checked(self, record: Record, name: str) -> Path:
+    def checked(self, record: Record, name: str) -> Path:
+        """Return the path of one of a record's files after checking its bytes.
+
+        Raises:
+            StoreError: If they are not the bytes the record vouches for; the record is set aside.
+        """
         path = self.folder(record) / name
         fault = _fault(path, record.files[name])
         if fault:
@@ -345,8 +364,8 @@ class Store:
             self._set_aside(folder, f"{path} is no record ({place}: {first['msg']})")
             return None
         fault = None
-        if record.schema_version != 1:
-            fault = f"has schema version {record.schema_version}, expected 1"
+        if record.schema_version not in (1, RECORD_VERSION):
+            fault = f"has schema version {record.schema_version}, expected {RECORD_VERSION}, or 1 of older versions"
         elif (record.kind, record.id, record.ordinal) != (kind, id, ordinal):
             fault = f"belongs to attempt {record.ordinal} at {record.kind} {record.id[:12]}, not to this folder"
         else:
@@ -356,6 +375,8 @@ class Store:
                 actual = str(error)
             if actual != id:
                 fault = f"holds a spec whose digest is {actual[:12]}, not {id[:12]}"
+            elif record.schema_version > 1 and record.seal != record_seal(json.loads(data)):
+                fault = "was edited: its content is not what its seal says"
         if fault:
             self._set_aside(folder, f"{path} {fault}")
             return None
@@ -495,8 +516,9 @@ class Store:
                 files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
             else:
                 _clear(folder)
-            record = Record(**content, files=files)
-            text = json.dumps(record.model_dump(mode="python"), sort_keys=True, indent=1) + "\n"
+            plain_content = json.loads(json.dumps(Record(**content, files=files).model_dump(mode="python")))
+            record = Record(**content, files=files, seal=record_seal(plain_content))
+            text = json.dumps({**plain_content, SEAL: record.seal}, sort_keys=True, indent=1) + "\n"
             first = write_whole(folder / RECORD, text.encode(), exclusive=True)
             sync_folder(folder.parent)
             remove(folder / PROGRESS)

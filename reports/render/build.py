@@ -155,7 +155,7 @@ def build(
 
     for part in ("tables", "figures"):
         for path in sorted((folder / part).glob("*")):
-            if path.is_file() and path not in written and path.suffix in (".md", ".tex", ".html", ".svg", ".png"):
+            if path.is_file() and path not in written:
                 path.unlink()
     return written
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.statistics.rows import TrialRow
 from reports.render import wording
-from reports.render.inputs import Results, Trial
+from reports.render.inputs import Results
 from reports.render.tables import primary_metrics
 
 SCORED = frozenset({"ok", "diverged_scored"})
@@ -17,7 +18,7 @@ OTHERS = "no discrimination"
 SHARED_QUANTITIES = ("discrimination", "restoration", "adversary", "opponent")  # panels of every base, left to right
 
 
-def points(trial: Trial) -> float | None:
+def points(trial: TrialRow) -> float | None:
     """Return a trial's value in points, as tables print it; None if it does not count."""
     if trial.value is None or trial.status not in SCORED or not math.isfinite(trial.value):
         return None

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
 from harness.statistics.audit import AuditedClaim
+from harness.statistics.rows import TrialRow, read_trial_rows
 from harness.statistics.schema import CellSummary, Comparison
 from harness.statistics.summary import read_cells, read_comparisons
 from harness.statistics.tables import read_rows
@@ -25,35 +26,6 @@ from harness.yaml_files import load_yaml
 from reports.render.panels import Maps, read_maps
 
 CellKey = tuple[str, str, float]  # method, task, label fraction
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One row of ``trials/<method>.csv``: one metric of one trial.
-
-    Attributes:
-        method, task, label_fraction, pretrain_seed, repeat, metric: Which trial and what was measured.
-        value: As recorded (a fraction for scores, a number for counts); None if the trial has none.
-        status: ``ok``, ``diverged_scored``, ``failed``, … ``unavailable``, ``missing``.
-        cohort: First digits of the cohort's id.
-        trial_id: 64 hexadecimal digits; empty for a trial that cannot be run here.
-    """
-
-    method: str
-    task: str
-    label_fraction: float
-    pretrain_seed: int
-    repeat: int
-    metric: str
-    value: float | None
-    status: str
-    cohort: str
-    trial_id: str
-
-    @property
-    def cell(self) -> CellKey:
-        """The cell the trial belongs to."""
-        return (self.method, self.task, self.label_fraction)
 
 
 @dataclass(frozen=True)
@@ -84,7 +56,7 @@ class Results:
     profile: str
     cells: tuple[CellSummary, ...]
     contrasts: tuple[Comparison, ...]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRow, ...]
     curves: tuple[CurvePoint, ...]
     cohorts: Mapping[str, Mapping[str, Any]]
     pretraining: Mapping[str, Mapping[str, Any]]
@@ -188,29 +160,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise DataError(f"{path}: cannot be read as a table ({error}); rerun the stage that writes it.") from error
 
 
-def _trials(path: Path) -> list[Trial]:
-    found = []
-    for line, row in enumerate(_rows(path), start=2):
-        try:
-            found.append(
-                Trial(
-                    method=row["method"],
-                    task=row["task"],
-                    label_fraction=float(row["label_fraction"]),
-                    pretrain_seed=int(row["pretrain_seed"]),
-                    repeat=int(row["repeat"]),
-                    metric=row["metric"],
-                    value=float(row["value"]) if row["value"] else None,
-                    status=row["status"],
-                    cohort=row["cohort"],
-                    trial_id=row["trial_id"],
-                )
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {line}: {error}; write the file again with `dira-bench run`.") from error
-    return found
-
-
 def _curve(path: Path) -> list[CurvePoint]:
     try:
         return [
@@ -268,7 +217,9 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
         profile=profile,
         cells=tuple(c for c in cells if c.method in methods and c.task in tasks),
         contrasts=tuple(c for c in contrasts if c.method in methods and c.reference in methods and c.task in tasks),
-        trials=tuple(t for path in present("trials", methods, ".csv") for t in _trials(path) if t.task in tasks),
+        trials=tuple(
+            row for path in present("trials", methods, ".csv") for row in read_trial_rows(path) if row.task in tasks
+        ),
         curves=tuple(point for path in present("curves", methods, ".csv") for point in _curve(path)),
         cohorts={path.stem: _object(path) for path in present("cohorts", tasks, ".json")},
         pretraining={path.stem: _object(path) for path in present("pretraining", methods, ".json")},

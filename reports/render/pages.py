@@ -19,11 +19,12 @@ from markupsafe import Markup, escape
 
 from harness.spec import Parameters, percent
 from harness.statistics.audit import AuditedClaim
+from harness.statistics.rows import TrialRow
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import style, wording
 from reports.render.formats import effect, markdown_table, markdown_text
 from reports.render.frames import points
-from reports.render.inputs import Overlap, Results, Trial
+from reports.render.inputs import Overlap, Results
 from reports.render.tables import Table
 
 # Opens the drawer a link points into; without it every drawer still opens by hand.
@@ -147,7 +148,7 @@ def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, st
     by_cell: dict[tuple[str, str, float], list[CellSummary]] = {}
     for cell in results.cells:
         by_cell.setdefault((cell.method, cell.task, cell.label_fraction), []).append(cell)
-    trials: dict[tuple[str, str, float], list[Trial]] = {}
+    trials: dict[tuple[str, str, float], list[TrialRow]] = {}
     for trial in results.trials:
         trials.setdefault(trial.cell, []).append(trial)
     found = []

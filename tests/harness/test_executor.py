@@ -67,6 +67,19 @@ def test_a_work_leaves_its_record_itself(store: Store, executor: LocalExecutor) 
     assert not (store.folder(record) / "progress.json").exists()
 
 
+def test_a_value_out_of_its_metrics_bounds_is_a_failure_and_no_record_vouches_for_it(
+    store: Store, executor: LocalExecutor
+) -> None:
+    record, _ = one(store, executor, item("percent", metrics=["auc"]))
+    assert record is not None and (record.status, record.values) == (Status.FAILED, {})
+    assert record.error is not None
+    assert (
+        "found auc = 53.49, expected a fraction from 0 to 1; a percentage is divided by 100" in record.error["message"]
+    )
+    record, _ = one(store, executor, item("percent", metrics=["iou"]))
+    assert record is not None and record.status is Status.OK, "what no task declares is no metric"
+
+
 def test_a_child_has_its_own_session_its_device_and_one_thread(store: Store, executor: LocalExecutor) -> None:
     record, _ = one(store, executor, item("surroundings"))
     assert record is not None and record.status is Status.OK, record

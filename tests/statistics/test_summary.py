@@ -470,7 +470,7 @@ def test_other_metrics_are_summarised_but_not_contrasted(folder):
 def full(folder: Folder) -> None:
     """Fill every published cell of the registered methods, and Random at 1 %."""
     rng = np.random.default_rng(9)
-    for task, levels in (("chestxray14", 80.0), ("montgomery", 97.0)):
+    for task, levels in (("chestxray14", 80.0), ("montgomery", 95.0)):
         for name in METHODS:
             for fraction in TASKS[task].label_fractions:
                 if not (fraction < 1 and name in {"imagenet", "moco_v2_dir"}):
@@ -492,7 +492,7 @@ def test_adding_a_method_leaves_every_published_byte_as_it_was(folder):
     assert all(content.count(b"\n") > 8 for content in before.values())
     methods = {"aaa": MethodFacts(label="New, first of all", compare_with=("moco_v2", "nobody")), **METHODS}
     for task in TASKS:
-        folder.cell("aaa", task, around(99.9, 0.1))
+        folder.cell("aaa", task, around(99.0, 0.1))
     cells, comparisons = folder.summarise(methods=methods)
     write(folder.root, cells, comparisons)
     assert {name: published_lines(folder.root / name) for name in before} == before
@@ -599,7 +599,7 @@ def test_a_metric_that_does_not_apply_is_left_out_and_one_that_could_not_be_comp
     nothing = dict.fromkeys(range(10), "ok")
     for fraction in (0.01, 1.0):
         folder.cell("moco_v2", "chestxray14", around(80.0, 0.1), fraction=fraction)
-        folder.cell("moco_v2", "chestxray14", [2.5] * 10, metric="localization_boxes", fraction=fraction)
+        folder.cell("moco_v2", "chestxray14", [300.0] * 10, metric="localization_boxes", fraction=fraction)
     folder.cell("moco_v2", "chestxray14", [None] * 10, metric="localization_10", fraction=0.01, statuses=nothing)
     values = [*around(50.0, 1.0)[:9], float("nan")]
     folder.cell("moco_v2", "chestxray14", values, metric="localization_10", statuses=nothing)
@@ -638,7 +638,7 @@ def test_a_metric_that_was_undefined_is_missing_not_zero(folder):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("0.98", "high", "could not convert"),
+        ("0.98", "high", 'found value "high'),
         ("moco_v2,", "moco,", 'found method "moco"'),
         (",value", ",score", "no column value"),
     ],
