@@ -13,7 +13,7 @@ import numpy as np
 FIGURES = ("disc", "ring", "square", "triangle", "cross")
 FILLINGS = ("plain", "striped")
 CLASSES = tuple(f"{filling} {figure}" for figure in FIGURES for filling in FILLINGS)
-LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = (0.299, 0.587, 0.114)
 
 
 def make_shapes(images: int, px: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,16 +47,21 @@ def _grey(label: int, px: int, generator: np.random.Generator) -> np.ndarray:
 
     colours = generator.uniform(0, 255, (3, 3))  # ground, figure, stripe
     ground = _textured(y, x, generator)[..., None] * 50 + colours[0]
-    while abs(float((colours[1] - colours[0]) @ LUMA)) < 60:  # a figure that is grey on the same grey is not seen
+    while abs(_grey_of(colours[1] - colours[0])) < 60:  # a figure that is grey on the same grey is not seen
         colours[1] = generator.uniform(0, 255, 3)
     painted = np.broadcast_to(colours[1], (px, px, 3))
     if filling == "striped":
-        while abs(float((colours[2] - colours[1]) @ LUMA)) < 60:
+        while abs(_grey_of(colours[2] - colours[1])) < 60:
             colours[2] = generator.uniform(0, 255, 3)
         stripes = np.sin(along * np.pi * generator.uniform(2.0, 3.0) + generator.uniform(0, 2 * np.pi)) > 0
         painted = np.where(stripes[..., None], colours[2], painted)
     picture = np.where(inside[..., None], painted, ground) + generator.normal(0, 6, (px, px, 3))
-    return np.clip(np.clip(picture, 0, 255) @ LUMA + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(_grey_of(np.clip(picture, 0, 255)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _grey_of(colours: np.ndarray) -> np.ndarray:
+    """Return the luma of ``(…, 3)``, summed term by term: a matrix product's last bit would be the library's."""
+    return colours[..., 0] * LUMA[0] + colours[..., 1] * LUMA[1] + colours[..., 2] * LUMA[2]
 
 
 def _covers(figure: str, along: np.ndarray, across: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.cohorts import montgomery
 from tasks.cohorts.anatomy_files import STAMP, locate
+from tasks.cohorts.elementary import power
 from tasks.cohorts.findings import Painter
 from tasks.cohorts.projection import Projection
 from tasks.cohorts.thorax import draw_builds, smooth_step
@@ -167,7 +168,7 @@ class RealPainter(Painter):
             x, y, width, height = self.given[int(row), label]
             across = np.abs(t.u[row] - (x + width / 2 - 0.5)) / (width / 2)
             down = np.abs(t.v[row] - (y + height / 2 - 0.5)) / (height / 2)
-            shadow = smooth_step((1.0 - (across**3 + down**3) ** (1 / 3)) / 0.06)
+            shadow = smooth_step((1.0 - power(power(across, 3) + power(down, 3), 1 / 3)) / 0.06)
             t.depth[row] += contrast * self.strength * shadow * smooth_step((t.wall[row] + 0.01) / 0.01)
 
 

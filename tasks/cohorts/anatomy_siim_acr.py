@@ -24,6 +24,7 @@ from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.cohorts import siim_acr as phantom
 from tasks.cohorts.anatomy_files import STAMP, locate
+from tasks.cohorts.elementary import exp
 from tasks.cohorts.projection import Projection
 from tasks.cohorts.thorax import Build, draw_builds
 from tasks.datasets import siim_acr as layout
@@ -148,6 +149,6 @@ def paint_air(thorax: Projection, row: int, mask: np.ndarray, strength: float) -
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(0.004 * height, 0.4))
     within = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
-    line = np.exp(-((((beyond - within) / height - 0.004) / 0.008) ** 2)) * (thorax.lung[row] > 0.01)
+    line = exp(-((((beyond - within) / height - 0.004) / 0.008) ** 2)) * (thorax.lung[row] > 0.01)
     air = np.minimum(smooth, depth) - 0.16 * strength
     thorax.depth[row] = depth * (1.0 - soft) + air * soft + 0.08 * strength * line

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from tasks.cohorts.thorax import Build, outline
+from tasks.datasets.space import dot, unit
 
 UNIT_MM = 400.0
 DEPTH = 0.215  # half the rib cage from front to back, in units
@@ -247,7 +248,7 @@ def grow_vessels(build: Build, generator: np.random.Generator, generations: int 
         hilum = np.array([side * 0.07, 0.02, 0.02]) * scale
         for v in (-0.75, -0.15, 0.55):  # to the upper, middle and lower part
             heading = np.array([side, 0.3 * generator.standard_normal(), -v])
-            stack = [(hilum, heading / np.linalg.norm(heading), 6.0, 0.11 * scale, 0, -1)]
+            stack = [(hilum, unit(heading), 6.0, 0.11 * scale, 0, -1)]
             while stack:
                 start, heading, radius, length, generation, parent = stack.pop()
                 length *= 1.0 + 0.15 * generator.standard_normal()
@@ -256,12 +257,11 @@ def grow_vessels(build: Build, generator: np.random.Generator, generations: int 
                 if generation == generations:
                     continue
                 across = generator.standard_normal(3)
-                across -= heading * (across @ heading)
-                across /= np.linalg.norm(across)
+                across -= heading * dot(across, heading)
+                across = unit(across)
                 own = len(tubes) - 1
                 for sign in (-1.0, 1.0):
-                    turned = heading + sign * generator.uniform(0.45, 0.85) * across
-                    turned /= np.linalg.norm(turned)
+                    turned = unit(heading + sign * generator.uniform(0.45, 0.85) * across)
                     stack.append((end, turned, radius * 2 ** (-1 / 3), 0.72 * length, generation + 1, own))
     return tuple(tubes)
 
@@ -289,6 +289,6 @@ def _away_from_line(at: tuple[np.ndarray, ...], start: np.ndarray, end: np.ndarr
     """Return the distance to a straight piece, in millimetres."""
     along = end - start
     relative = [at[i] - np.float32(start[i]) for i in range(3)]
-    place = sum(relative[i] * np.float32(along[i]) for i in range(3)) / np.float32(max(along @ along, 1e-9))
+    place = sum(relative[i] * np.float32(along[i]) for i in range(3)) / np.float32(max(dot(along, along), 1e-9))
     place = np.clip(place, 0.0, 1.0)
     return np.sqrt(sum((relative[i] - place * np.float32(along[i])) ** 2 for i in range(3)))

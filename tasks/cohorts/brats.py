@@ -20,6 +20,7 @@ from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.cohorts.volume_files import write_nifti
 from tasks.datasets.brats import FOLDER, MODALITIES
+from tasks.datasets.space import unit
 
 SITES = ("CBICA", "TCIA01", "TCIA02", "2013")
 SURVIVAL_SHARE = 163 / 210  # of the high-grade patients
@@ -106,7 +107,7 @@ def draw_brain(
         at, reach = generator.uniform(-0.55, 0.55, 3), generator.uniform(0.05, 0.10)
         bright |= brain & ~grey & ((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2 < reach**2)
     way = generator.standard_normal(3)
-    at = way / np.linalg.norm(way) * generator.uniform(0.25, 0.5)
+    at = unit(way) * generator.uniform(0.25, 0.5)
     stretch = generator.uniform(0.8, 1.25, 3)
     reach = generator.uniform(0.20, 0.36) * (0.85 if low_grade else 1.0)
     away = np.sqrt(sum(((c - at[i]) / stretch[i]) ** 2 for i, c in enumerate((x, y, z)))) / reach

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from harness.seeding import seed
 from harness.spec import Frozen
+from tasks.cohorts.elementary import exp, power, sin
 from tasks.cohorts.findings import Painter, shape_by_findings
 from tasks.cohorts.thorax import Thorax, draw_builds, smooth_step
 from tasks.datasets import chexpert as layout
@@ -243,7 +244,7 @@ def paint_beyond_the_lungs(
 def _wide_mediastinum(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A broad shadow between the lungs, above the heart."""
     half = generator.uniform(0.085, 0.12, (len(u), 1, 1)).astype(np.float32)
-    return 0.22 * np.exp(-((u / half) ** 4)) * smooth_step((v + 0.34) / 0.03) * smooth_step((0.08 - v) / 0.04)
+    return 0.22 * exp(-(power(u / half, 4))) * smooth_step((v + 0.34) / 0.03) * smooth_step((0.08 - v) / 0.04)
 
 
 def _fracture(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -253,7 +254,7 @@ def _fracture(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> n
     cu = side * generator.uniform(0.22, 0.29, shape).astype(np.float32)
     cv = generator.uniform(-0.15, 0.15, shape).astype(np.float32)
     reach = np.sqrt((u - cu) ** 2 + (v - cv) ** 2)
-    return 0.34 * np.exp(-((reach / 0.035) ** 2)) - 0.45 * np.exp(-(((u - cu) / 0.008) ** 2) - ((v - cv) / 0.03) ** 2)
+    return 0.34 * exp(-((reach / 0.035) ** 2)) - 0.45 * exp(-(((u - cu) / 0.008) ** 2) - ((v - cv) / 0.03) ** 2)
 
 
 def _devices(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -261,7 +262,7 @@ def _devices(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np
     shape = (len(u), 1, 1)
     bend = generator.normal(0.0, 0.03, shape).astype(np.float32)
     tip = generator.uniform(-0.10, 0.10, shape).astype(np.float32)
-    line = np.exp(-(((u + 0.02 - bend * np.sin(6.0 * v)) / 0.008) ** 2)) * smooth_step((tip - v) / 0.01)
+    line = exp(-(((u + 0.02 - bend * sin(6.0 * v)) / 0.008) ** 2)) * smooth_step((tip - v) / 0.01)
     found = 0.30 * line
     for sign in (-1.0, 1.0):
         cu = sign * generator.uniform(0.10, 0.26, shape).astype(np.float32)

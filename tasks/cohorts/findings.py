@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.cohorts.elementary import exp, power
 from tasks.cohorts.thorax import Build, Thorax, smooth_noise, smooth_step
 
 
@@ -122,7 +123,7 @@ class Painter:
             region = _Region(t, rows, self.generator)
             region.given = np.array([self.given.get((int(r), label), (np.nan,) * 4) for r in rows], np.float32)
             delta = PATTERNS[label](region, label)
-            severity = np.exp(self.generator.normal(0.0, 0.35, (len(rows), 1, 1))).astype(np.float32)
+            severity = exp(self.generator.normal(0.0, 0.35, (len(rows), 1, 1))).astype(np.float32)
             delta = delta * (severity * np.float32(self.strength))
             t.depth[rows] += delta
             peak = np.abs(delta).max(axis=(1, 2), keepdims=True)
@@ -160,8 +161,8 @@ class _Region:
         side = np.where(self.generator.random((self.count, 1, 1)) < real.left, 1.0, -1.0).astype(np.float32)
         cu = side * np.clip(self.normal(*real.off), 0.08, 0.30)
         cv = np.clip(self.normal(*real.y), 0.16, 0.74) - 0.5
-        ru = np.clip(np.exp(self.normal(*real.log_width)), 0.035, 0.45) / 2
-        rv = np.clip(np.exp(self.normal(*real.log_height)), 0.035, 0.60) / 2
+        ru = np.clip(exp(self.normal(*real.log_width)), 0.035, 0.45) / 2
+        rv = np.clip(exp(self.normal(*real.log_height)), 0.035, 0.60) / 2
         if np.isnan(self.given).all():
             return side, cu, cv, ru, rv
         x, y, width, height = (self.given[:, i, None, None] for i in range(4))
@@ -208,14 +209,14 @@ def _consolidation(r: _Region, label: str) -> np.ndarray:
     """Dense, with dark air bronchograms running through it."""
     _, cu, cv, ru, rv = r.placed(label)
     tubes = np.abs((r.u - cu) + 0.7 * (r.v - cv) + 0.02 * r.noise(8)) % 0.055
-    return 0.42 * r.blob(cu, cv, 0.8 * ru, 0.8 * rv, 0.9) * (1.0 - 0.55 * np.exp(-((tubes / 0.009) ** 2))) * r.lungs
+    return 0.42 * r.blob(cu, cv, 0.8 * ru, 0.8 * rv, 0.9) * (1.0 - 0.55 * exp(-((tubes / 0.009) ** 2))) * r.lungs
 
 
 def _atelectasis(r: _Region, label: str) -> np.ndarray:
     """A plate of collapsed lung: a slanted band."""
     side, cu, cv, ru, _ = r.placed(label)
     slope = side * r.normal(0.25, 0.2)
-    line = np.exp(-(((r.v - cv - slope * (r.u - cu)) / 0.014) ** 2))
+    line = exp(-(((r.v - cv - slope * (r.u - cu)) / 0.014) ** 2))
     return 0.36 * line * smooth_step((1.3 * ru - np.abs(r.u - cu)) / 0.012) * r.lungs
 
 
@@ -223,7 +224,7 @@ def _effusion(r: _Region, label: str) -> np.ndarray:
     """Fluid at the base of one lung, climbing the wall as a meniscus."""
     side, _, _, _, rv = r.placed(label)
     one = smooth_step(side * r.u / 0.01)
-    level = r.base - 0.03 - np.minimum(1.1 * rv, 0.22) - 0.10 * np.exp(-np.maximum(r.wall, 0.0) / 0.03)
+    level = r.base - 0.03 - np.minimum(1.1 * rv, 0.22) - 0.10 * exp(-np.maximum(r.wall, 0.0) / 0.03)
     return (
         0.40
         * one
@@ -239,7 +240,7 @@ def _pneumothorax(r: _Region, label: str) -> np.ndarray:
     one = smooth_step(side * r.u / 0.01)
     gap = np.minimum(0.02 + 0.55 * ru, 0.11) * smooth_step((cv + rv + 0.05 - r.v) / 0.03)
     crescent = smooth_step((gap - r.wall) / 0.006) * smooth_step(r.wall / 0.006) * smooth_step((gap - 0.012) / 0.004)
-    line = np.exp(-(((r.wall - gap) / 0.007) ** 2)) * smooth_step((gap - 0.012) / 0.004)
+    line = exp(-(((r.wall - gap) / 0.007) ** 2)) * smooth_step((gap - 0.012) / 0.004)
     return one * (0.12 * line - 0.26 * crescent) * r.lungs
 
 
@@ -248,7 +249,7 @@ def _edema(r: _Region, label: str) -> np.ndarray:
     reach = np.sqrt((np.abs(r.u) - 0.09) ** 2 + (r.v + 0.01) ** 2)
     return (
         0.26
-        * np.exp(-((reach / (0.13 + r.normal(0.0, 0.015))) ** 2))
+        * exp(-((reach / (0.13 + r.normal(0.0, 0.015))) ** 2))
         * (1.0 + 0.3 * r.noise(14))
         * r.lungs
         * r.beside_spine
@@ -265,7 +266,7 @@ def _pleural_thickening(r: _Region, label: str) -> np.ndarray:
     """A bright rim along the side wall of one lung."""
     side = np.where(r.generator.random((r.count, 1, 1)) < 0.5, 1.0, -1.0).astype(np.float32)
     middle = r.normal(0.02, 0.10)
-    rim = np.exp(-(((r.wall - 0.010) / 0.014) ** 2)) * np.exp(-(((r.v - middle) / 0.13) ** 4))
+    rim = exp(-(((r.wall - 0.010) / 0.014) ** 2)) * exp(-(power((r.v - middle) / 0.13, 4)))
     return 0.32 * rim * smooth_step(side * r.u / 0.01) * smooth_step((np.abs(r.u) - 0.1) / 0.01)
 
 

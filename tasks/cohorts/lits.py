@@ -20,7 +20,8 @@ from tasks.cohorts.body import Body, make_body
 from tasks.cohorts.thorax import draw_builds
 from tasks.cohorts.volume_files import header_without_geometry, write_nifti
 from tasks.datasets.lits import SPLIT, WITHOUT_GEOMETRY
-from tasks.datasets.volumes import LPS_FROM_RAS, optional
+from tasks.datasets.space import lps_from_ras
+from tasks.datasets.volumes import optional
 
 ORDERS = ("LPS", "RAS", "LAS", "LPI")
 TUMOUR_HU = 60.0
@@ -95,7 +96,7 @@ def _write_pair(
         nibabel = optional("nibabel", "nibabel", "NIfTI files")
         for path, voxels in ((image, scan), (mask, labels)):
             stored, plain = header_without_geometry(voxels)
-            nibabel.save(nibabel.Nifti1Image(stored, LPS_FROM_RAS @ plain), path)
+            nibabel.save(nibabel.Nifti1Image(stored, lps_from_ras(plain)), path)
         return
     order = ORDERS[number % len(ORDERS)]
     write_nifti(image, scan, affine, order)

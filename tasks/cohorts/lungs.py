@@ -11,6 +11,7 @@ import numpy as np
 from harness.seeding import seed
 from tasks.cohorts.body import HU, Body, make_body
 from tasks.cohorts.thorax import draw_builds
+from tasks.datasets.space import dot, length, unit
 
 BLUR = 0.4  # voxels: between the sharp and the smooth kernels of scanners
 NOISE_HU = 20.0
@@ -39,15 +40,13 @@ def make_patient(
 
 def direction(generator: np.random.Generator) -> np.ndarray:
     """Draw a unit vector, no direction preferred."""
-    found = generator.standard_normal(3)
-    return found / np.linalg.norm(found)
+    return unit(generator.standard_normal(3))
 
 
 def across(heading: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Draw a unit vector perpendicular to a unit vector."""
     found = direction(generator)
-    found -= heading * (found @ heading)
-    return found / np.linalg.norm(found)
+    return unit(found - heading * dot(found, heading))
 
 
 def place_in_lung(
@@ -75,7 +74,7 @@ def place_in_lung(
         if (near < 0).any() or (near >= lungs.shape).any() or not lungs[tuple(near.T)].all():
             continue
         point = body.affine[:3, 3] + body.spacing * (voxel + generator.uniform(-0.5, 0.5, 3))
-        if attempt >= 200 or all(np.linalg.norm(point - other) >= apart for other in taken):
+        if attempt >= 200 or all(length(point - other) >= apart for other in taken):
             break
     taken.append(point)
     return point
@@ -87,8 +86,8 @@ def paint_piece(
     """Paint a piece of vessel through a point, a little curved: two straight halves that meet there."""
     for sign in (-1.0, 1.0):
         bent = sign * heading + 0.25 * across(heading, generator)
-        length = PIECE_MM * generator.uniform(0.5, 0.8)
-        body.paint_tube(centre, centre + bent / np.linalg.norm(bent) * length, radius, hu)
+        reach = PIECE_MM * generator.uniform(0.5, 0.8)
+        body.paint_tube(centre, centre + unit(bent) * reach, radius, hu)
 
 
 def pad_field_of_view(voxels: np.ndarray) -> np.ndarray:

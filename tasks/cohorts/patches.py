@@ -28,6 +28,7 @@ from harness.errors import DataError
 from harness.seeding import seed
 from tasks.cohorts.decode import write_table
 from tasks.datasets.index import Index
+from tasks.datasets.space import inverse, length, transformed
 from tasks.datasets.volumes import require_values
 from tasks.volumetric.options import Patches
 
@@ -146,15 +147,15 @@ def cut_patches(
         voxels = resize_in_plane(voxels, patches.in_plane)
         mask = None if mask is None else (resize_in_plane(mask, patches.in_plane) >= 0.5).astype(np.float32)
         # index 0 is the middle of the first voxel, which grows or shrinks about the volume's corner
-        affine[:3, 3] += affine[:3, :3] @ (0.5 / factors - 0.5)
+        affine[:3, 3] += transformed(affine[:3, :3], 0.5 / factors - 0.5)
         affine[:3, :3] /= factors
     size = np.array(patches.crop or patches.shape)
     if patches.spacing_mm is not None:
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        spacing = length(affine[:3, :3].T)
         size = np.maximum(1, np.rint(size * patches.spacing_mm / spacing)).astype(int)
     if set(WORLD) <= set(cases.columns):
         points = cases[WORLD].to_numpy(float)
-        centres = (points - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+        centres = transformed(inverse(affine[:3, :3]), points - affine[:3, 3])
         outside = ((centres < -0.5) | (centres > np.array(voxels.shape[-3:]) - 0.5)).any(axis=1)
         if outside.any():
             case = cases["case"].iloc[int(outside.argmax())]

@@ -29,7 +29,8 @@ from tasks.cohorts.lungs import (
     write_metaimage,
 )
 from tasks.datasets import pe_cad as layout
-from tasks.datasets.volumes import LPS_FROM_RAS, optional
+from tasks.datasets.space import lps_from_ras
+from tasks.datasets.volumes import optional
 
 CONTRAST_HU = (330.0, 25.0)  # mean and deviation, of a patient's blood
 PLUG_HU = (50.0, 15.0)
@@ -128,5 +129,5 @@ def _write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     turned = affine.copy()
     turned[:2, 3] += np.diag(affine)[:2] * (np.array(voxels.shape[:2]) - 1)
     turned[:2, :2] *= -1.0
-    image = nibabel.Nifti1Image(np.ascontiguousarray(voxels[::-1, ::-1]), LPS_FROM_RAS @ turned)
+    image = nibabel.Nifti1Image(np.ascontiguousarray(voxels[::-1, ::-1]), lps_from_ras(turned))
     nibabel.save(image, path)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from tasks.cohorts.anatomy_files import locate
+from tasks.cohorts.elementary import cos, power, sin
 from tasks.cohorts.thorax import Build, Thorax, smooth_noise
 
 ANGLES = (-8.0, -4.0, 0.0, 4.0, 8.0)
@@ -65,7 +66,7 @@ def templates(view: View) -> np.ndarray:
             picture = np.stack(slices[::-1])[: view.rows, slice(*view.columns)]
             found[i, field] = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     low, high = np.percentile(found[:, 0], [2.0, 99.5])
-    found[:, 0] = 1.4 * (np.clip((found[:, 0] - low) / (high - low), 0.0, 1.2)) ** 0.9
+    found[:, 0] = 1.4 * power(np.clip((found[:, 0] - low) / (high - low), 0.0, 1.2), 0.9)
     found[:, 1:] *= 2 * 0.703125
     return found
 
@@ -108,8 +109,8 @@ class Projection(Thorax):
         turn, scale = float(b.rotation[i, 0, 0]), float(b.scale[i, 0, 0])
         u = (self.u[i] - b.shift_u[i, 0, 0]) / (scale * float(b.width[i, 0, 0])) + du
         v = (self.v[i] - b.shift_v[i, 0, 0]) / scale + dv
-        at_x = ((np.cos(turn) * u + np.sin(turn) * v + 0.5) * SIDE - 0.5).astype(np.float32)
-        at_y = ((np.cos(turn) * v - np.sin(turn) * u + 0.5) * SIDE - 0.5).astype(np.float32)
+        at_x = ((cos(turn) * u + sin(turn) * v + 0.5) * SIDE - 0.5).astype(np.float32)
+        at_y = ((cos(turn) * v - sin(turn) * u + 0.5) * SIDE - 0.5).astype(np.float32)
         return np.stack([cv2.remap(f, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for f in mixed])
 
 

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from harness.seeding import seed
 from harness.spec import Frozen
+from tasks.cohorts.elementary import exp
 from tasks.cohorts.thorax import APEX, Thorax, draw_builds, smooth_noise
 from tasks.datasets.dicom import library
 from tasks.datasets.runs import encode_runs
@@ -64,7 +65,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     count = chosen.images + 1  # the last has no row
     positive = generator.permutation(count - 1) < round(POSITIVE * (count - 1))
     positive = np.append(positive, True)
-    share = np.clip(np.exp(generator.normal(*LOG_AREA, count)), SMALLEST, LARGEST) * positive
+    share = np.clip(exp(generator.normal(*LOG_AREA, count)), SMALLEST, LARGEST) * positive
     builds = draw_builds(np.arange(count), generator)
     names = _names(chosen, count, generator)
     rows_of = generator.choice(list(ROWS), count, p=np.array(list(ROWS.values())) / sum(ROWS.values()))
@@ -110,7 +111,7 @@ def _paint(thorax: Thorax, share: np.ndarray, strength: float, generator: np.ran
     masks = np.zeros(thorax.u.shape, np.uint8)
     for row in np.flatnonzero(share):
         side = -1.0 if generator.random() < LEFT else 1.0
-        slope = float(np.exp(generator.normal(-1.15, 0.7)))  # so that heights are spread as those of the real masks
+        slope = float(exp(generator.normal(-1.15, 0.7)))  # so that heights are spread as those of the real masks
         wobble = smooth_noise((1, height, width), 10, generator)[0]
         wall, v = thorax.wall[row], thorax.v[row]
         inside = (wall > 0.004) & (side * thorax.u[row] > 0.03) & (v < thorax.diaphragm[row])
@@ -123,7 +124,7 @@ def _paint(thorax: Thorax, share: np.ndarray, strength: float, generator: np.ran
         depth = thorax.depth[row]
         smooth = cv2.GaussianBlur(depth, (0, 0), 0.03 * height)
         soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(0.004 * height, 0.4))
-        line = np.exp(-(((np.where(inside, field, 9.0) - edge) / 0.008) ** 2))
+        line = exp(-(((np.where(inside, field, 9.0) - edge) / 0.008) ** 2))
         air = smooth - 0.20 * strength
         thorax.depth[row] = depth * (1.0 - soft) + air * soft + 0.08 * strength * line
     return masks

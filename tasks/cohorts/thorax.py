@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from tasks.cohorts.elementary import arctan2, cos, exp, power, sin, tanh
+
 APEX = -0.40  # v of the top of the lungs
 BASE = 0.30  # v of the lowest point of the lungs, before the dome of the diaphragm
 
@@ -93,7 +95,7 @@ def draw_builds(patient_of: np.ndarray, generator: np.random.Generator) -> Build
 
 def smooth_step(x: np.ndarray) -> np.ndarray:
     """Rise from 0 to 1 around ``x = 0``; a logistic function that cannot overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
+    return 0.5 * (1.0 + tanh(0.5 * x))
 
 
 class Thorax:
@@ -113,7 +115,7 @@ class Thorax:
         x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / height
         y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / height
         x, y = x[None, None, :] - build.shift_u, y[None, :, None] - build.shift_v
-        cosine, sine = np.cos(build.rotation), np.sin(build.rotation)
+        cosine, sine = cos(build.rotation), sin(build.rotation)
         self.u = (cosine * x + sine * y) / build.scale
         self.v = (cosine * y - sine * x) / build.scale
         self.side = np.where(self.u < 0, np.float32(-1), np.float32(1))
@@ -129,7 +131,7 @@ class Thorax:
     def _depth(self, generator: np.random.Generator) -> np.ndarray:
         b, u, v = self.build, self.u, self.v
         a = np.abs(u)
-        shoulder = -0.44 + 0.55 * np.maximum(a - 0.10, 0.0) ** 1.2
+        shoulder = -0.44 + 0.55 * power(np.maximum(a - 0.10, 0.0), 1.2)
         trunk = smooth_step((v - shoulder) / 0.010) * smooth_step((0.47 - a) / 0.012)
         neck = smooth_step((0.085 - a) / 0.012)
         body = np.maximum(trunk, neck) * (0.70 + 0.25 * (1.0 - (u / 0.5) ** 2)) * b.soft
@@ -137,37 +139,37 @@ class Thorax:
         bulge = np.sqrt(np.clip(self.wall / 0.16, 0.05, 1.0))
         depth = body - b.air * inside * bulge * smooth_step((a - 0.03) / 0.02)
         depth += 0.40 * smooth_step(self.heart / 0.010) * inside
-        column = np.exp(-((u / 0.040) ** 2)) * (0.20 + 0.030 * np.sin(v * (2 * np.pi / 0.06)))
+        column = exp(-((u / 0.040) ** 2)) * (0.20 + 0.030 * sin(v * (2 * np.pi / 0.06)))
         depth += column * smooth_step((v + 0.49) / 0.02)
-        mediastinum = np.exp(-((a / 0.070) ** 4)) * 0.20 + 0.14 * np.exp(
+        mediastinum = exp(-(power(a / 0.070, 4))) * 0.20 + 0.14 * exp(
             -(((u - 0.065) / 0.035) ** 2) - ((v + 0.11) / 0.045) ** 2
         )
         depth += mediastinum * smooth_step((v + 0.36) / 0.04)
         depth += 0.10 * smooth_step((v - self.diaphragm) / 0.01) * trunk
         # ribs: behind they leave the spine almost level, in front they fall towards the middle
-        behind = (v - 0.35 * a**1.5 + 0.02) / b.spacing
+        behind = (v - 0.35 * power(a, 1.5) + 0.02) / b.spacing
         front = (v - 0.55 * (0.36 - a)) / (1.15 * b.spacing)
         cage = smooth_step((self.wall + 0.01) / 0.008) * smooth_step((a - 0.045) / 0.01)
         level = smooth_step((self.diaphragm + 0.03 - v) / 0.02)
         depth += b.ribs * cage * level * _ridges(behind, 0.16)
         depth += 0.6 * b.ribs * cage * level * _ridges(front, 0.14) * smooth_step((a - 0.13) / 0.03)
-        clavicle = np.exp(-(((v + 0.315 + 0.25 * (a - 0.03) - 0.9 * (a - 0.18) ** 2) / 0.013) ** 2))
+        clavicle = exp(-(((v + 0.315 + 0.25 * (a - 0.03) - 0.9 * (a - 0.18) ** 2) / 0.013) ** 2))
         depth += 0.16 * clavicle * smooth_step((a - 0.03) / 0.01) * smooth_step((0.34 - a) / 0.03)
         depth -= 0.22 * smooth_step((1 - ((u - 0.16) / 0.07) ** 2 - ((v - self.diaphragm - 0.065) / 0.035) ** 2) / 0.3)
         # vessels: they fan out from the hilum, bend a little, and fade towards the rim
         reach = np.sqrt((a - 0.075) ** 2 + v**2)
-        angle = np.arctan2(v, a - 0.075)
+        angle = arctan2(v, a - 0.075)
         bend = smooth_noise(u.shape, 9, generator)
         fan = _ridges(angle * (5.0 / np.pi) + 0.5 * bend + 5.0 * reach, 0.22)
-        depth += b.vessels * inside * fan * np.exp(-reach / 0.14)
-        depth += 0.9 * b.vessels * inside * np.exp(-((reach / 0.06) ** 2))
+        depth += b.vessels * inside * fan * exp(-reach / 0.14)
+        depth += 0.9 * b.vessels * inside * exp(-((reach / 0.06) ** 2))
         depth += 0.025 * smooth_noise(u.shape, 7, generator) * trunk
         return depth.astype(np.float32)
 
     def render(self, generator: np.random.Generator) -> np.ndarray:
         """Return what the detector shows, uint8 ``(N, H, W)``: gain, display curve, noise."""
         b = self.build
-        shown = np.clip((self.depth * b.gain + 0.02) / 1.45, 0.0, 1.0) ** (0.85 * b.gamma)
+        shown = power(np.clip((self.depth * b.gain + 0.02) / 1.45, 0.0, 1.0), 0.85 * b.gamma)
         shown += b.noise * generator.standard_normal(shown.shape, dtype=np.float32)
         return (np.clip(shown, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
@@ -186,13 +188,13 @@ def outline(build: Build, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.
     """
     a = np.abs(u)
     t = np.clip((v - APEX) / (build.base - APEX), 0.0, 1.0)
-    outer = build.width * (0.05 + 0.30 * (1.0 - (1.0 - t) ** 2.5) ** 0.6)
-    inner = 0.055 + 0.035 * np.exp(-(((v + 0.02) / 0.10) ** 2))
+    outer = build.width * (0.05 + 0.30 * power(1.0 - power(1.0 - t, 2.5), 0.6))
+    inner = 0.055 + 0.035 * exp(-(((v + 0.02) / 0.10) ** 2))
     arch = 1.0 - ((a - 0.18 * build.width) / 0.20) ** 2
     diaphragm = build.base - build.dome * np.maximum(arch, 0.0) + np.where(u > 0, 0.015, -0.015)
     tilt = np.float32(0.5)
     hu, hv = u - 0.075, v - (build.base - 0.13)
-    along, across = np.cos(tilt) * hu + np.sin(tilt) * hv, np.cos(tilt) * hv - np.sin(tilt) * hu
+    along, across = cos(tilt) * hu + sin(tilt) * hv, cos(tilt) * hv - sin(tilt) * hu
     heart = (1.0 - np.sqrt((along / (0.155 * build.heart)) ** 2 + (across / (0.115 * build.heart)) ** 2)) * 0.115
     return np.minimum(outer - a, v - APEX), inner, diaphragm, heart
 
@@ -200,7 +202,7 @@ def outline(build: Build, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.
 def _ridges(phase: np.ndarray, width: float) -> np.ndarray:
     """Return ridges of height 1 at whole-number phases."""
     offset = phase - np.round(phase)
-    return np.exp(-((offset / width) ** 2))
+    return exp(-((offset / width) ** 2))
 
 
 def smooth_noise(shape: tuple[int, ...], knots: int, generator: np.random.Generator) -> np.ndarray:
@@ -214,14 +216,20 @@ def smooth_noise(shape: tuple[int, ...], knots: int, generator: np.random.Genera
     count, height, width = shape
     columns = max(2, round(knots * width / height))
     coarse = generator.standard_normal((count, knots, columns), dtype=np.float32)
-    return np.matmul(_weights(height, knots), np.matmul(coarse, _weights(width, columns).T))
+    wide = _between_knots(coarse, width)
+    return np.ascontiguousarray(_between_knots(wide.swapaxes(1, 2), height).swapaxes(1, 2))
 
 
-def _weights(length: int, knots: int) -> np.ndarray:
+def _between_knots(values: np.ndarray, length: int) -> np.ndarray:
+    """Interpolate the last axis of float32 by cosines, from its knots to ``length`` places.
+
+    Each result has two terms, added in double precision and rounded once: no matrix product, whose last bit would be
+    the linear algebra kernel's and could turn a grey value.
+    """
+    knots = values.shape[-1]
     place = (np.arange(length) + 0.5) / length * (knots - 1)
     left = np.minimum(place.astype(int), knots - 2)
-    share = 0.5 - 0.5 * np.cos(np.pi * (place - left))
-    weights = np.zeros((length, knots), np.float32)
-    weights[np.arange(length), left] = 1.0 - share
-    weights[np.arange(length), left + 1] = share
-    return weights
+    share = 0.5 - 0.5 * cos(np.pi * (place - left))
+    before = values[..., left] * (1.0 - share).astype(np.float32)
+    after = values[..., left + 1].astype(np.float64) * share.astype(np.float32)
+    return (before + after).astype(np.float32)

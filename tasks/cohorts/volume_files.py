@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.datasets.volumes import LPS_FROM_RAS, optional
+from tasks.datasets.space import lps_from_ras
+from tasks.datasets.volumes import optional
 
 DIRECTIONS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
 
@@ -46,7 +47,7 @@ def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray, order: str =
     """
     nibabel = optional("nibabel", "nibabel", "NIfTI files")
     stored, turned = reoriented(voxels, affine, order)
-    nibabel.save(nibabel.Nifti1Image(stored, LPS_FROM_RAS @ turned), path)
+    nibabel.save(nibabel.Nifti1Image(stored, lps_from_ras(turned)), path)
 
 
 def header_without_geometry(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,4 +56,4 @@ def header_without_geometry(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     Args:
         voxels: ``(X, Y, Z)`` towards left, back, head.
     """
-    return np.ascontiguousarray(voxels[::-1, ::-1]), LPS_FROM_RAS.copy()
+    return np.ascontiguousarray(voxels[::-1, ::-1]), lps_from_ras(np.eye(4))

@@ -15,6 +15,7 @@ from harness.errors import DataError
 from tasks.datasets.finding import plain
 from tasks.datasets.grids import Grid
 from tasks.datasets.index import Finding
+from tasks.datasets.space import inverse, transformed
 from tasks.datasets.volumes import (
     Volume,
     canonical_grid,
@@ -108,7 +109,7 @@ def outside(points: np.ndarray, grid: Grid) -> np.ndarray:
     Returns:
         bool ``(N,)``.
     """
-    voxels = (points - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
+    voxels = transformed(inverse(grid.affine[:3, :3]), points - grid.affine[:3, 3])
     return ((voxels < -0.5) | (voxels > np.asarray(grid.shape) - 0.5)).any(axis=1)
 
 

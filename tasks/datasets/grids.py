@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError
+from tasks.datasets.space import determinant, length, transformed
 
 CORNER_MM = 0.01  # headers written with six digits put corners of one grid up to 0.004 mm apart
 
@@ -34,7 +35,7 @@ class Grid:
     def corners(self) -> np.ndarray:
         """Middles of the eight outermost voxels, LPS millimetres ``(8, 3)``."""
         indices = np.array(list(itertools.product(*((0, n - 1) for n in self.shape))), float)
-        return indices @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return transformed(self.affine[:3, :3], indices) + self.affine[:3, 3]
 
     def canonical(self) -> tuple[Grid, tuple[int, int, int], tuple[int, ...]]:
         """Permute and reverse axes until they run nearest to the patient's left, back and head.
@@ -46,8 +47,8 @@ class Grid:
             DataError: If the affine has no three directions.
         """
         moves = self.affine[:3, :3]
-        lengths = np.linalg.norm(moves, axis=0)
-        if not np.isfinite(self.affine).all() or abs(np.linalg.det(moves)) < 1e-9 * max(1.0, lengths.prod()):
+        lengths = length(moves.T)
+        if not np.isfinite(self.affine).all() or abs(determinant(moves)) < 1e-9 * max(1.0, lengths.prod()):
             raise DataError("the affine has no three independent directions; expected one that maps voxels to space")
         from scipy.optimize import linear_sum_assignment  # every command would pay for it, and this alone needs it
 
@@ -64,7 +65,7 @@ class Grid:
 
 def farthest_corner(one: Grid, other: Grid) -> float:
     """Return the largest distance between the same corners of two grids of one shape, in millimetres."""
-    return float(np.linalg.norm(one.corners - other.corners, axis=1).max())
+    return float(length(one.corners - other.corners).max())
 
 
 def difference(path: Path, grid: Grid, other: Path, wanted: Grid) -> str:

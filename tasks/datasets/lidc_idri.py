@@ -41,6 +41,7 @@ from tasks.datasets.finding import Files, is_litter
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
 from tasks.datasets.lidc_xml import OTHER_ROOT, Message, Reading, consensus, group, heading, read_message
 from tasks.datasets.series import order_places, place_of, read_series, uneven
+from tasks.datasets.space import dot
 from tasks.datasets.volumes import Volume, optional, require_values
 from tasks.options import Split
 from tasks.volumetric.options import Patches
@@ -529,7 +530,7 @@ class LidcIdri:
             first = Path(places[left_out[0]].name).name
             findings.append(Finding("warn", f"{text} (first: {first}); the one of the lowest instance number is kept"))
         headers, places = [headers[i] for i in kept], [places[i] for i in kept]
-        heights = [float(place.position @ places[0].normal) for place in places]
+        heights = [float(dot(place.position, places[0].normal)) for place in places]
         problem = uneven(heights, [place.name for place in places])
         if problem:
             return [*findings, self._unless_uneven(series, problem)]

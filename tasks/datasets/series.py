@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.errors import DataError
 from tasks.datasets.dicom import decode
+from tasks.datasets.space import dot, length, transformed
 from tasks.datasets.volumes import ORTHONORMAL_TOLERANCE, Volume, optional, oriented, short
 
 SPACING_TOLERANCE = 0.01  # share of the usual distance by which two slices may be nearer or farther
@@ -62,7 +63,7 @@ def place_of(header: Any, name: str) -> Place:
         _numbers(header, tag, count, name)
         for tag, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
     )
-    square = turn.reshape(2, 3) @ turn.reshape(2, 3).T
+    square = transformed(turn.reshape(2, 3), turn.reshape(2, 3))
     if not np.allclose(square, np.eye(2), atol=ORTHONORMAL_TOLERANCE):
         raise DataError(f"{name} has an ImageOrientationPatient that is no rotation; expected two directions; fetch it")
     if not (between > 0).all():
@@ -91,7 +92,7 @@ def order_places(places: Sequence[Place], folder: str) -> tuple[list[int], list[
     first = places[0]
     for other in places[1:]:
         _expect_alike(other, first)
-    heights = np.array([place.position @ first.normal for place in places])
+    heights = np.array([dot(place.position, first.normal) for place in places])
     kept, left_out = first_of_each_place(
         [(float(height), place.number, place.name) for height, place in zip(heights, places, strict=True)]
     )
@@ -100,9 +101,9 @@ def order_places(places: Sequence[Place], folder: str) -> tuple[list[int], list[
     lowest = places[kept[0]]
     for place, height in zip(places, heights, strict=True):
         aside = place.position - lowest.position - (height - heights[kept[0]]) * first.normal
-        if np.linalg.norm(aside) > LINE_MM:
+        if length(aside) > LINE_MM:
             raise DataError(
-                f"{place.name} lies {np.linalg.norm(aside):.3g} mm beside the line along the slices' normal (a tilted "
+                f"{place.name} lies {length(aside):.3g} mm beside the line along the slices' normal (a tilted "
                 f"gantry or a moved slice); expected at most {LINE_MM:g} mm; resample the series to an upright grid, "
                 "or leave it out"
             )
@@ -161,7 +162,7 @@ def read_series(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
     kept, _ = order_places(places, folder)
     headers, places = [headers[i] for i in kept], [places[i] for i in kept]
     normal = places[0].normal
-    heights = [float(place.position @ normal) for place in places]
+    heights = [float(dot(place.position, normal)) for place in places]
     gap = uneven(heights, [place.name for place in places])
     if gap:
         raise DataError(f"{gap}; expected an even series without a missing slice; fetch it")

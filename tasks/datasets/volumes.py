@@ -21,8 +21,8 @@ import numpy as np
 
 from harness.errors import DataError, Unavailable
 from tasks.datasets.grids import Grid, farthest_corner, shape_of
+from tasks.datasets.space import inverse, length, lps_from_ras, transformed
 
-LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 QFORM_TOLERANCE = 0.5  # of a voxel: a quaternion in single precision turns a corner by up to some tenths of one
 ORTHONORMAL_TOLERANCE = 1e-3
 LEAST_HU = -500  # a CT with air in it goes below
@@ -48,15 +48,15 @@ class Volume:
     @property
     def spacing(self) -> np.ndarray:
         """Millimetres between voxels along each axis, ``(3,)``."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return length(self.affine[:3, :3].T)
 
     def to_world(self, voxels: np.ndarray) -> np.ndarray:
         """Map indices ``(…, 3)`` to LPS millimetres."""
-        return np.asarray(voxels, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return transformed(self.affine[:3, :3], np.asarray(voxels, float)) + self.affine[:3, 3]
 
     def to_voxel(self, points: np.ndarray) -> np.ndarray:
         """Map LPS millimetres ``(…, 3)`` to indices, not rounded; whole numbers are centres of voxels."""
-        return (np.asarray(points, float) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T
+        return transformed(inverse(self.affine[:3, :3]), np.asarray(points, float) - self.affine[:3, 3])
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,14 @@ def _nifti_header(image: Any, path: Path) -> Header:
     if stored.fields or not (np.issubdtype(stored, np.integer) or np.issubdtype(stored, np.floating)):
         kind = "colours" if stored.fields else f"numbers of type {stored}"
         raise DataError(f"{path} holds {kind}; expected whole or real numbers, one a voxel; export it anew")
-    grid = Grid(shape_of(image.shape, path), LPS_FROM_RAS @ image.affine)
+    grid = Grid(shape_of(image.shape, path), lps_from_ras(image.affine))
     sform, qform = int(image.header["sform_code"]), int(image.header["qform_code"])
     unplaced = "" if sform > 0 or qform > 0 else "has the sform_code and the qform_code 0"
     contradiction = ""
     if sform == qform > 0:  # with different codes they speak of different spaces, and the sform comes first
-        other = Grid(grid.shape, LPS_FROM_RAS @ image.header.get_qform())
+        other = Grid(grid.shape, lps_from_ras(image.header.get_qform()))
         apart = farthest_corner(grid, other)
-        if not apart <= QFORM_TOLERANCE * np.linalg.norm(grid.affine[:3, :3], axis=0).min():
+        if not apart <= QFORM_TOLERANCE * length(grid.affine[:3, :3].T).min():
             contradiction = f"has an sform and a qform of one code that put a corner {apart:.4g} mm apart"
     return Header(grid, stored, unplaced, contradiction)
 
@@ -280,7 +280,7 @@ def metaimage_header(path: Path) -> Header:
     if reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path} holds {reader.GetNumberOfComponents()} numbers a voxel; expected one; export it anew")
     direction = np.reshape(reader.GetDirection(), (3, 3))
-    if not np.allclose(direction.T @ direction, np.eye(3), atol=ORTHONORMAL_TOLERANCE):
+    if not np.allclose(transformed(direction.T, direction.T), np.eye(3), atol=ORTHONORMAL_TOLERANCE):
         raise DataError(f"{path} has a TransformMatrix that is no rotation; expected one; correct its header")
     affine = np.eye(4)
     affine[:3, :3] = direction * reader.GetSpacing()
