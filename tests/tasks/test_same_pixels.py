@@ -54,7 +54,9 @@ import threadpoolctl
 from harness.contracts import Context
 from harness.registry import load_registry
 from tasks.cohorts.build import build
+from tasks.cohorts.thorax import smooth_noise
 
+noise = smooth_noise((4, 64, 78), 9, np.random.default_rng(1)).tobytes().hex()
 found = {}
 left, right = np.random.default_rng(0).standard_normal((2, 64, 64), dtype=np.float32)
 product = left @ right
@@ -66,7 +68,7 @@ for name in registry.tasks.entries:
         found[name] = outcome.facts["sha256"]
 kernel = [one["architecture"] for one in threadpoolctl.threadpool_info() if one["internal_api"] == "openblas"]
 features = np.exp(np.linspace(-5, 5, 10001, dtype=np.float32))
-print(json.dumps({"kernel": kernel[0], "product": product.tobytes().hex(), "exp": features.tobytes().hex(), "found": found}))
+print(json.dumps({"kernel": kernel[0], "product": product.tobytes().hex(), "exp": features.tobytes().hex(), "noise": noise, "found": found}))
 """
 
 
@@ -103,6 +105,11 @@ def test_a_cohort_is_the_same_under_two_kernels_and_two_sets_of_instructions(tas
     first, second = twice
     assert first["found"][task] == second["found"][task]
     assert "pixels.npy" in first["found"][task]
+
+
+def test_what_all_radiographs_are_textured_with_is_the_same_to_the_last_bit(twice):
+    first, second = twice
+    assert first["noise"] == second["noise"]
 
 
 def names_in(path: Path) -> set[str]:
