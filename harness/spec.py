@@ -99,6 +99,7 @@ class TaskEntry(Frozen):
     source: Text
     options: dict[str, Any] = Field(default_factory=dict)
     training_images: Count | None = None  # as published, to price a pretraining; never identity
+    sample: bool = Field(default=False, strict=True)  # only a part of the data set is meant to be at the data root
     origin: str = ""
 
     @field_validator("label_fractions")
@@ -172,7 +173,9 @@ class TaskPlan(Frozen):
         transfer: The resolved transfer: image size, normalisation as applied, augmentation, optimiser, schedule,
             batch, selection rule, loss, precision, test-time augmentation, metric protocol, component versions.
         metrics: Names of the values a trial must return, the primary metric first.
-        split_published: True if the test set is the published one, so an absolute number may be compared.
+        split_published: True if the data set says who is tested: the patients' split is published.
+        test_cases: Digest of the published test cases' names, or None where no public list says which they are. An
+            absolute number is compared only if the cohort's are these.
         unavailable: One sentence why it cannot run here (no data root, …), or None.
     """
 
@@ -184,6 +187,7 @@ class TaskPlan(Frozen):
     transfer: dict[str, Any]
     metrics: tuple[str, ...]
     split_published: bool = False
+    test_cases: str | None = None
     unavailable: str | None = None
 
 

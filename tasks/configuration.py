@@ -151,6 +151,7 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
         transfer=transfer,
         metrics=metrics,
         split_published=not synthetic and entry.split == "official" and "test" not in cohort.get("lists", {}),
+        test_cases=None if synthetic or problem or entry.sample else _published_test_cases(cohort),
         unavailable=problem,
     )
 
@@ -212,9 +213,12 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
     for key in given:
         if key not in COHORT_KEYS:
             errors.append(str(unknown("key", key, COHORT_KEYS, f"options.cohort of task {entry.name}")))
-    split = {"rule": entry.split, **{k: v for k, v in given.get("split", {}).items() if k != "rule"}}
-    if "rule" in entry.options.get("cohort", {}).get("split", {}):
-        errors.append("options.cohort.split.rule: the entry's own key split says it; remove this one")
+    of_entry = {"rule": entry.split, "sample": entry.sample and scale.pixels != "phantom"}
+    split = {**of_entry, **{k: v for k, v in given.get("split", {}).items() if k not in of_entry}}
+    for key in ("rule", "sample"):
+        if key in entry.options.get("cohort", {}).get("split", {}):
+            own = "split" if key == "rule" else key
+            errors.append(f"options.cohort.split.{key}: the entry's own key {own} says it; remove this one")
     try:
         split = Split.model_validate({"validation_fraction": 0.1, "seed": 99, **split}).model_dump(mode="json")
     except ValidationError as error:
@@ -301,6 +305,13 @@ def _with_fingerprint(
         return found, None
     except DataError as error:
         return cohort, str(error)
+
+
+def _published_test_cases(cohort: Mapping[str, Any]) -> str | None:
+    """Return the digest that the adapter declares of its published test cases, if any."""
+    from tasks.datasets.opening import open_adapter
+
+    return getattr(open_adapter(cohort), "test_cases", None)
 
 
 def _try_adapter(name: str, options: Mapping[str, Any], errors: list[str]) -> None:

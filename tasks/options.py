@@ -5,9 +5,9 @@ The values are in ``profiles.yaml``; what each means, and what it was in the aut
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.spec import Frozen
 from tasks.localization.options import Localization
@@ -200,12 +200,21 @@ class Split(Frozen):
         test_fraction: Under ``random``: share of all patients held out for test.
         validation_fraction: Share of what is not test held out for validation, where no published list says which.
         seed: Of the draw.
+        sample: The entry's ``sample``: only a part of the data set is meant to be there. Listed cases that are absent
+            are left out with a note, and the test cases never count as the published ones.
     """
 
     rule: Literal["official", "random"]
     test_fraction: Fraction | None = None
     validation_fraction: float = Field(gt=0.0, lt=1.0)
     seed: int = Field(ge=0)
+    sample: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``sample`` out where it is false: a whole data set is what it was before there were samples."""
+        content: dict[str, Any] = handler(self)
+        return content if self.sample else {key: value for key, value in content.items() if key != "sample"}
 
     @model_validator(mode="after")
     def _rule(self) -> Split:

@@ -24,6 +24,7 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
         "synthetic": resolved.synthetic,
         "stamp": resolved.stamp,
         "split_published": resolved.split_published,
+        "test_cases_published": False,
         "validation_labels": resolved.transfer.get("validation_labels", "full"),
     }
     item = plan.cohorts.get(task)
@@ -36,6 +37,8 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
         content = {**base, "status": "missing", "id": item.id}
     else:
         manifest = json.loads(store.checked(record, "manifest.json").read_text())
+        read = manifest.get("split_sha256", {}).get("test")
+        base["test_cases_published"] = read is not None and read == resolved.test_cases
         content = {**manifest, **base, "status": "ok", "id": item.id}
     replace(root, path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return path

@@ -267,15 +267,15 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
 
 
 def _absolute_agreement(desk: _Desk, cell: CellKey, metric: str, runs: Runs, group: Group | None) -> AgreementAnswer:
-    """Compare a mean with the printed one; only where the test set is the published one."""
+    """Compare a mean with the printed one; only where the test cases read are the published ones."""
     margin_metric = metric == desk.tasks[cell.task].metric or _delta(metric) is not None
     margin = margin_of(metric, desk.margins) if margin_metric else 0.0
     printed = desk.paper.score(*cell, _delta(metric)) if margin_metric else None
     obstacle = desk.not_the_papers(cell.task, cell.method)
     if not obstacle and printed is None:
         obstacle = "the paper prints no number for it"
-    if not obstacle and not desk.trials.cohort(cell.task).split_published:
-        obstacle = "split unpublished"
+    if not obstacle and not desk.trials.cohort(cell.task).test_cases_published:
+        obstacle = "not the published test cases"
     if not obstacle and (runs.diverged or group is None):
         obstacle = runs.missing or "fewer than two runs"
     if obstacle or printed is None or printed.mean is None or group is None:

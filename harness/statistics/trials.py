@@ -109,7 +109,7 @@ class Cohort(Frozen):
 
     synthetic: bool
     stamp: str = ""
-    split_published: bool = False
+    test_cases_published: bool = False
 
 
 @dataclass

@@ -107,7 +107,7 @@ def agreement(
         difference: Ours − the paper's: of effects (four groups), or of a cell's means (two groups).
         margin: Equivalence margin in points.
         alpha: Level of both tests.
-        obstacle: Why the two must not be compared (``synthetic``, ``split unpublished``, …); it wins.
+        obstacle: Why the two must not be compared (``synthetic``, ``not the published test cases``, …); it wins.
         remark: Said with any answer, e.g. ``σ assumed``.
         effects: Our effect and the paper's, in points; None where means are compared and not effects.
     """

@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.errors import DataError
 from tasks.datasets.dicom import read_dicom
-from tasks.datasets.images import image_size, read_grey
+from tasks.datasets.images import image_size, read_binary, read_grey
 from tasks.datasets.index import Index
 from tasks.datasets.runs import decode_runs
 
@@ -42,14 +42,14 @@ def read_mask(root: Path, parts: tuple[str, ...], shape: tuple[int, int], side: 
     A pixel of a reduced mask is foreground if at least half of what it covers is.
 
     Raises:
-        DataError: If a mask is not of the image's shape.
+        DataError: If a mask is not of the image's shape, or no mask.
     """
     union = np.zeros(shape, np.uint8)
     for part in parts:
-        mask = read_grey(root / part)
+        mask = read_binary(root / part)
         if mask.shape != shape:
             raise DataError(f"{root / part} is {mask.shape}; expected the shape of its image, {shape}")
-        union |= (mask > 0).astype(np.uint8)
+        union |= mask
     return (to_square(union * 255, side, resize) >= 128).astype(np.uint8)
 
 
@@ -97,7 +97,8 @@ def write_pixels(
     names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
 
     def decode(row: int) -> None:
-        image = (read_dicom if paths[row].endswith(".dcm") else read_grey)(root / paths[row])
+        path = root / paths[row]
+        image = read_dicom(path) if paths[row].lower().endswith(".dcm") else read_grey(path, index.white)
         pixels[row] = to_square(image, side, resize)
         if masks is not None and index.runs is not None:
             masks[row] = read_runs(names[row], index.runs[names[row]], image.shape, side, resize)
@@ -126,7 +127,7 @@ def _fractions(root: Path, index: Index) -> pd.DataFrame:
     paths = dict(zip(index.cases["case"], index.cases["image"], strict=True))
     table = []
     for box in index.boxes.itertuples(index=False):
-        width, height = image_size(root / paths[box.case])
+        width, height = index.box_frame or image_size(root / paths[box.case])
         values = (box.x / width, box.y / height, box.width / width, box.height / height)
         table.append([rows[box.case], box.label, *values])
     return pd.DataFrame(table, columns=["row", "label", "x", "y", "width", "height"])

@@ -103,6 +103,8 @@ def _expect(path: Path, data: Any) -> tuple[int, int]:
     found = {
         "SamplesPerPixel": (data.get("SamplesPerPixel", 1), (1,)),
         "BitsAllocated": (data.get("BitsAllocated"), (8,)),
+        "BitsStored": (data.get("BitsStored"), (8,)),
+        "PixelRepresentation": (data.get("PixelRepresentation", 0), (0,)),
         "NumberOfFrames": (int(data.get("NumberOfFrames") or 1), (1,)),
         "PhotometricInterpretation": (data.get("PhotometricInterpretation"), ("MONOCHROME2", "MONOCHROME1")),
     }
@@ -110,9 +112,63 @@ def _expect(path: Path, data: Any) -> tuple[int, int]:
         if value not in expected:
             wanted = " or ".join(map(str, expected))
             raise DataError(f"{path} has {name} {value}; expected {wanted}, an 8-bit grey radiograph; fetch it again")
+    if rescale(path, data) != (1.0, 0.0):
+        raise DataError(f"{path} rescales its values by {rescale(path, data)}; expected none in an 8-bit radiograph")
     if not rows or not columns:
         raise DataError(f"{path} has Rows {rows} and Columns {columns}; expected a picture; fetch it again")
     return int(rows), int(columns)
+
+
+def rescale(path: Path, data: Any) -> tuple[float, float]:
+    """Return RescaleSlope and RescaleIntercept, (1, 0) where the file has neither.
+
+    Raises:
+        DataError: For a tag that is empty, no finite number, or a slope of 0.
+    """
+    found = []
+    for name, usual in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
+        value = data.get(name, usual)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not np.isfinite(number) or (name == "RescaleSlope" and number == 0):
+            said = f"an empty {name}" if value in (None, "") else f"{name} {value}"
+            raise DataError(f"{path} has {said}; expected a finite number, a slope not 0, or no such tag; correct it")
+        found.append(number)
+    return found[0], found[1]
+
+
+def require_decoder(path: Path, data: Any) -> None:
+    """Refuse a compressed file whose decoder is not installed, by the decoder's name.
+
+    Raises:
+        Unavailable: If a package is missing; the sentence names it.
+        DataError: If no package can decode it, or the file does not say how it is encoded.
+    """
+    syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is None:
+        raise DataError(f"{path} has no TransferSyntaxUID; expected a DICOM file that says how it is encoded")
+    if not syntax.is_compressed:
+        return
+    from pydicom.pixels import get_decoder
+
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise DataError(f"{path} is encoded as {syntax.name}, which pydicom cannot decode; convert the file") from None
+    if not decoder.is_available:
+        choices = [_packages(text) for text in decoder.missing_dependencies]
+        raise Unavailable(
+            f"{path} is compressed as {syntax.name}, and no decoder for it is installed; run: pip install "
+            f"{' or '.join(sorted(choices, key=len))}."
+        )
+
+
+def _packages(requirement: str) -> str:
+    """Return the packages of ``pylibjpeg - requires pylibjpeg>=2.0 and pylibjpeg-libjpeg>=2.1``, as pip takes them."""
+    wanted = requirement.partition(" requires ")[2].split(" and ")
+    return " ".join(f'"{text}"' if ">" in text else text for text in wanted)
 
 
 def _expect_length(path: Path, data: Any, shape: tuple[int, int]) -> None:
@@ -154,6 +210,7 @@ def read_dicom(path: Path) -> np.ndarray:
     try:
         shape = _expect(path, data)
         _expect_length(path, data, shape)
+        require_decoder(path, data)
         image = np.asarray(data.pixel_array)
     except (DataError, Unavailable):
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,11 +20,12 @@ class Finding:
     """What a verifier has to say.
 
     Attributes:
-        level: ``warn`` for counts (mirrors drop files), ``fail`` for what would make numbers wrong.
+        level: ``note`` for what the entry declares, ``warn`` for counts (mirrors drop files), ``fail`` for what would
+            make numbers wrong.
         message: One sentence: found, where, expected.
     """
 
-    level: Literal["warn", "fail"]
+    level: Literal["note", "warn", "fail"]
     message: str
 
 
@@ -34,10 +35,13 @@ class Index:
 
     Attributes:
         cases: One row a case, ordered by case: ``case``, ``patient``, ``image`` (path relative to the root), ``split``
-            (train, validation or test) and one 0/1 column per label; −1 is uncertain, in train and validation only.
+            (train, validation or test; empty in a declared sample, where only lists of the user's can say) and one
+            0/1 column per label; −1 is uncertain, in train and validation only.
         labels: Names of the label columns, in the order of the outputs.
         masks: Case → mask files relative to the root; their union is the foreground. Empty without segmentation.
-        boxes: ``case, label, x, y, width, height`` in pixels of the image's own frame, top-left corner first.
+        boxes: ``case, label, x, y, width, height`` in pixels, top-left corner first.
+        box_frame: (width, height) of the pictures in which the boxes were drawn, in pixels; None: the images' own size.
+        white: The 16-bit value that becomes 255 (``tasks.datasets.images``); None: 16 bits are refused.
         split_rule: In words, how the split came about.
         runs: Case → run lengths (``tasks.datasets.runs``); their union is the foreground, none is an empty mask. Given
             instead of ``masks``.
@@ -51,6 +55,8 @@ class Index:
     labels: tuple[str, ...]
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     boxes: pd.DataFrame | None = None
+    box_frame: tuple[int, int] | None = None
+    white: int | None = None
     split_rule: str = ""
     runs: Mapping[str, tuple[str, ...]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +70,11 @@ class Index:
 
 
 class Adapter(Protocol):
-    """Reads one data set's true layout. Built-in adapters and those of other packages are found the same way."""
+    """Reads one data set's true layout. Built-in adapters and those of other packages are found the same way.
+
+    An adapter may have ``test_cases``: the digest of the published test cases (``Index.split_hashes``), from a public
+    list. Where the cases read are these, and only there, a mean is compared with the paper's.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -111,6 +121,38 @@ def leaks(cases: pd.DataFrame) -> list[Finding]:
         return []
     shown = ", ".join(torn[:3])
     return [Finding("fail", f"{len(torn)} patients are in two splits (first: {shown}); expected splits by patient")]
+
+
+def missing_cases(what: str, absent: Sequence[str], listed: int, root: Path, split: Split) -> list[Finding]:
+    """Return what listed cases that are not there amount to: a failure, or a note in a declared sample.
+
+    A test set that lacks cases is another test set, so every adapter asks this about its published test cases.
+
+    Args:
+        what: The cases in words, in the plural: ``test images``.
+        absent: Names of those that are not there, in order.
+        listed: How many are listed.
+        root: The data root.
+        split: Its ``sample`` says whether the data set is there in part on purpose.
+    """
+    if not absent:
+        return []
+    found = f"{len(absent)} of {listed} {what} are not under {root} (first: {absent[0]})"
+    if split.sample:
+        return [Finding("note", f"{found}; the entry declares a sample, so they are left out")]
+    advice = "fetch them, or write sample: true in the task's entry if only a part is meant to be there"
+    return [Finding("fail", f"{found}; expected all of them; {advice}")]
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raise the first failure.
+
+    Raises:
+        DataError: If there is one.
+    """
+    for finding in findings:
+        if finding.level == "fail":
+            raise DataError(finding.message)
 
 
 def count_differences(found: Mapping[str, int], published: Mapping[str, int], where: str) -> list[Finding]:

@@ -145,7 +145,11 @@ def cell_row(method: str, label: str, task: str, fraction: float, metric: str, s
         "published_sd": paper[1],
         "published_place": "Tab. 4" if paper[0] else "",
         "agreement": "not comparable",
-        "agreement_reason": "synthetic" if synthetic else "split unpublished" if paper[0] else "not in the paper",
+        "agreement_reason": "synthetic"
+        if synthetic
+        else "not the published test cases"
+        if paper[0]
+        else "not in the paper",
         "best": False,
         "second": False,
         "synthetic": synthetic,
