@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from harness.cli import numbers
 from harness.cli.session import WIDE, Session, console, notes, open_session, print_json, shown
 from harness.environment import check_device
 from harness.errors import UnknownName, unknown
@@ -112,9 +113,16 @@ def plan(
     ] = False,
     device: Annotated[str, typer.Option(help="Where to probe: auto, cpu or cuda.")] = "auto",
     answer: Annotated[str, typer.Option(help="A family or table: what each of its contrasts can be told.")] = "",
-    target: Annotated[float, typer.Option(min=0.01, max=0.99, help="Rate that --answer seeks a design for.")] = 0.8,
+    target: Annotated[
+        float,
+        typer.Option(help="Rate that --answer seeks a design for.", callback=numbers.between("--target", 0.01, 0.99)),
+    ] = 0.8,
     pretraining_spread: Annotated[
-        float, typer.Option(min=0.0, max=10.0, help="Assumed spread between checkpoints, in that of the runs.")
+        float,
+        typer.Option(
+            help="Assumed spread between checkpoints, in that of the runs.",
+            callback=numbers.between("--pretraining-spread", 0.0, 10.0),
+        ),
     ] = 0.0,
 ) -> None:
     """Show what the registries imply: counts, what is done, missing, failed, unavailable or skipped, hours, power."""

@@ -35,3 +35,14 @@ def seconds(option: str, most: float = YEAR) -> Callable[[float | None], float |
         return value
 
     return check
+
+
+def between(option: str, low: float, high: float) -> Callable[[float], float]:
+    """Return the callback of an option that takes a number from ``low`` to ``high``."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high:  # false for what is no number, too
+            raise ConfigurationError(f"found {option} {value:g}; expected a number from {low:g} to {high:g}.")
+        return value
+
+    return check
