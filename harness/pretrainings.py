@@ -17,6 +17,7 @@ from harness.plan import Plan
 from harness.registry import import_dotted
 from harness.results import write_atomically
 from harness.spec import PhasePlan
+from harness.store.claims import read_object
 
 PROBE = "methods.probe:probe"
 Probes = dict[str, dict[str, float | None]]  # device → key of a phase → seconds an image, None if it takes none
@@ -102,9 +103,12 @@ def _file(root: Path) -> Path:
 
 def read_probes(root: Path) -> Probes:
     """Return what was timed on this machine so far."""
-    path = _file(root)
-    probes: Probes = json.loads(path.read_text()) if path.is_file() else {}
-    return probes
+    kept = read_object(_file(root)) or {}  # damaged: timed again
+    timed = {device: steps for device, steps in kept.items() if isinstance(steps, dict)}
+    return {
+        device: {step: taken for step, taken in steps.items() if taken is None or type(taken) in (int, float)}
+        for device, steps in timed.items()
+    }
 
 
 def probe_missing(plan: Plan, root: Path, device: str, name: str, note: Any) -> None:

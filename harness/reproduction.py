@@ -21,6 +21,7 @@ from pathlib import Path
 from harness.errors import ConfigurationError
 from harness.results import SCORED, from_scratch_marker, profile_folder
 from harness.statistics.rows import TrialRow, read_trial_rows
+from harness.store.claims import read_object
 from harness.store.committed import ledger
 from harness.store.files import write_whole
 
@@ -37,7 +38,7 @@ def begin_from_scratch(root: Path, profile: str, folders: Iterable[str] = (".tri
     """
     marker = from_scratch_marker(root)
     if marker.is_file():
-        if json.loads(marker.read_text()).get("profile") == profile:
+        if (read_object(marker) or {}).get("profile") == profile:
             return False
         marker.unlink()
     begun = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from harness.results import (
 )
 from harness.spec import Item, Status
 from harness.store import State, Store
+from harness.store.files import parse_json
 
 if TYPE_CHECKING:
     from harness.executors.interface import Executor
@@ -501,7 +501,7 @@ def compare_command(profile: Profile = None) -> None:
 def _profile_from_scratch() -> str | None:
     """Return the profile of the run from scratch that is under way, as its marker says."""
     try:
-        content = json.loads(from_scratch_marker(project_root()).read_text())
+        content = parse_json(from_scratch_marker(project_root()).read_text())
         return str(content["profile"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -15,7 +15,7 @@ from harness.spec import percent
 from harness.statistics.margins import margin_of, read_margins
 from harness.statistics.outlook import Contrast, Outlook, Plan, Proposal, cheapest, contrast_of, outlook
 from harness.statistics.paper import Paper, read_paper
-from harness.store.files import write_whole
+from harness.store.files import parse_json, write_whole
 
 TARGET = 0.8
 
@@ -71,7 +71,7 @@ def outlooks(session: Session, question: Question) -> list[Outlook]:
 
 def _kept(path: Path) -> list[Outlook] | None:
     try:
-        return [Outlook.model_validate(row) for row in json.loads(path.read_text())]
+        return [Outlook.model_validate(row) for row in parse_json(path.read_text())]
     except (OSError, ValueError, TypeError):
         return None  # absent or damaged: computed again
 

@@ -6,7 +6,6 @@ non-zero only when interrupted or broken, so an unavailable method stops nobody 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -34,7 +33,9 @@ from harness.results import (
 from harness.results.examination import MEND
 from harness.spec import Item
 from harness.store import State
+from harness.store.claims import process_id
 from harness.store.committed import Standing, judge
+from harness.store.files import parse_json
 
 stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
 ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
@@ -205,11 +206,11 @@ def clear_dead_lock(root: Path) -> str:
     """Remove ``.dvc/tmp/rwlock`` when every process in it is gone or a zombie; return a sentence if it was removed."""
     path = root / ".dvc" / "tmp" / "rwlock"
     try:
-        held = json.loads(path.read_text())
+        held = parse_json(path.read_text())
     except (OSError, ValueError):
         return ""
-    processes = {int(entry["pid"]) for entry in _holders(held)}
-    if not processes or any(_alive(process) for process in processes):
+    processes = {process_id(entry) for entry in _holders(held)}
+    if not processes or any(process < 0 or _alive(process) for process in processes):  # below 0: nobody knows whose
         return ""
     path.unlink(missing_ok=True)
     return f"process {', '.join(map(str, sorted(processes)))} is gone"

@@ -10,6 +10,7 @@ from harness.plan import Plan
 from harness.results.files import profile_folder
 from harness.store import Store
 from harness.store.committed import replace, standing_content
+from harness.store.files import parse_json
 
 
 def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
@@ -47,7 +48,7 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
 def _is_manifest(data: bytes | None, identity: str) -> bool:
     """Say whether the bytes of a file are the manifest of a cohort that was built."""
     try:
-        content = json.loads(data or b"")
+        content = parse_json(data or b"")
     except ValueError:
         return False
     return isinstance(content, dict) and (content.get("id"), content.get("status")) == (identity, "ok")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.store import files
 from harness.store.files import write_whole, writing
 
 if TYPE_CHECKING:
@@ -53,12 +54,9 @@ def read_arrays(content: bytes) -> dict[str, np.ndarray]:
     """Read the bytes of an archive.
 
     Raises:
-        ValueError, zipfile.BadZipFile, OSError: If they are none.
+        ValueError: If they are none.
     """
-    import numpy as np
-
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return files.read_arrays(io.BytesIO(content))
 
 
 def archive(arrays: Mapping[str, np.ndarray]) -> bytes:

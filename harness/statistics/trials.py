@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from harness.spec import COUNTS as COUNTS  # shown as facts of a cell, never sum
 from harness.spec import Frozen, out_of_bounds
 from harness.statistics.rows import SCORED as SCORED
 from harness.statistics.rows import TrialRow, read_trial_rows
+from harness.store.files import parse_json, read_arrays
 
 _WORDS = {  # why a planned trial has no value, in the order it is told
     "diverged": "diverged",
@@ -275,9 +274,8 @@ class Trials:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: np.asarray(archive[name], dtype=float) for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = {name: np.asarray(array, dtype=float) for name, array in read_arrays(path).items()}
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); run `dvc repro` to write it anew.") from error
     for name, array in arrays.items():
         if not name.startswith("count|") and array.size:
@@ -292,7 +290,7 @@ def _read_cohort(path: Path) -> Cohort | None:
     if not path.is_file():
         return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         return Cohort.model_validate({key: document[key] for key in Cohort.model_fields if key in document})
     except (ValueError, TypeError) as error:
         raise DataError(f"{path} is not a cohort's manifest ({error}); run `dvc repro` to write it anew.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -216,7 +217,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(stream, array, version=(1, 0), allow_pickle=False)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path | io.BytesIO) -> dict[str, np.ndarray]:
     """Read what ``write_arrays`` wrote; never unpickles.
 
     Raises:
@@ -228,7 +229,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:  # empty, torn, one array
-        raise ValueError(f"{path} is no archive of arrays ({error}); expected what numpy.savez writes") from error
+        where = path if isinstance(path, Path) else "it"
+        raise ValueError(f"{where} is no archive of arrays ({error}); expected what numpy.savez writes") from error
 
 
 def plain(value: Any) -> Any:

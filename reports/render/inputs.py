@@ -7,7 +7,6 @@ with its place.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from harness.statistics.rows import TrialRow, read_trial_rows
 from harness.statistics.schema import CellSummary, Comparison
 from harness.statistics.summary import read_cells, read_comparisons
 from harness.statistics.tables import read_rows
+from harness.store.files import parse_json
 from harness.yaml_files import load_yaml
 from reports.render.panels import Maps, read_maps
 
@@ -179,7 +179,7 @@ def _curve(path: Path) -> list[CurvePoint]:
 
 def _object(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); write it again with `dira-bench run`.") from error
     if not isinstance(content, dict):

@@ -9,7 +9,6 @@ likeliest of the test set for that class, where n is the number of test images t
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from harness.errors import DataError
+from harness.store.files import read_arrays
 
 SIDE = 64  # of a drawn panel, pixels
 GROUND = 235  # grey of a panel whose image stays in its data root
@@ -86,9 +86,8 @@ def read_maps(path: Path) -> dict[str, Maps]:
         DataError: If the archive cannot be read or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            loaded = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        loaded = read_arrays(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); write it again with `dira-bench report`.") from error
     tasks: dict[str, dict[str, np.ndarray]] = {}
     for name, array in loaded.items():
