@@ -24,6 +24,10 @@ class EndedPython(Exception):
     """Foreign code raised what is no ``Exception``: ``SystemExit`` from ``sys.exit()``, or ``KeyboardInterrupt``."""
 
 
+class OwnEnd(BaseException):
+    """An end of Python that we asked for ourselves, such as a driver's of its child; foreign code cannot stop it."""
+
+
 @contextlib.contextmanager
 def guest() -> Iterator[None]:
     """Run foreign code inside the block.
@@ -32,7 +36,8 @@ def guest() -> Iterator[None]:
     the recursion limit and the state of ``random`` are afterwards what they were before.
 
     Raises:
-        EndedPython: For whatever would end Python, except a Ctrl-C of the user's, which stays one.
+        EndedPython: For whatever would end Python, except a Ctrl-C of the user's and an end of our own (``OwnEnd``),
+            which stay what they are.
     """
     asked: list[int] = []
     with contextlib.ExitStack() as put_back:
@@ -42,7 +47,7 @@ def guest() -> Iterator[None]:
         put_back.enter_context(warnings.catch_warnings())
         try:
             yield
-        except Exception:
+        except (Exception, OwnEnd):
             raise
         except BaseException as error:
             if asked:  # the user's own Ctrl-C

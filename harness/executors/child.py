@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harness.contracts import Context, Outcome
 from harness.errors import ConfigurationError, DiraBenchError, StoreError
 from harness.executors.interface import DISK_FULL, Job
+from harness.foreign import OwnEnd
 from harness.spec import Item, Status, out_of_bounds
 from harness.store import Store, is_full, resolve_full
 from harness.store.claims import myself
@@ -39,7 +40,7 @@ BEAT_SECONDS = 30.0
 ENDED_BY_REQUEST = 128 + signal.SIGTERM
 
 
-class Terminated(BaseException):
+class Terminated(OwnEnd):
     """The driver asked this process to end; not an ``Exception``, so that no work swallows it."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cli.execution import Chosen, _nothing_to_run, _refuse_part_from_scratch
+from harness.cli.execution import Chosen, _nothing_to_run, _preload, _refuse_part_from_scratch
 from harness.cli.listing import describe
 from harness.cli.session import Session
 from harness.cli.stages import _has_failed
@@ -74,6 +74,13 @@ def test_a_profile_without_data_says_why_nothing_can_run(session, monkeypatch):
 def test_a_run_from_scratch_is_whole(chosen, trial, repeats, found):
     with pytest.raises(ConfigurationError, match=f"found {found} with --from-scratch"):
         _refuse_part_from_scratch("miniature", chosen, trial, repeats)
+
+
+def test_the_fork_server_imports_our_own_modules_alone(session):
+    """What a module of anybody else's changes at import would reach every item through the server."""
+    own = next(item for item in session.plan.items.values() if item.kind == "phase")
+    foreign = own.model_copy(update={"run": "my_package.work:run"})
+    assert _preload([own, foreign]) == ["torch", "torchvision", own.run.partition(":")[0]]
 
 
 def test_a_run_from_scratch_has_the_profile_that_dvc_assembles():

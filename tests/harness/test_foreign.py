@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BrokenCode
+from harness.executors.child import Terminated
 from harness.foreign import EndedPython, guest, has_commands, printable
 from harness.plan import make_plan
 from harness.registry import import_dotted, load_registry
@@ -137,6 +138,11 @@ def test_a_ctrl_c_of_the_users_while_foreign_code_runs_stays_one():
     with pytest.raises(EndedPython, match="KeyboardInterrupt"), guest():
         raise KeyboardInterrupt
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_driver_that_ends_its_child_while_foreign_code_is_imported_is_obeyed():
+    with pytest.raises(Terminated), guest():
+        raise Terminated
 
 
 def test_text_that_commands_a_terminal_is_shown_and_not_obeyed():
