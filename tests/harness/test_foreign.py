@@ -130,7 +130,9 @@ def test_the_settings_of_the_process_that_a_module_changes_are_put_back(modules,
     assert said.out == "" and "noise from Python" in said.err
 
 
-def test_a_ctrl_c_of_the_users_while_foreign_code_runs_stays_one():
+def test_a_ctrl_c_of_the_users_while_foreign_code_runs_stays_one(request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt), guest():
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(1000):
