@@ -194,6 +194,50 @@ def instruction_set() -> str:
     return platform.machine()
 
 
+def arithmetic() -> dict[str, str]:
+    """Return which code of the loaded libraries computes here: what may move the last bit beside their versions.
+
+    Nothing is loaded for it, so what a process does not use is left out, torch among it.
+
+    Returns:
+        ``blas``: kernels of the linear algebra libraries (``OPENBLAS_CORETYPE`` chooses OpenBLAS'); ``numpy``: vector
+        code of its elementary functions, single precision (``NPY_DISABLE_CPU_FEATURES`` lowers it); ``torch``: its CPU
+        capability (``ATEN_CPU_CAPABILITY``); ``opencv``: the instructions it chooses among, with ``?`` after what is
+        absent; ``jpeg``: the decoders of OpenCV and Pillow.
+    """
+    asked = {
+        "blas": ("numpy", _blas),
+        "numpy": ("numpy", _numpy_code),
+        "torch": ("torch", lambda torch: torch.backends.cpu.get_cpu_capability()),
+        "opencv": ("cv2", lambda cv2: cv2.getCPUFeaturesLine()),
+        "jpeg": ("cv2", _jpeg),
+    }
+    found: dict[str, str] = {}
+    for name, (library, ask) in asked.items():
+        with contextlib.suppress(ImportError, AttributeError, KeyError, IndexError, OSError):
+            if library in sys.modules:
+                found[name] = str(ask(sys.modules[library]))
+    return found
+
+
+def _blas(_: Any) -> str:
+    import threadpoolctl
+
+    infos = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
+    return ", ".join(sorted({f"{i['internal_api']} {i['version']} {i.get('architecture', '')}".strip() for i in infos}))
+
+
+def _numpy_code(numpy: Any) -> str:
+    return str(numpy.lib.introspect.opt_func_info(func_name="^exp$")["exp"]["ff"]["current"])
+
+
+def _jpeg(cv2: Any) -> str:
+    lines = [line.split(":", 1)[1].strip() for line in cv2.getBuildInformation().splitlines() if " JPEG:" in line]
+    features = sys.modules.get("PIL.features")
+    pillow = features.version("libjpeg_turbo") if features else None
+    return "; ".join([f"OpenCV {line}" for line in lines] + ([f"Pillow libjpeg-turbo {pillow}"] if pillow else []))
+
+
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Return the installed versions of the libraries that can move a number; absent ones are left out."""

@@ -5,7 +5,7 @@ under way nothing is adopted, so it never compares a row with itself.
 
 A number is reproduced *bit for bit*; or *within noise*: inside the 95 % prediction interval of the committed repeats of
 its cell, mean ± t(n − 1, .975) · s · √(1 + 1/n); or not. Bit-equality is promised on the same instruction set with the
-locked set-up only.
+locked set-up only, and the comparison names the cohorts whose images differ and what of the machine does.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import json
 import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigurationError
 from harness.results import SCORED, from_scratch_marker, profile_folder
+from harness.results.causes import image_differences, machine_differences
 from harness.statistics.rows import TrialRow, read_trial_rows
 from harness.store.claims import read_object
 from harness.store.committed import ledger
 from harness.store.files import write_whole
 
 SNAPSHOT = "committed"
+KEPT = ("trials", "cohorts", "provenance")  # the first is compared, the others say why numbers differ
 
 
 def begin_from_scratch(root: Path, profile: str, folders: Iterable[str] = (".trials", ".cohorts")) -> bool:
@@ -46,9 +49,10 @@ def begin_from_scratch(root: Path, profile: str, folders: Iterable[str] = (".tri
     fresh = root / f"{store.name}.begun-{begun}"
     snapshot = fresh / SNAPSHOT
     snapshot.mkdir(parents=True)
-    committed = profile_folder(root, profile) / "trials"
-    if committed.is_dir():
-        shutil.copytree(committed, snapshot / "trials")
+    for name in KEPT:
+        committed = profile_folder(root, profile) / name
+        if committed.is_dir():
+            shutil.copytree(committed, snapshot / name)
     if ledger(root).is_file():  # what this checkout wrote it still vouches for
         shutil.copy(ledger(root), fresh)
     write_whole(fresh / marker.name, json.dumps({"profile": profile, "begun": begun}).encode())
@@ -76,6 +80,9 @@ class Reproduction:
         gone: Committed numbers whose trial is no longer planned. missing: ones that the new run has no value for.
         new: Numbers that were not committed before.
         examples: A sentence for each of the first numbers that were not reproduced.
+        moved: Task → how many of its numbers are not bit-equal.
+        images: Task → which files of its cohort differ from the committed ones.
+        machine: A sentence for each fact of machine and libraries that differs.
     """
 
     bit_equal: int = 0
@@ -85,6 +92,9 @@ class Reproduction:
     missing: int = 0
     new: int = 0
     examples: list[str] = field(default_factory=list)
+    moved: Counter[str] = field(default_factory=Counter)
+    images: dict[str, str] = field(default_factory=dict)
+    machine: list[str] = field(default_factory=list)
 
     @property
     def compared(self) -> int:
@@ -108,6 +118,17 @@ class Reproduction:
         ]
         return said + "".join(f"; {part}" for part in rest if part) + "."
 
+    def causes(self) -> list[str]:
+        """Name what differs beside the numbers: images always, the machine where a number moved."""
+        said = [
+            f"the images of {task} differ ({files}); {self.moved[task]} of its numbers are not bit-equal"
+            for task, files in self.images.items()
+        ]
+        alike = sum(count for task, count in self.moved.items() if task not in self.images)
+        if alike:
+            said.append(f"{alike} numbers that are not bit-equal are of tasks whose images are the committed ones")
+        return said + (["of the machine " + fact for fact in self.machine] if self.moved else [])
+
 
 def compare(root: Path, profile: str, planned: set[str]) -> Reproduction:
     """Compare the snapshot with what stands in ``results/`` now.
@@ -127,12 +148,16 @@ def compare(root: Path, profile: str, planned: set[str]) -> Reproduction:
             'no run from scratch has been made here, so there is nothing to compare; run "nox -s repro" or '
             '"dira-bench run --from-scratch" first.'
         )
-    before = _numbers(marker.parent / SNAPSHOT / "trials")
-    after = _numbers(profile_folder(root, profile) / "trials")
+    committed, present = marker.parent / SNAPSHOT, profile_folder(root, profile)
+    before, after = _numbers(committed / "trials"), _numbers(present / "trials")
     cells: dict[tuple[str, ...], list[float]] = {}
     for row in before.values():
         cells.setdefault(_cell(row), []).append(_value(row))
-    result = Reproduction(new=sum(key not in before for key in after))
+    result = Reproduction(
+        new=sum(key not in before for key in after),
+        images=image_differences(committed, present),
+        machine=machine_differences(committed, present),
+    )
     for key, row in before.items():
         if key[0] not in planned:
             result.gone += 1
@@ -140,14 +165,21 @@ def compare(root: Path, profile: str, planned: set[str]) -> Reproduction:
             result.missing += 1
         elif after[key].text["value"] == row.text["value"]:
             result.bit_equal += 1
-        elif _within(_value(after[key]), cells[_cell(row)]):
-            result.within_noise += 1
         else:
-            result.different += 1
-            if len(result.examples) < 10:
-                where = " × ".join(_cell(row)) + f" · repeat {row.repeat}"
-                result.examples.append(f"{where}: committed {row.text['value']}, now {after[key].text['value']}")
+            result.moved[row.text["task"]] += 1
+            _judge(result, row, after[key], cells[_cell(row)])
     return result
+
+
+def _judge(result: Reproduction, row: TrialRow, now: TrialRow, repeats: list[float]) -> None:
+    """Count a number that is not bit-equal."""
+    if _within(_value(now), repeats):
+        result.within_noise += 1
+        return
+    result.different += 1
+    if len(result.examples) < 10:
+        where = " × ".join(_cell(row)) + f" · repeat {row.repeat}"
+        result.examples.append(f"{where}: committed {row.text['value']}, now {now.text['value']}")
 
 
 def _numbers(folder: Path) -> dict[tuple[str, str], TrialRow]:

@@ -491,6 +491,8 @@ def compare_command(profile: Profile = None) -> None:
     console.print(f"profile {session.plan.profile}: {result.sentence()}")
     for example in result.examples:
         console.print(f"  not reproduced: {example}")
+    for cause in result.causes():
+        console.print(f"  {cause}", highlight=False)
     end_from_scratch(session.root)
     report = session.root / "reports" / session.plan.profile / "report.html"
     if report.is_file():

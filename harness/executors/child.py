@@ -23,6 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.contracts import Context, Outcome
+from harness.environment import arithmetic
 from harness.errors import ConfigurationError, DiraBenchError, StoreError
 from harness.executors.interface import DISK_FULL, Job
 from harness.foreign import OwnEnd
@@ -220,6 +221,7 @@ def _provenance(job: Job, started: float, clock: float, processor: float) -> dic
         "device_model": job.slot.model,
         "threads": job.slot.threads,
         "workers": job.workers,
+        "arithmetic": arithmetic(),
     }
 
 

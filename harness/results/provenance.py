@@ -20,7 +20,18 @@ PROVENANCE_COLUMNS = (
     "trial_id", "ordinal", "started", "duration_seconds", "processor_seconds", "device_class", "device_model",
     "executor", "environment",
 )  # fmt: skip
-ENVIRONMENT = ("git", "host", "instruction_set", "libraries", "platform", "processor", "python", "threads", "workers")
+ENVIRONMENT = (
+    "arithmetic",
+    "git",
+    "host",
+    "instruction_set",
+    "libraries",
+    "platform",
+    "processor",
+    "python",
+    "threads",
+    "workers",
+)
 
 
 def write_provenance(root: Path, path: Path, cells: list[Cell], store: Store) -> None:
