@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -223,6 +224,19 @@ def test_a_discovery_is_the_same_again_and_another_under_another_seed(discovered
     other = run(phases()["discovery"], tmp_path / "other", {"cohort": cohort}, seed_name="b")
     assert other.facts["features_sha256"] != outcome.facts["features_sha256"]
     assert other.facts["words"] != outcome.facts["words"]
+
+
+def test_the_autoencoder_stops_in_the_epoch_that_fills_its_patience_and_keeps_its_best(tmp_path):
+    # Keras' EarlyStopping of train_autoencoder.py, read off the curve: no loss among the last three is below the best.
+    phase = phases()["discovery"]
+    phase.configuration["autoencoder"] |= {"epochs": 60, "stop_after": 3, "learning_rate": 0.05}
+    outcome = run(phase, tmp_path / "found", {"cohort": write_scans(tmp_path / "cohort")})
+    losses = [row["validation_autoencoder"] for row in outcome.curve]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 3 < 60
+    improved = [0] + [i for i in range(1, best + 1) if losses[i] < min(losses[:i])]
+    assert all(later - earlier <= 3 for earlier, later in pairwise(improved)), "it went on too long"
+    assert outcome.values["validation_loss"] == losses[best]
 
 
 def test_scans_of_different_shapes_may_lie_in_files_of_their_own(tmp_path):
