@@ -239,6 +239,8 @@ def _cannot(path: str, error: Exception) -> str:
 def describe_error(error: BaseException) -> str:
     """Name an unexpected exception in a few words, on one line: its type and its first line."""
     first = printable((str(error).splitlines() or [""])[0])
+    if isinstance(error, EndedPython):
+        return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 

@@ -238,7 +238,8 @@ def _judge(failure: BaseException) -> Status:
 
 def _describe(failure: BaseException) -> dict[str, str]:
     """Write an exception down; a mistake its author can mend needs its sentence only."""
-    described = {"type": type(failure).__name__, "message": str(failure)}
+    said = str(failure) if isinstance(failure, Exception) else f"the work asked Python to end: {failure!r}"
+    described = {"type": type(failure).__name__, "message": said}
     if not isinstance(failure, DiraBenchError):
         described["traceback"] = "".join(traceback.format_exception(failure))
     return described

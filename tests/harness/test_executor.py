@@ -107,8 +107,8 @@ def test_a_child_has_its_own_session_its_device_and_one_thread(store: Store, exe
         ("greedy", Status.OUT_OF_MEMORY, "MemoryError", "no room"),
         ("diverges", Status.DIVERGED, "Diverged", "loss is nan at step 3"),
         ("unfit", Status.FAILED, "TypeError", "is not JSON"),
-        ("exits", Status.FAILED, "SystemExit", "0"),
-        ("interrupts", Status.FAILED, "KeyboardInterrupt", ""),
+        ("exits", Status.FAILED, "SystemExit", "asked Python to end: SystemExit(0)"),
+        ("interrupts", Status.FAILED, "KeyboardInterrupt", "asked Python to end"),
         ("absent", Status.FAILED, "ConfigurationError", 'holds no function "absent"'),
     ],
 )
