@@ -39,7 +39,7 @@ def phantom(
     _check_empty(folder)
     write = import_dotted("tasks.inspection:write_phantom")
     write(resolved.cohort, folder, resolved.stamp)
-    console.print(f"{resolved.stamp}: {task} in {folder}")
+    console.print(shown(f"{resolved.stamp}: {task} in {folder}"))
 
 
 def _refuse_broken(task: str, resolved: TaskPlan) -> None:
@@ -90,7 +90,8 @@ def verify(
             colour = {"fail": "red", "warn": "yellow"}.get(finding.level, "dim")
             console.print(f"[{colour}]{finding.level}[/]  {shown(finding.message)}")
         failures = sum(finding.level == "fail" for finding in found)
-        console.print(f"{task} at {place}: {failures} failures, {sum(f.level == 'warn' for f in found)} warnings")
+        warnings = sum(finding.level == "warn" for finding in found)
+        console.print(shown(f"{task} at {place}: {failures} failures, {warnings} warnings"))
     if any(finding.level == "fail" for finding in found):
         raise typer.Exit(2)
 
@@ -111,4 +112,4 @@ def prepare(task: TaskName, profile: Profile = None) -> None:
         raise DataError(
             (last.error or {}).get("message", "") if last else f"the cohort of {task} could not be prepared."
         )
-    console.print(f"{task}: {session.store.folder(record)}")
+    console.print(shown(f"{task}: {session.store.folder(record)}"))

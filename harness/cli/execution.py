@@ -373,7 +373,7 @@ def _beside_the_committed(session: Session, item: Item) -> None:
         value = record.values.get(row["metric"]) if record else None
         if value is not None and row["value"]:
             same = "bit-equal" if float(row["value"]) == value else f"differs by {abs(float(row['value']) - value):.3g}"
-            console.print(f"  {row['metric']}: {value!r}, committed {row['value']}: {same}")
+            console.print(shown(f"  {row['metric']}: {value!r}, committed {row['value']}: {same}"))
 
 
 def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -> None:
@@ -470,10 +470,10 @@ def _again(session: Session, item: Item, slots: int | None, device: str, workers
     for name, value in first.values.items():
         other = second.values.get(name)
         same = "bit-equal" if other == value else f"differs by {abs((other or 0.0) - value):.3g}"
-        console.print(f"  {name}: {value!r} and {other!r}: {same}")
+        console.print(shown(f"  {name}: {value!r} and {other!r}: {same}"))
     equal = {name: second.files.get(name) == digest for name, digest in first.files.items()}
     for name, same_bytes in equal.items():
-        console.print(f"  {name}: {'the same bytes' if same_bytes else 'other bytes'}")
+        console.print(shown(f"  {name}: {'the same bytes' if same_bytes else 'other bytes'}"))
     shutil.rmtree(beside, ignore_errors=True)
 
 
@@ -490,13 +490,13 @@ def compare_command(profile: Profile = None) -> None:
     result = compare(session.root, session.plan.profile, planned)
     console.print(f"profile {session.plan.profile}: {result.sentence()}")
     for example in result.examples:
-        console.print(f"  not reproduced: {example}")
+        console.print(shown(f"  not reproduced: {example}"))
     for cause in result.causes():
-        console.print(f"  {cause}", highlight=False)
+        console.print(shown(f"  {cause}"))
     end_from_scratch(session.root)
     report = session.root / "reports" / session.plan.profile / "report.html"
     if report.is_file():
-        console.print(f"the report: {report}")
+        console.print(shown(f"the report: {report}"))
     sys.stdout.flush()
 
 

@@ -16,7 +16,7 @@ import typer
 from harness.cli.auditing import run_audit
 from harness.cli.execution import execute
 from harness.cli.listing import done_ids
-from harness.cli.session import Session, console, open_session
+from harness.cli.session import Session, console, open_session, shown
 from harness.errors import DataError, StoreError, unknown
 from harness.lineages import lineages
 from harness.plan import Plan
@@ -127,7 +127,7 @@ def report(
     write_statistics(session)
     run_audit(session)
     write_report(session)
-    console.print(f"the report: {session.root / 'reports' / plan.profile / 'report.html'}")
+    console.print(shown(f"the report: {session.root / 'reports' / plan.profile / 'report.html'}"))
 
 
 def _outputs(session: Session) -> list[Path]:
