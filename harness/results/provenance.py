@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.errors import DataError
 from harness.identity import digest
 from harness.plan import Cell, Plan
 from harness.published import CellKey
 from harness.results.files import profile_folder, read_rows, table
 from harness.results.standing import speaks_for
 from harness.spec import Item
+from harness.statistics.rows import read_trial_rows
 from harness.store import Store
 from harness.store.committed import replace
 
@@ -37,8 +41,8 @@ ENVIRONMENT = (
 def write_provenance(root: Path, path: Path, cells: list[Cell], store: Store) -> None:
     """Write a row a trial; what many share (libraries, git state, machine) stands once, in ``environments.json``."""
     shared = path.parent / "environments.json"
-    environments: dict[str, Any] = json.loads(shared.read_text()) if shared.is_file() else {}
-    known = {row["trial_id"]: row for row in read_rows(path)} if path.is_file() else {}
+    environments = _environments(shared)
+    known = {row["trial_id"]: row for row in read_provenance(path)} if path.is_file() else {}
     rows: list[dict[str, Any]] = []
     for cell in cells:
         for item in cell.trials.values():
@@ -58,9 +62,42 @@ def write_provenance(root: Path, path: Path, cells: list[Cell], store: Store) ->
                 "environment": name,
             })  # fmt: skip
     replace(root, path, table(PROVENANCE_COLUMNS, rows))
-    used = {row["environment"] for file in path.parent.glob("*.csv") for row in read_rows(file)}
+    used = {row["environment"] for file in path.parent.glob("*.csv") for row in read_provenance(file)}
     kept = {name: environments[name] for name in sorted(environments) if name in used}
     replace(root, shared, json.dumps(kept, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def read_provenance(path: Path) -> list[dict[str, str]]:
+    """Read a provenance file; values stay text.
+
+    Raises:
+        DataError: If it cannot be read, lacks a column or a value, or holds a duration that is none.
+    """
+    try:
+        rows = read_rows(path)
+        for row in rows:
+            if row.keys() != set(PROVENANCE_COLUMNS) or None in row.values():
+                raise ValueError(f"a row has {len(row)} columns, expected {', '.join(PROVENANCE_COLUMNS)}")
+            if row["duration_seconds"] and not 0 <= float(row["duration_seconds"]) < math.inf:
+                raise ValueError(f"found duration_seconds {row['duration_seconds']}, expected seconds from 0")
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(
+            f'{path} is no provenance of trials ({error}): restore it with git, or remove it and run "dvc repro".'
+        ) from None
+    return rows
+
+
+def _environments(path: Path) -> dict[str, Any]:
+    """Read ``environments.json``; empty if it is absent."""
+    try:
+        found = json.loads(path.read_text()) if path.is_file() else {}
+        if not isinstance(found, dict):
+            raise ValueError(f"found {type(found).__name__}")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f'{path} is no JSON object ({error}): restore it with git, or remove it and run "dvc repro".'
+        ) from None
+    return found
 
 
 def trial_devices(root: Path, profile: str) -> dict[str, str]:
@@ -68,7 +105,7 @@ def trial_devices(root: Path, profile: str) -> dict[str, str]:
     return {
         row["trial_id"]: row["device_class"]
         for path in sorted((profile_folder(root, profile) / "provenance").glob("*.csv"))
-        for row in read_rows(path)
+        for row in read_provenance(path)
         if row["device_class"]
     }
 
@@ -81,10 +118,9 @@ def device_classes(plan: Plan, root: Path) -> dict[CellKey, str]:
     ran = trial_devices(root, plan.profile)
     found: dict[CellKey, set[str]] = {}
     for path in sorted((profile_folder(root, plan.profile) / "trials").glob("*.csv")):
-        for row in read_rows(path):
-            if row["trial_id"] in ran:
-                key = CellKey(row["method"], row["task"], float(row["label_fraction"]))
-                found.setdefault(key, set()).add(ran[row["trial_id"]])
+        for row in read_trial_rows(path):
+            if row.trial_id in ran:
+                found.setdefault(row.cell, set()).add(ran[row.trial_id])
     return {key: "+".join(sorted(classes)) for key, classes in found.items()}
 
 
@@ -97,7 +133,7 @@ def measured_seconds(plan: Plan, root: Path, store: Store, items: Iterable[Item]
     by_class: dict[str, dict[str, list[float]]] = {}
     titles = {item.id: _like(item) for item in plan.items.values()}
     for path in sorted((profile_folder(root, plan.profile) / "provenance").glob("*.csv")):
-        for row in read_rows(path):
+        for row in read_provenance(path):
             if row["trial_id"] in titles and row["duration_seconds"]:
                 group = by_class.setdefault(row["device_class"], {}).setdefault(titles[row["trial_id"]], [])
                 group.append(float(row["duration_seconds"]))

@@ -14,12 +14,13 @@ import yaml
 
 from harness.cli.execution import _refresh, _refuse_mixing
 from harness.cli.session import Session
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, DataError
 from harness.identity import digest
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
 from harness.results import (
     adopt,
     device_classes,
+    measured_seconds,
     read_rows,
     write_atomically,
     write_cohort,
@@ -503,3 +504,27 @@ def test_a_run_from_scratch_that_is_killed_at_its_beginning_begins_anew_and_lose
     assert len(list(aside.rglob("record.json"))) == len(mine(plan))
     assert not (root / ".cohorts").exists() and len(list(root.glob(".cohorts.aside-*/one"))) == 1
     assert not list(root.glob(".trials.begun-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "found"),
+    [
+        (f"{METHOD}.csv", lambda text: text.replace(",2.0,", ",soon,", 1), "could not convert"),
+        (f"{METHOD}.csv", lambda text: text.replace(",2.0,", ",nan,", 1), "expected seconds from 0"),
+        (f"{METHOD}.csv", lambda text: text.replace(",duration_seconds", "", 1), "a row has"),
+        (f"{METHOD}.csv", lambda text: f"<<<<<<< HEAD\n{text}", "a row has"),
+        ("environments.json", lambda text: text[:-10], "is no JSON object"),
+        ("environments.json", lambda text: "[]", "found list"),
+    ],
+)
+def test_damaged_provenance_is_named_in_one_sentence(root, name, damage, found):
+    plan, store = filled(root)
+    write_trials(plan, root, store, adopt(plan, root), METHOD)
+    path = root / "results" / "miniature" / "provenance" / name
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(DataError, match=found) as refused:
+        write_trials(plan, root, store, adopt(plan, root), METHOD)
+    assert str(path) in str(refused.value)
+    if path.suffix == ".csv":
+        with pytest.raises(DataError, match=found):
+            measured_seconds(plan, root, store, mine(plan))

@@ -200,8 +200,9 @@ STORED = (a_record, a_byte_of_an_array)
 
 @pytest.mark.parametrize("edit", [*COMMITTED, *STORED], ids=lambda edit: edit.__name__)
 def test_every_door_names_an_edit_and_writes_nothing(clone, whole, monkeypatch, capsys, edit):
+    """All doors for one edit of each kind of witness, and two for its neighbours: each door asks the same function."""
     before = clone.results()
-    for words in DOORS:
+    for words in DOORS if edit in (a_value, a_resample, a_summary, *STORED) else (DOORS[1], DOORS[2]):
         id = trial(whole)["trial_id"]
         named = edit(clone.root)
         edited = clone.results()
