@@ -1,31 +1,37 @@
 """ChestX-ray14 (Wang et al. 2017): 112,120 frontal radiographs of 30,805 patients, 14 text-mined labels, 984 boxes.
 
-Read as they lie on disk, in the original download (``images/``) and in the mirror that keeps twelve folders
-(``images_001/images/`` …). Quirks handled here:
+Read as they lie on disk, however deep: in the original download (``images/``), in the mirror that keeps twelve folders
+(``images_001/images/`` …), or in these below another. Quirks handled here:
 
 * two releases of the label file; brackets in its header hold unquoted commas, the first release ends each line in one
   more comma, and the sex is called ``Patient Gender`` or ``Patient Sex``;
 * the box file's header has nine fields and its rows six (a mirror: nine), so boxes are read by position; its label
   ``Infiltrate`` is the label file's ``Infiltration``;
-* some PNGs are RGBA.
+* some PNGs are RGBA, grey and opaque.
+
+Where the images were reduced, ``original_px`` says the side of the originals, in whose pixels the boxes are.
 
 Test is the official list. Train and validation are the authors' lists where they lie in the root
 (``Xray14_train_official.txt``, ``Xray14_val_official.txt``); otherwise validation is drawn from the official
-train_val list by patient, with a seed.
+train_val list by patient, with a seed. A declared sample may lack images, rows of the label file and the lists.
 """
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pandas as pd
 
-from harness.errors import DataError
+from harness.errors import ConfigurationError, DataError, unknown
+from tasks.datasets.finding import Choice, Files
 from tasks.datasets.images import image_size, plain_name, read_grey
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.datasets.splits import draw_patients
+from tasks.datasets.tables import read_text_table, repeated_rows
 from tasks.options import Split
 
 LABELS = (  # the column order of the authors' lists
@@ -51,6 +57,7 @@ LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 BOX_FILE = "BBox_List_2017.csv"
 TRAIN_VALIDATION_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 AUTHORS_LISTS = {"train": "Xray14_train_official.txt", "validation": "Xray14_val_official.txt"}
+TEST_CASES = "2d1a4703d00ee9096b8e5dc46cd377afc69fdea3922c96819f366592b83434c2"  # of the 25,596 names of test_list.txt
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 SEX_COLUMNS = ("Patient Gender", "Patient Sex")
 PUBLISHED = {  # counted on the files themselves
@@ -89,20 +96,13 @@ def read_labels(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If a column is missing or an image is listed twice.
     """
-    frame = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False, encoding="utf-8-sig")
-    frame.columns = [str(c).strip() for c in frame.columns]
-    missing = [c for c in COLUMNS if c not in frame.columns]
+    frame = read_text_table(path, COLUMNS)
     if not any(c in frame.columns for c in SEX_COLUMNS):
-        missing.append(" or ".join(SEX_COLUMNS))
-    if missing:
         raise DataError(
-            f'{path} lacks the column {", ".join(missing)}; expected the header "Image Index,Finding Labels,…"; '
-            "fetch the file again"
+            f"{path} lacks the column {' or '.join(SEX_COLUMNS)}; expected {','.join(COLUMNS)},…; fetch it again"
         )
-    cases = pd.DataFrame({"case": frame["Image Index"].str.strip(), "patient": frame["Patient ID"].str.strip()})
-    if cases["case"].duplicated().any():
-        twice = cases.loc[cases["case"].duplicated(), "case"].iloc[0]
-        raise DataError(f"{path} lists {twice} twice; expected one row an image; remove one")
+    refuse(repeated_rows(frame, "Image Index", COLUMNS, str(path)))
+    cases = pd.DataFrame({"case": frame["Image Index"], "patient": frame["Patient ID"]})
     for name in cases["case"]:
         plain_name(name, str(path))
     found = frame["Finding Labels"].map(lambda text: {part.strip() for part in text.split("|")})
@@ -143,134 +143,187 @@ def read_boxes(path: Path) -> pd.DataFrame:
 
 def read_list(path: Path) -> list[str]:
     """Read a split list: the first whitespace-separated field of each line is a file name."""
-    if not path.is_file():
-        raise DataError(f"no split list {path}; expected {path.name} of the data set beside its images; fetch it")
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     return [plain_name(line.split()[0], str(path)) for line in lines if line.strip()]
 
 
-def image_paths(root: Path) -> dict[str, str]:
-    """Return file name → path relative to the root, over ``images/``, ``images_*/images/`` and ``images_*/``."""
-    folders = [root / "images", *sorted(root.glob("images_*/images")), *sorted(root.glob("images_*"))]
-    paths: dict[str, str] = {}
-    for folder in folders:
-        if folder.is_dir():
-            inside = folder.relative_to(root).as_posix()
-            for path in sorted(folder.iterdir()):
-                if path.suffix.lower() == ".png":
-                    paths.setdefault(path.name, f"{inside}/{path.name}")
-    return paths
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a data root lie, relative to it; None for what is not there."""
+
+    root: Path
+    images: Choice[str]
+    labels: str
+    boxes: str | None
+    lists: Mapping[str, str]
+    told: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, root: Path) -> Layout:
+        """Look for the files.
+
+        Raises:
+            DataError: If there is no label file, or a table or list lies in two places with other content.
+        """
+        files = Files.under(root, "ChestX-ray14")
+        labels = files.one(*LABEL_FILES, what="the label file of ChestX-ray14")
+        lists = {name: files.maybe(name) for name in (TRAIN_VALIDATION_LIST, TEST_LIST, *AUTHORS_LISTS.values())}
+        return cls(
+            root=root,
+            images=files.by_name(".png"),
+            labels=labels,
+            boxes=files.maybe(BOX_FILE),
+            lists={name: path for name, path in lists.items() if path is not None},
+            told=tuple(files.twice(labels.rpartition("/")[2], BOX_FILE, *lists)),
+        )
+
+    def cases(self) -> pd.DataFrame:
+        """Read the label file."""
+        return read_labels(self.root / self.labels)
+
+    def names(self, name: str) -> list[str]:
+        """Read a list.
+
+        Raises:
+            DataError: If it is not there.
+        """
+        if name not in self.lists:
+            raise DataError(f"no split list {name} below {self.root}; expected it beside the label file; fetch it")
+        return read_list(self.root / self.lists[name])
 
 
-def label_file(root: Path) -> Path:
-    """Return the newer of the label files that are there.
+def assign_splits(layout: Layout, cases: pd.DataFrame, split: Split) -> tuple[pd.Series, str, list[Finding]]:
+    """Return the split of each case ("" for images in no list), the rule in words, and what lists lack.
 
     Raises:
-        DataError: If there is none.
-    """
-    require_folder(root, "ChestX-ray14")
-    for name in LABEL_FILES:
-        if (root / name).is_file():
-            return root / name
-    raise DataError(f"no {' or '.join(LABEL_FILES)} in {root}; expected the label file of ChestX-ray14; put it there")
-
-
-def assign_splits(root: Path, cases: pd.DataFrame, split: Split) -> tuple[pd.Series, str]:
-    """Return the split of each case ("" for images in no list) and the rule in words.
-
-    Raises:
-        DataError: If a list names an image that the label file does not know.
+        DataError: If a list is absent, names an image that the label file does not know, or one that another has.
     """
     if split.rule != "official":
         raise DataError(f'split "{split.rule}" of ChestX-ray14 is not offered; expected "official"; correct the entry')
-    test = read_list(root / TEST_LIST)
-    lists = {"test": test}
-    if all((root / name).is_file() for name in AUTHORS_LISTS.values()):
-        lists |= {part: read_list(root / name) for part, name in AUTHORS_LISTS.items()}
-        rule = "official test list; the authors' train and validation lists"
-    else:
-        rest = read_list(root / TRAIN_VALIDATION_LIST)
-        patient = dict(zip(cases["case"], cases["patient"], strict=True))
-        held = draw_patients((patient.get(n, "") for n in rest), split.validation_fraction, split.seed)
-        lists["train"] = [name for name in rest if patient.get(name, "") not in held]
-        lists["validation"] = [name for name in rest if patient.get(name, "") in held]
-        share = f"{split.validation_fraction:.0%}"
-        rule = f"official test list; validation is {share} of the other patients, drawn with seed {split.seed}"
+    if split.sample and TEST_LIST not in layout.lists:
+        return pd.Series("", index=cases.index), "no official list is there", []
+    lists, rule = _read_lists(layout, cases, split)
     known = set(cases["case"])
     assigned: dict[str, str] = {}
+    findings = []
     for part, names in lists.items():
+        unlabelled = sorted(set(names) - known)
+        if unlabelled and not split.sample:
+            raise DataError(
+                f"the {part} list of {layout.root} names {unlabelled[0]}, which the label file lacks; fetch both again"
+            )
+        findings += missing_cases(f"{part} images of the lists", unlabelled, len(names), layout.root, split)
         for name in names:
-            if name not in known:
-                raise DataError(f"the {part} list of {root} names {name}, which the label file lacks; fetch both again")
-            if assigned.get(name, part) != part:
-                raise DataError(f"{name} is in the lists {assigned[name]} and {part} of {root}; expected one of them")
-            assigned[name] = part
-    return cases["case"].map(lambda name: assigned.get(name, "")), rule
+            if assigned.setdefault(name, part) != part:
+                raise DataError(
+                    f"{name} is in the lists {assigned[name]} and {part} of {layout.root}; expected one of them"
+                )
+    return cases["case"].map(lambda name: assigned.get(name, "")), rule, findings
+
+
+def _read_lists(layout: Layout, cases: pd.DataFrame, split: Split) -> tuple[dict[str, list[str]], str]:
+    """Return split → names, from the official lists and, where they lie there, the authors'; and the rule in words."""
+    lists = {"test": layout.names(TEST_LIST)}
+    if all(name in layout.lists for name in AUTHORS_LISTS.values()):
+        lists |= {part: layout.names(name) for part, name in AUTHORS_LISTS.items()}
+        return lists, "official test list; the authors' train and validation lists"
+    rest = layout.names(TRAIN_VALIDATION_LIST)
+    patient = dict(zip(cases["case"], cases["patient"], strict=True))
+    held = draw_patients((patient.get(n, "") for n in rest), split.validation_fraction, split.seed)
+    lists["train"] = [name for name in rest if patient.get(name, "") not in held]
+    lists["validation"] = [name for name in rest if patient.get(name, "") in held]
+    share = f"{split.validation_fraction:.0%}"
+    return lists, f"official test list; validation is {share} of the other patients, drawn with seed {split.seed}"
+
+
+def absent_images(layout: Layout, listed: pd.DataFrame, split: Split) -> list[Finding]:
+    """Return what listed images that are not there amount to, by split."""
+    findings = []
+    for part, frame in listed.groupby("split"):
+        absent = sorted(set(frame["case"]) - set(layout.images.paths))
+        findings += missing_cases(f"{part} images".strip(), absent, len(frame), layout.root, split)
+    return findings
 
 
 @dataclass(frozen=True)
 class ChestXray14:
-    """The adapter; see the module for what it copes with."""
+    """The adapter; see the module for what it copes with.
+
+    Attributes:
+        original_px: Side of the pictures in whose pixels the boxes are, where those on disk were reduced: 1024 for the
+            published boxes. None: boxes are in pixels of the images as they are.
+    """
 
     name: str = "chestxray14"
     labels: tuple[str, ...] = LABELS
+    original_px: int | None = None
+    test_cases: ClassVar[str] = TEST_CASES
+
+    def with_options(self, options: Mapping[str, Any]) -> ChestXray14:
+        """Return the adapter with ``options.cohort.adapter`` of an entry: ``{original_px: SIDE | null}``.
+
+        Raises:
+            ConfigurationError: For an unknown key or value.
+        """
+        for key in options:
+            if key != "original_px":
+                raise unknown("key", key, ("original_px",), "options.cohort.adapter")
+        side = options.get("original_px")
+        if side is not None and (type(side) is not int or side < 1):
+            raise ConfigurationError(
+                f"options.cohort.adapter.original_px: found {side!r}; expected a side in pixels, or null; "
+                "correct the entry"
+            )
+        return replace(self, original_px=side)
+
+    @property
+    def box_frame(self) -> tuple[int, int] | None:
+        """(width, height) of the pictures in whose pixels the boxes are; None: the images' own."""
+        return None if self.original_px is None else (self.original_px, self.original_px)
 
     def read(self, root: Path, split: Split) -> Index:
-        """Index every listed image.
+        """Index every listed image; in a declared sample without official lists, every image.
 
         Raises:
             DataError: For a missing file, list or column, or a name that leaves the root.
         """
-        cases = read_labels(label_file(root))
-        paths = image_paths(root)
-        cases["split"], rule = assign_splits(root, cases, split)
-        cases = cases[cases["split"] != ""]
-        absent = sorted(set(cases["case"]) - set(paths))
-        if absent:
-            raise DataError(f"{len(absent)} listed images are not under {root} (first: {absent[0]}); fetch them")
+        layout = Layout.of(root)
+        paths = layout.images.required()
+        cases = layout.cases()
+        cases["split"], rule, _ = assign_splits(layout, cases, split)
+        cases = _listed(layout, cases, split)
+        refuse(absent_images(layout, cases, split))
+        cases = cases[cases["case"].isin(paths.keys())]
         cases = cases.assign(image=cases["case"].map(paths)).sort_values("case", ignore_index=True)
-        boxes = read_boxes(root / BOX_FILE) if (root / BOX_FILE).is_file() else None
+        boxes = read_boxes(root / layout.boxes) if layout.boxes else None
         if boxes is not None:
             boxes = boxes[boxes["case"].isin(set(cases["case"]))].reset_index(drop=True)
         columns = ["case", "patient", "image", "split", *LABELS]
-        return Index(cases[columns], LABELS, boxes=boxes, split_rule=rule)
+        return Index(cases[columns], LABELS, boxes=boxes, box_frame=self.box_frame, split_rule=rule)
 
     def verify(
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check labels, lists, images and boxes; see ``Adapter.verify``."""
         split = split or Split(rule="official", validation_fraction=0.13, seed=99)
-        cases = read_labels(label_file(root))
-        findings = []
-        for text in sorted(set(cases["unknown"]) - {""}):
-            findings.append(
-                Finding("fail", f'unknown label "{text}" in {label_file(root).name}; expected {NO_FINDING} ')
-            )
-        both = cases[(cases["no_finding"] == 1) & (cases[list(LABELS)].sum(axis=1) > 0)]
-        if len(both):
-            findings.append(Finding("fail", f'{len(both)} images are "{NO_FINDING}" and positive at once'))
-        cases["split"], _ = assign_splits(root, cases, split)
-        unlisted = int((cases["split"] == "").sum())
+        layout = Layout.of(root)
+        cases = layout.cases()
+        findings = [*layout.told, *layout.images.findings(), *_check_labels(layout, cases)]
+        cases["split"], _, lacking = assign_splits(layout, cases, split)
+        findings += lacking
+        listed = _listed(layout, cases, split)
+        unlisted = len(cases) - len(listed)
         if unlisted:
             findings.append(
                 Finding("warn", f"{unlisted} images of the label file are in no split list and are left out")
             )
-        listed = cases[cases["split"] != ""]
         findings += leaks(listed)
-        paths = image_paths(root)
-        absent = sorted(set(listed["case"]) - set(paths))
-        if absent:
-            findings.append(Finding("fail", f"{len(absent)} listed images are missing (first: {absent[0]})"))
-        counts = {
-            "images": len(cases),
-            "patients": cases["patient"].nunique(),
-            NO_FINDING: int(cases["no_finding"].sum()),
-        }
-        counts |= {part: int((listed["split"] == part).sum()) for part in ("train", "validation", "test")}
-        counts |= {label: int(cases[label].sum()) for label in LABELS}
-        if (root / BOX_FILE).is_file():
-            boxes = read_boxes(root / BOX_FILE)
-            findings += _check_boxes(root, boxes, listed, paths)
+        findings += absent_images(layout, listed, split)
+        paths = layout.images.paths
+        counts = _counts(cases, listed)
+        if layout.boxes:
+            boxes = read_boxes(root / layout.boxes)
+            findings += _check_boxes(root, boxes, listed, paths, self.box_frame)
             counts |= {"boxes": len(boxes), "boxed images": boxes["case"].nunique()}
         else:
             findings.append(Finding("warn", f"no {BOX_FILE}; localization cannot be scored"))
@@ -280,19 +333,56 @@ class ChestXray14:
                     read_grey(root / paths[name])
                 except DataError as error:
                     findings.append(Finding("fail", str(error)))
-        if published:
+        if published and not split.sample:
             findings += count_differences(counts, PUBLISHED, "ChestX-ray14")
         return findings
 
     def fingerprint(self, root: Path) -> str:
         """Digest of the label, box and list files and of every image's path and size."""
-        names = (label_file(root).name, BOX_FILE, TRAIN_VALIDATION_LIST, TEST_LIST, *AUTHORS_LISTS.values())
-        texts = [root / name for name in names if (root / name).is_file()]
-        return fingerprint_of(root, texts, [root / path for path in image_paths(root).values()])
+        layout = Layout.of(root)
+        texts = [layout.labels, *([layout.boxes] if layout.boxes else []), *layout.lists.values()]
+        return fingerprint_of(root, [root / path for path in texts], _under(root, layout.images.paths.values()))
 
 
-def _check_boxes(root: Path, boxes: pd.DataFrame, listed: pd.DataFrame, paths: dict[str, str]) -> list[Finding]:
+def _under(root: Path, paths: Iterable[str]) -> list[Path]:
+    return [root / path for path in paths]
+
+
+def _listed(layout: Layout, cases: pd.DataFrame, split: Split) -> pd.DataFrame:
+    """Return the cases that are in a list; all of them in a declared sample without the official ones."""
+    return cases if split.sample and TEST_LIST not in layout.lists else cases[cases["split"] != ""]
+
+
+def _check_labels(layout: Layout, cases: pd.DataFrame) -> list[Finding]:
+    findings = [
+        Finding("fail", f'unknown label "{text}" in {layout.labels}; expected {NO_FINDING} or the 14 of the data set')
+        for text in sorted(set(cases["unknown"]) - {""})
+    ]
+    both = cases[(cases["no_finding"] == 1) & (cases[list(LABELS)].sum(axis=1) > 0)]
+    if len(both):
+        findings.append(Finding("fail", f'{len(both)} images are "{NO_FINDING}" and positive at once'))
+    return findings
+
+
+def _counts(cases: pd.DataFrame, listed: pd.DataFrame) -> dict[str, int]:
+    counts = {
+        "images": len(cases),
+        "patients": cases["patient"].nunique(),
+        NO_FINDING: int(cases["no_finding"].sum()),
+    }
+    counts |= {part: int((listed["split"] == part).sum()) for part in ("train", "validation", "test")}
+    return counts | {label: int(cases[label].sum()) for label in LABELS}
+
+
+def _check_boxes(
+    root: Path,
+    boxes: pd.DataFrame,
+    listed: pd.DataFrame,
+    paths: Mapping[str, str],
+    frame: tuple[int, int] | None,
+) -> list[Finding]:
     findings = []
+    advice = "" if frame else "; if images were reduced, write options.cohort.adapter.original_px: 1024"
     known = listed.set_index("case")
     for box in boxes.itertuples(index=False):
         what = f"box {box.label} of {box.case}"
@@ -302,17 +392,19 @@ def _check_boxes(root: Path, boxes: pd.DataFrame, listed: pd.DataFrame, paths: d
             findings.append(Finding("warn", f"{what}: the image is in no split list"))
         elif box.case in paths:
             try:
-                width, height = image_size(root / paths[box.case])
+                width, height = frame or image_size(root / paths[box.case])
             except DataError as error:
                 findings.append(Finding("fail", str(error)))
                 continue
             inside = box.x >= 0 and box.y >= 0 and box.x + box.width <= width and box.y + box.height <= height
             if not inside or box.width <= 0 or box.height <= 0:
                 found = f"{box.x:g},{box.y:g},{box.width:g},{box.height:g}"
-                findings.append(Finding("fail", f"{what} is {found}; expected it inside the {width}×{height} image"))
+                findings.append(
+                    Finding("fail", f"{what} is {found}; expected it inside the {width}×{height} image{advice}")
+                )
             if not known.at[box.case, box.label]:
                 findings.append(Finding("warn", f"{what}: the image is not labelled {box.label}"))
-            if known.at[box.case, "split"] != "test":
+            if known.at[box.case, "split"] in ("train", "validation"):
                 findings.append(Finding("fail", f"{what} lies on a training image; expected boxes on test images only"))
     return findings
 

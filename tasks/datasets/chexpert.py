@@ -3,9 +3,9 @@
 Read as downloaded: ``CheXpert-v1.0[-small]/{train,valid}/patientNNNNN/studyN/viewN_{frontal,lateral}.jpg`` beside
 ``train.csv`` and ``valid.csv``; also as newer downloads have it, in folders ``CheXpert-v1.0 batch 1 (validate & csv)``,
 which holds the two tables and ``valid/``, and ``CheXpert-v1.0 batch N (train N-1)``, with or without ``train/`` in
-between. Handled here:
+between. All of it is found however deep it lies. Handled here:
 
-* ``Path`` holds the root's name, ``CheXpert-v1.0-small`` or another: whatever it says, the folder that is there is
+* ``Path`` holds the root's name, ``CheXpert-v1.0-small`` or another: whatever it says, the files that are there are
   read, and a case is known by what follows, so both sizes have the same cases, splits and label subsets;
 * cells are 1, 0, −1 (uncertain) or empty (unmentioned). Empty is read as 0, as the authors do; −1 is kept, and the
   transfer's ``uncertain`` option decides;
@@ -17,17 +17,20 @@ unpublished: a share of the training patients, drawn with a seed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from harness.errors import ConfigurationError, DataError, unknown
+from tasks.datasets.finding import Choice, Files
 from tasks.datasets.images import read_grey
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.datasets.splits import draw_patients
+from tasks.datasets.tables import read_text_table, repeated_rows, whole_number
 from tasks.options import Split
 
 LABELS = (
@@ -48,12 +51,12 @@ LABELS = (
 )
 SCORED = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
-ROOTS = ("CheXpert-v1.0-small", "CheXpert-v1.0")
-BATCH = "CheXpert-v1.0 batch "
+TEST_CASES = "c88591842d2a3c7a32e05ba0c8e7aa4ba018eacc919fb70328d60bc8499cbbb7"  # of the 234 paths of valid.csv
 FILES = {"train": "train.csv", "valid": "valid.csv"}
 PATH = r"^(?:[^/\\]+/)*(train|valid)/(patient\d+)/(study\d+)/(view\d+_(frontal|lateral)\.jpg)$"
+IMAGE = re.compile(r"(?:^|/)(patient\d+/study\d+/view\d+_(?:frontal|lateral)\.jpg)$")
+PART = re.compile(r"(?:^|/)(?:(train|valid)|CheXpert-v1\.0 batch \d+ \((train|valid)[^/]*)(?=/)")
 BLANK, UNKNOWN = 2, 9
-STATES = {"1.0": 1, "1": 1, "0.0": 0, "0": 0, "-1.0": -1, "-1": -1, "": BLANK}
 STATE_NAMES = {1: "positive", 0: "negative", -1: "uncertain", BLANK: "blank"}
 VIEWS = ("all", "frontal", "lateral")
 DEFAULT_SPLIT = Split(rule="official", validation_fraction=0.1, seed=99)
@@ -88,19 +91,8 @@ def read_labels(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If the file is absent or no table, a column is missing, or a path is none of the data set.
     """
-    if not path.is_file():
-        raise DataError(f"no {path.name} in {path.parent}; expected the label file of CheXpert; put it there")
-    try:
-        frame = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{path} cannot be read as a table ({error}); expected a CSV file; fetch it again") from None
-    frame.columns = [str(c).strip() for c in frame.columns]
-    missing = [c for c in HEADER if c not in frame.columns]
-    if missing:
-        raise DataError(
-            f"{path} lacks the column {', '.join(missing)}; expected the header Path,Sex,Age,…; fetch it again"
-        )
-    parts = frame["Path"].str.strip().str.extract(PATH)
+    frame = read_text_table(path, HEADER)
+    parts = frame["Path"].str.extract(PATH)
     odd = parts[0].isna()
     if odd.any():
         row = int(odd.to_numpy().argmax())
@@ -117,53 +109,65 @@ def read_labels(path: Path) -> pd.DataFrame:
     })  # fmt: skip
     problem = pd.Series("", index=cases.index)
     for label in LABELS:
-        text = frame[label].str.strip()
-        cases[label] = text.map(STATES).fillna(UNKNOWN).astype("int8")
+        text = frame[label]
+        cases[label] = text.map({cell: _state(cell) for cell in text.unique()}).astype("int8")
         wrong = cases[label] == UNKNOWN
         problem[wrong] = label + ' is "' + text[wrong] + '"; expected 1.0, 0.0, -1.0 or nothing'
-    said = frame["Frontal/Lateral"].str.strip().str.lower()
+    said = frame["Frontal/Lateral"].str.lower()
     wrong = said != cases["view"]
     problem[wrong] = 'Frontal/Lateral is "' + frame["Frontal/Lateral"][wrong] + '"; expected what the file name says'
     cases["problem"] = problem
     return cases
 
 
-def data_folder(root: Path) -> Path:
-    """Return the folder that holds ``train.csv``: the root, one of ``ROOTS`` in it, or a batch in any of these.
-
-    Raises:
-        DataError: If none does.
-    """
-    require_folder(root, "CheXpert")
-    homes = (root, *(root / name for name in ROOTS))
-    for folder in (*homes, *(batch for home in homes for batch in sorted(home.glob(f"{BATCH}*csv*")))):
-        if (folder / FILES["train"]).is_file():
-            return folder
-    raise DataError(
-        f"no train.csv in {root} or its folders {', '.join(ROOTS)} or {BATCH}1 (validate & csv); expected CheXpert as "
-        "downloaded; unpack it there"
-    )
+def _state(cell: str) -> int:
+    """Return 1, 0 or −1, ``BLANK`` for nothing and ``UNKNOWN`` for anything else."""
+    number = whole_number(cell)
+    return BLANK if cell == "" else number if number in (1, 0, -1) else UNKNOWN
 
 
-def image_paths(root: Path, folder: Path, cases: pd.DataFrame) -> dict[str, str]:
-    """Return case → path relative to the root, of the images that are there."""
-    bases: dict[tuple[str, str], str] = {}
-    home = folder.parent if folder != root and folder.name.startswith(BATCH) else folder
-    for part in FILES:
-        batches = sorted(home.glob(f"{BATCH}* ({part}*)"))
-        for base in (folder / part, home / part, *batches, *(batch / part for batch in batches)):
-            if base.is_dir():
-                inside = base.relative_to(root).as_posix()
-                for patient in base.iterdir():
-                    bases.setdefault((part, patient.name), inside)
-    found = {}
-    for case, part, patient in zip(cases["case"], cases["part"], cases["patient"], strict=True):
-        base = bases.get((part, patient))
-        if base is not None:
-            path = f"{base}/{case.removeprefix(f'{part}/')}"
-            if (root / path).is_file():
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a data root lie, relative to it: ``tables`` by part, images by (part, rest of the path)."""
+
+    root: Path
+    tables: Mapping[str, str]
+    images: Choice[tuple[str, str]]
+    told: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, root: Path) -> Layout:
+        """Look for the files.
+
+        Raises:
+            DataError: If a table is absent, or lies in two places with other content.
+        """
+        files = Files.under(root, "CheXpert")
+        tables = {part: files.one(name, what="a label file of CheXpert") for part, name in FILES.items()}
+        return cls(root, tables, files.by(_image, ".jpg"), tuple(files.twice(*FILES.values())))
+
+    def table(self, part: str) -> Path:
+        """Return the path of ``train.csv`` or ``valid.csv``."""
+        return self.root / self.tables[part]
+
+    def paths(self, cases: pd.DataFrame) -> dict[str, str]:
+        """Return case → path relative to the root, of the images that are there."""
+        found = {}
+        for case, part in zip(cases["case"], cases["part"], strict=True):
+            rest = case.removeprefix(f"{part}/")
+            path = self.images.paths.get((part, rest)) or self.images.paths.get(("", rest))
+            if path is not None:
                 found[case] = path
-    return found
+        return found
+
+
+def _image(path: str) -> tuple[str, str] | None:
+    """Return (train, valid or "", what follows it) of an image; the part is the last folder that names one."""
+    match = IMAGE.search(path)
+    if match is None:
+        return None
+    parts = PART.findall(path[: match.start(1)])
+    return ("".join(parts[-1]) if parts else ""), match[1]
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,7 @@ class CheXpert:
     name: str = "chexpert"
     labels: tuple[str, ...] = LABELS
     views: str = "all"
+    test_cases: ClassVar[str] = TEST_CASES
 
     def with_options(self, options: Mapping[str, Any]) -> CheXpert:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{views: all | frontal | lateral}``.
@@ -194,11 +199,11 @@ class CheXpert:
             )
         return replace(self, views=views)
 
-    def _cases(self, folder: Path, split: Split) -> tuple[pd.DataFrame, str]:
+    def _cases(self, layout: Layout, split: Split) -> tuple[pd.DataFrame, str]:
         """Return every row with its split, and the rule in words."""
         if split.rule != "official":
             raise DataError(f'split "{split.rule}" of CheXpert is not offered; expected "official"; correct the entry')
-        train, test = (read_labels(folder / FILES[part]) for part in ("train", "valid"))
+        train, test = (read_labels(layout.table(part)) for part in ("train", "valid"))
         validation = draw_patients(train["patient"], split.validation_fraction, split.seed)
         held = train["patient"].isin(validation)
         train["split"] = held.map({True: "validation", False: "train"})
@@ -218,15 +223,13 @@ class CheXpert:
             DataError: For a missing file or column, a malformed cell, an image listed twice or not there, or an
                 uncertain or empty cell in the test file.
         """
-        folder = data_folder(root)
-        cases, rule = self._cases(folder, split)
-        for finding in (*_check_rows(cases, folder), *leaks(cases)):
-            if finding.level == "fail":
-                raise DataError(finding.message)
-        paths = image_paths(root, folder, cases)
-        absent = cases.loc[~cases["case"].isin(paths.keys()), "case"]
-        if len(absent):
-            raise DataError(f"{len(absent)} listed images are not under {folder} (first: {absent.iloc[0]}); fetch them")
+        layout = Layout.of(root)
+        cases, rule = self._cases(layout, split)
+        refuse((*_check_rows(cases, layout), *leaks(cases)))
+        layout.images.required()
+        paths = layout.paths(cases)
+        refuse(_absent(layout, cases, paths, split))
+        cases = cases[cases["case"].isin(paths.keys())].reset_index(drop=True)
         cases["image"] = cases["case"].map(paths)
         states = {part: _states(cases[cases["split"] == part]) for part in ("train", "validation", "test")}
         table = cases[["case", "patient", "image", "split"]].copy()
@@ -245,32 +248,37 @@ class CheXpert:
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check cells, paths, leaks and images; see ``Adapter.verify``."""
-        folder = data_folder(root)
-        cases, _ = self._cases(folder, split or DEFAULT_SPLIT)
-        findings = _check_rows(cases, folder)
-        findings += leaks(cases)
-        paths = image_paths(root, folder, cases)
-        findings += [
-            Finding("fail", f"{case} is listed in {FILES[part]} but not under {folder}; expected every listed image")
-            for case, part in zip(cases["case"], cases["part"], strict=True)
-            if case not in paths
-        ]
+        split = split or DEFAULT_SPLIT
+        layout = Layout.of(root)
+        cases, _ = self._cases(layout, split)
+        findings = [*layout.told, *layout.images.findings(), *_check_rows(cases, layout), *leaks(cases)]
+        paths = layout.paths(cases)
+        findings += _absent(layout, cases, paths, split)
         if decode:
             for case in sorted(paths):
                 try:
                     read_grey(root / paths[case])
                 except DataError as error:
                     findings.append(Finding("fail", str(error)))
-        if published and self.views == "all":
+        if published and self.views == "all" and not split.sample:
             findings += count_differences(_counts(cases), PUBLISHED, "CheXpert")
         return findings
 
     def fingerprint(self, root: Path) -> str:
         """Digest of the two label files and of every listed image's path and size."""
-        folder = data_folder(root)
-        texts = [folder / name for name in FILES.values() if (folder / name).is_file()]
+        layout = Layout.of(root)
+        texts = [layout.table(part) for part in FILES]
         cases = pd.concat([read_labels(path) for path in texts], ignore_index=True)
-        return fingerprint_of(root, texts, [root / path for path in image_paths(root, folder, cases).values()])
+        return fingerprint_of(root, texts, [root / path for path in layout.paths(cases).values()])
+
+
+def _absent(layout: Layout, cases: pd.DataFrame, paths: Mapping[str, str], split: Split) -> list[Finding]:
+    """Return what listed images that are not there amount to, by split."""
+    findings = []
+    for part, frame in cases.groupby("split"):
+        absent = [case for case in frame["case"] if case not in paths]
+        findings += missing_cases(f"{part} images", absent, len(frame), layout.root, split)
+    return findings
 
 
 def _states(cases: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -295,21 +303,21 @@ def _counts(cases: pd.DataFrame) -> dict[str, int]:
     return counts | {f"{state} {label}": n for label in SCORED for state, n in cells[label].items()}
 
 
-def _check_rows(cases: pd.DataFrame, folder: Path) -> list[Finding]:
+def _check_rows(cases: pd.DataFrame, layout: Layout) -> list[Finding]:
     """Check what the label files say, each row by itself and against the others."""
     findings = [
-        Finding("fail", f"{case} in {folder / FILES[part]}: {problem}")
+        Finding("fail", f"{case} in {layout.table(part)}: {problem}")
         for case, part, problem in cases.loc[cases["problem"] != "", ["case", "part", "problem"]].itertuples(
             index=False
         )
     ]
-    for case in sorted(set(cases.loc[cases["case"].duplicated(), "case"])):
-        findings.append(Finding("fail", f"{folder} lists {case} twice; expected one row an image"))
+    findings += repeated_rows(cases, "case", ["part", *LABELS], f"{FILES['train']} or {FILES['valid']}")
     for case in cases.loc[(cases["split"] == "test") != (cases["part"] == "valid"), "case"]:
         findings.append(
             Finding(
                 "fail",
-                f"{case} is in the wrong label file of {folder}; expected train/ in train.csv, valid/ in valid.csv",
+                f"{case} is in the wrong label file below {layout.root}; expected train/ in train.csv and valid/ in "
+                "valid.csv; correct it",
             )
         )
     test = cases[cases["split"] == "test"]
@@ -317,7 +325,7 @@ def _check_rows(cases: pd.DataFrame, folder: Path) -> list[Finding]:
         for state in (-1, BLANK):
             rows = test.loc[test[label] == state, "case"]
             if len(rows):
-                found = f"{len(rows)} {STATE_NAMES[state]} cells of {label} in {folder / FILES['valid']}"
+                found = f"{len(rows)} {STATE_NAMES[state]} cells of {label} in {layout.table('valid')}"
                 findings.append(Finding("fail", f"{found} (first: {rows.iloc[0]}); expected 1.0 or 0.0 for test"))
     healthy = cases[cases["No Finding"] == 1]
     others = [label for label in LABELS if label not in ("No Finding", "Support Devices")]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.errors import DataError
+from harness.pixels import SPLITS
 from harness.registry import import_dotted
 from tasks.configuration import ADAPTERS
 from tasks.datasets.index import Index
@@ -32,4 +34,12 @@ def read_index(adapter: Any, root: Path, cohort: Mapping[str, Any]) -> Index:
     """
     index: Index = adapter.read(root, Split.model_validate(cohort["split"]))
     lists = cohort.get("lists")
-    return apply_lists(index, root, lists, patches="patches" in cohort) if lists else index
+    if lists:
+        index = apply_lists(index, root, lists, patches="patches" in cohort)
+    empty = [part for part in SPLITS if not (index.cases["split"] == part).any()]
+    if empty:
+        raise DataError(
+            f"no case for {' and '.join(empty)} below {root} ({index.split_rule}); expected some of each split; fetch "
+            "the data set's lists, or write options: {cohort: {lists: {train: FILE, validation: FILE, test: FILE}}}"
+        )
+    return index

@@ -1,8 +1,8 @@
 """SIIM-ACR Pneumothorax (2019): radiographs as DICOM, pneumothorax as run lengths.
 
 Stage 1: ``dicom-images-train/<study>/<series>/<image>.dcm`` with ``train-rle.csv``; stage 2: ``stage_2_train.csv``, the
-images in the same folders or flat in ``stage_2_images/``. The option ``stage`` says which; without it, stage 2 where
-both lie. Handled here:
+images in the same folders or flat in ``stage_2_images/``; all of it is found however deep it lies. The option ``stage``
+says which; without it, stage 2 where both lie. Handled here:
 
 * the second column is ``" EncodedPixels"`` or ``"EncodedPixels"``, a negative ``" -1"`` or ``"-1"``;
 * several rows an image, one a region or reader, some overlapping: the union is the mask;
@@ -27,14 +27,15 @@ import pandas as pd
 
 from harness.errors import ConfigurationError, DataError, unknown
 from tasks.datasets.dicom import dicom_shape, read_dicom
+from tasks.datasets.finding import Choice, Files
 from tasks.datasets.images import plain_name
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, require_folder
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.datasets.runs import EMPTY, last_pixel, looks_absolute, parse_runs
 from tasks.datasets.splits import draw_patients
+from tasks.datasets.tables import read_text_table, whole_number
 from tasks.options import Split
 
 LABEL_FILES = {2: "stage_2_train.csv", 1: "train-rle.csv"}  # stage 2 holds stage 1
-FOLDERS = ("dicom-images-train", "dicom-images-test", "stage_2_images")
 COLUMNS = ("ImageId", "EncodedPixels")
 FULL = 1024 * 1024  # pixels of every real image
 DEFAULT_SPLIT = Split(rule="random", test_fraction=0.2, validation_fraction=0.1, seed=99)
@@ -56,13 +57,13 @@ def label_file(root: Path, stage: int | None = None) -> Path:
     Raises:
         DataError: If there is none.
     """
-    require_folder(root, "SIIM-ACR")
-    names = [name for number, name in LABEL_FILES.items() if stage in (None, number)]
-    for name in names:
-        if (root / name).is_file():
-            return root / name
     of = "" if stage is None else f" in stage {stage}"
-    raise DataError(f"no {' or '.join(names)} in {root}; expected the run lengths of SIIM-ACR{of}; put them there")
+    files = Files.under(root, "SIIM-ACR")
+    return root / files.one(*_label_names(stage), what=f"the run lengths of SIIM-ACR{of}")
+
+
+def _label_names(stage: int | None) -> list[str]:
+    return [name for number, name in LABEL_FILES.items() if stage in (None, number)]
 
 
 def read_rows(path: Path) -> dict[str, tuple[str, ...]]:
@@ -71,36 +72,18 @@ def read_rows(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: If it is no table, a column is missing, or a name is no plain file name.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{path} cannot be read as a table ({error}); expected a CSV file; fetch it again") from None
-    frame.columns = [str(c).strip() for c in frame.columns]
-    missing = [c for c in COLUMNS if c not in frame.columns]
-    if missing:
-        raise DataError(
-            f"{path} lacks the column {', '.join(missing)}; expected the header ImageId, EncodedPixels; fetch it again"
-        )
+    frame = read_text_table(path, COLUMNS)
     rows: dict[str, list[str]] = {}
-    for name, text in zip(frame["ImageId"].str.strip(), frame["EncodedPixels"].str.strip(), strict=True):
-        rows.setdefault(name, []).append(text)
+    for name, text in zip(frame["ImageId"], frame["EncodedPixels"], strict=True):
+        rows.setdefault(name, []).append(EMPTY if whole_number(text) == int(EMPTY) else text)
     for name in rows:
         plain_name(name, str(path))
     return {name: tuple(rows[name]) for name in sorted(rows)}
 
 
-def image_paths(root: Path) -> tuple[dict[str, str], list[str]]:
-    """Return image → path relative to the root, and the names that were found a second time."""
-    paths: dict[str, str] = {}
-    twice = []
-    for folder in FOLDERS:
-        if (root / folder).is_dir():
-            for path in sorted((root / folder).rglob("*.dcm")):
-                if path.stem in paths:
-                    twice.append(path.stem)
-                else:
-                    paths[path.stem] = path.relative_to(root).as_posix()
-    return paths, twice
+def image_paths(root: Path) -> Choice[str]:
+    """Return image → path relative to the root, of every ``.dcm`` below it."""
+    return Files.under(root, "SIIM-ACR").by(lambda path: path.rpartition("/")[2].removesuffix(".dcm"), ".dcm")
 
 
 def check_rows(rows: Mapping[str, tuple[str, ...]], path: Path) -> list[Finding]:
@@ -166,12 +149,10 @@ class SiimAcr:
             raise DataError(f'split "{split.rule}" of SIIM-ACR is not published; expected "random"; correct the entry')
         path = label_file(root, self.stage)
         rows = read_rows(path)
-        for finding in check_rows(rows, path):
-            raise DataError(finding.message)
-        paths, _ = image_paths(root)
-        absent = [name for name in rows if name not in paths]
-        if absent:
-            raise DataError(f"{len(absent)} images of {path} are not under {root} (first: {absent[0]}); fetch them")
+        refuse(check_rows(rows, path))
+        paths = image_paths(root).required()
+        refuse(_absent(rows, paths, path, root, split))
+        rows = {name: texts for name, texts in rows.items() if name in paths}
         if len(rows) < 5:
             raise DataError(f"{len(rows)} images in {path}; expected at least five; fetch the file again")
         runs = {name: tuple(text for text in texts if text != EMPTY) for name, texts in rows.items()}
@@ -204,27 +185,24 @@ class SiimAcr:
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check run lengths against their images' sizes; images without a mask are opened only if ``decode``."""
+        split = split or DEFAULT_SPLIT
         path = label_file(root, self.stage)
         rows = read_rows(path)
-        findings = check_rows(rows, path)
-        paths, twice = image_paths(root)
+        choice = image_paths(root)
+        paths = choice.paths
+        findings = [*check_rows(rows, path), *choice.findings(), *Files.under(root, "SIIM-ACR").twice(path.name)]
         unlabelled = sorted(set(paths) - set(rows))
         if unlabelled:
             findings.append(
                 Finding("warn", f"{len(unlabelled)} images have no row in {path.name} and are left out "
                                 f"(first: {unlabelled[0]}.dcm)")
             )  # fmt: skip
-        if twice:
-            findings.append(Finding("warn", f"{len(twice)} images lie in two folders (first: {twice[0]}.dcm)"))
-        for name in sorted(set(rows) - set(paths)):
-            findings.append(
-                Finding("fail", f"{name} is listed in {path.name} but no {name}.dcm is under {root}; expected it there")
-            )
+        findings += _absent(rows, paths, path, root, split)
         for name in sorted(set(rows) & set(paths)):
             findings += self._check_case(root / paths[name], name, rows[name], path, decode)
         if not any(f.level == "fail" for f in findings):
-            findings += leaks(self.read(root, split or DEFAULT_SPLIT).cases)
-        if published:
+            findings += leaks(self.read(root, split).cases)
+        if published and not split.sample:
             positive = [texts for texts in rows.values() if texts != (EMPTY,)]
             counts = {
                 "rows": sum(map(len, rows.values())),
@@ -265,8 +243,16 @@ class SiimAcr:
 
     def fingerprint(self, root: Path) -> str:
         """Digest of the label file and of every image's path and size."""
-        paths, _ = image_paths(root)
-        return fingerprint_of(root, [label_file(root, self.stage)], [root / path for path in paths.values()])
+        paths = image_paths(root).paths.values()
+        return fingerprint_of(root, [label_file(root, self.stage)], [root / path for path in paths])
+
+
+def _absent(
+    rows: Mapping[str, tuple[str, ...]], paths: Mapping[str, str], path: Path, root: Path, split: Split
+) -> list[Finding]:
+    """Return what labelled images that are not there amount to."""
+    absent = [f"{name}.dcm" for name in rows if name not in paths]
+    return missing_cases(f"images of {path.name}", absent, len(rows), root, split)
 
 
 ADAPTER = SiimAcr()

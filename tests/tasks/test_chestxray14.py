@@ -142,8 +142,8 @@ def test_a_truncated_image_and_a_file_that_is_none_fail(root: Path) -> None:
 
 def test_a_missing_listed_image_fails_and_reading_says_so_in_one_sentence(root: Path) -> None:
     sorted((root / "images").iterdir())[0].unlink()
-    assert any("1 listed images are missing" in f for f in failures(root))
-    with pytest.raises(DataError, match="1 listed images are not under"):
+    assert any("1 of 60 train images are not under" in f for f in failures(root))
+    with pytest.raises(DataError, match="1 of 60 train images are not under"):
         ADAPTER.read(root, SPLIT)
 
 

@@ -204,7 +204,7 @@ def test_all_failures_are_listed_each_with_its_file(root: Path) -> None:
     paths[2].write_text("not an image")
     found = failures(root)
     assert len(found) == 3 and all(any(p.name in t and p.parts[-3] in t for t in found) for p in paths[:3])
-    with pytest.raises(DataError, match="1 listed images are not under"):
+    with pytest.raises(DataError, match="1 of 111 train images are not under"):
         ADAPTER.read(root, SPLIT)
 
 
@@ -232,7 +232,7 @@ def test_a_missing_column_file_or_root_is_one_sentence(root: Path, tmp_path: Pat
     table(root).write_text(text)
     with pytest.raises(DataError, match=r"no valid\.csv"):
         ADAPTER.read(root, SPLIT)
-    with pytest.raises(DataError, match=r"no train\.csv"):
+    with pytest.raises(DataError, match=r"no (train|valid)\.csv"):
         ADAPTER.read(tmp_path, SPLIT)
 
 
@@ -251,7 +251,7 @@ def test_options_of_the_adapter_are_checked_when_the_entry_is_read() -> None:
         resolve(entry(adapter="chexpert", options={"cohort": {"adapter": {"views": "oblique"}}}), "smoke", {})
     with pytest.raises(ConfigurationError, match='did you mean "views"'):
         resolve(entry(adapter="chexpert", options={"cohort": {"adapter": {"view": "frontal"}}}), "smoke", {})
-    with pytest.raises(ConfigurationError, match="has no options"):
+    with pytest.raises(ConfigurationError, match='no key "views"'):
         resolve(entry(options={"cohort": {"adapter": {"views": "all"}}}), "smoke", {})
 
 

@@ -137,8 +137,9 @@ def test_the_pristine_layout_reports_the_image_without_a_row_alone(pristine: Pat
 def test_the_phantom_has_every_quirk_of_the_real_files(pristine: Path) -> None:
     text = (pristine / "train-rle.csv").read_text()
     assert text.startswith("ImageId, EncodedPixels\n") and ", -1\n" in text and ",-1\n" in text
-    paths, twice = image_paths(pristine)
-    assert len(paths) == 41 and not twice
+    choice = image_paths(pristine)
+    paths = choice.paths
+    assert len(paths) == 41 and not choice.extra
     assert all(len(Path(path).parts) == 4 for path in paths.values())
     headers = {name: pydicom.dcmread(pristine / path, stop_before_pixels=True) for name, path in paths.items()}
     assert [h.file_meta.TransferSyntaxUID for h in headers.values()].count(pydicom.uid.JPEGBaseline8Bit) == 1
@@ -222,12 +223,12 @@ def test_an_unknown_stage_is_one_sentence(options: dict[str, object]) -> None:
 
 
 def test_an_absent_label_file_of_a_stage_is_one_sentence(pristine: Path) -> None:
-    with pytest.raises(DataError, match="no stage_2_train.csv in .* of SIIM-ACR in stage 2"):
+    with pytest.raises(DataError, match="no stage_2_train.csv below .* of SIIM-ACR in stage 2"):
         ADAPTER.with_options({"stage": 2}).read(pristine, SPLIT)
 
 
 def test_a_jpeg_and_an_inverted_file_look_like_the_others(pristine: Path) -> None:
-    paths, _ = image_paths(pristine)
+    paths = image_paths(pristine).paths
     corners = {}
     for name, path in paths.items():
         image = read_dicom(pristine / path)
@@ -262,7 +263,7 @@ def test_the_split_is_drawn_with_the_seed(pristine: Path) -> None:
 
 def test_runs_beyond_the_image_fail_and_name_it(root: Path) -> None:
     name = rows_of(root)
-    small = next(n for n in name if dicom_shape(root / image_paths(root)[0][n]) == (48, 48))
+    small = next(n for n in name if dicom_shape(root / image_paths(root).paths[n]) == (48, 48))
     replace_value(root, small, "2300 10")
     (message,) = failures(root)
     assert small in message and "2310" in message and "2304" in message
@@ -291,7 +292,7 @@ def test_a_file_with_absolute_run_lengths_is_refused(root: Path) -> None:
 
 
 def test_broken_pictures_are_all_listed(root: Path) -> None:
-    paths, _ = image_paths(root)
+    paths = image_paths(root).paths
     names = list(rows_of(root))[:5]
     files = [root / paths[name] for name in names]
     files[0].unlink()
@@ -309,7 +310,7 @@ def test_broken_pictures_are_all_listed(root: Path) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_damaged_dicom_is_a_picture_or_one_sentence(pristine: Path, data: st.DataObject) -> None:
-    paths, _ = image_paths(pristine)
+    paths = image_paths(pristine).paths
     path = pristine / data.draw(st.sampled_from(sorted(paths.values())[:6]))
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 6))):
