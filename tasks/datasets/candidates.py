@@ -55,33 +55,6 @@ def _is_nifti(path: Path) -> bool:
     return plain(path.name).endswith((".nii", ".nii.gz"))
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV as text, with the line of each row.
-
-    Args:
-        path: The file.
-        columns: Those it must have.
-
-    Returns:
-        Its columns, stripped, and ``line``.
-
-    Raises:
-        DataError: If it is absent, no table, or lacks a column.
-    """
-    if not path.is_file():
-        raise DataError(f"no file {path}; expected a table with the columns {','.join(columns)}; put it there")
-    try:
-        table = pd.read_csv(path, dtype=str, index_col=False, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{path} cannot be read as a table ({error}); expected a CSV file; fetch it again") from None
-    table.columns = [str(column).strip() for column in table.columns]
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise DataError(f"{path} lacks the column {', '.join(missing)}; expected {','.join(columns)}; correct it")
-    table = table.apply(lambda values: values.str.strip())
-    return table.assign(line=np.arange(2, len(table) + 2))
-
-
 def check_rows(table: pd.DataFrame, name: str, world: Sequence[str]) -> list[Finding]:
     """Return a failure for each row whose class or coordinates make no sense.
 

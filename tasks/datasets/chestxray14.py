@@ -31,7 +31,7 @@ from tasks.datasets.finding import Choice, Files
 from tasks.datasets.images import image_size, plain_name, read_grey
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.datasets.splits import draw_patients
-from tasks.datasets.tables import read_text_table, repeated_rows
+from tasks.datasets.tables import read_table, repeated_rows
 from tasks.options import Split
 
 LABELS = (  # the column order of the authors' lists
@@ -96,7 +96,7 @@ def read_labels(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If a column is missing or an image is listed twice.
     """
-    frame = read_text_table(path, COLUMNS)
+    frame = read_table(path, COLUMNS)
     if not any(c in frame.columns for c in SEX_COLUMNS):
         raise DataError(
             f"{path} lacks the column {' or '.join(SEX_COLUMNS)}; expected {','.join(COLUMNS)},…; fetch it again"

@@ -30,7 +30,7 @@ from tasks.datasets.finding import Choice, Files
 from tasks.datasets.images import read_grey
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.datasets.splits import draw_patients
-from tasks.datasets.tables import read_text_table, repeated_rows, whole_number
+from tasks.datasets.tables import read_table, repeated_rows, whole_number
 from tasks.options import Split
 
 LABELS = (
@@ -91,7 +91,7 @@ def read_labels(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If the file is absent or no table, a column is missing, or a path is none of the data set.
     """
-    frame = read_text_table(path, HEADER)
+    frame = read_table(path, HEADER)
     parts = frame["Path"].str.extract(PATH)
     odd = parts[0].isna()
     if odd.any():

@@ -34,7 +34,6 @@ from tasks.datasets.candidates import (
     check_rows,
     check_voxels,
     read_scan,
-    read_table,
     scan_grid,
     thin_negatives,
 )
@@ -43,6 +42,7 @@ from tasks.datasets.grids import difference
 from tasks.datasets.images import plain_name
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
 from tasks.datasets.label_maps import whole_labels
+from tasks.datasets.tables import read_table
 from tasks.datasets.volumes import Volume, metaimage_fields
 from tasks.options import Split
 

@@ -20,11 +20,12 @@ from typing import ClassVar
 import pandas as pd
 
 from harness.errors import DataError
-from tasks.datasets.candidates import WORLD, check_places, check_rows, check_voxels, read_scan, read_table
+from tasks.datasets.candidates import WORLD, check_places, check_rows, check_voxels, read_scan
 from tasks.datasets.finding import Files, plain
 from tasks.datasets.images import plain_name
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
 from tasks.datasets.splits import draw_patients
+from tasks.datasets.tables import read_table
 from tasks.datasets.volumes import Volume
 from tasks.options import Split
 

@@ -32,7 +32,7 @@ from tasks.datasets.images import plain_name
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.datasets.runs import EMPTY, last_pixel, looks_absolute, parse_runs
 from tasks.datasets.splits import draw_patients
-from tasks.datasets.tables import read_text_table, whole_number
+from tasks.datasets.tables import read_table, whole_number
 from tasks.options import Split
 
 LABEL_FILES = {2: "stage_2_train.csv", 1: "train-rle.csv"}  # stage 2 holds stage 1
@@ -72,7 +72,7 @@ def read_rows(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: If it is no table, a column is missing, or a name is no plain file name.
     """
-    frame = read_text_table(path, COLUMNS)
+    frame = read_table(path, COLUMNS)
     rows: dict[str, list[str]] = {}
     for name, text in zip(frame["ImageId"], frame["EncodedPixels"], strict=True):
         rows.setdefault(name, []).append(EMPTY if whole_number(text) == int(EMPTY) else text)

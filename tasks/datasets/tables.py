@@ -14,7 +14,7 @@ from tasks.datasets.index import Finding
 ROUNDING = 1e-3  # how far from a whole number a label may lie
 
 
-def read_text_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV as text.
 
     Args:

@@ -338,8 +338,9 @@ def test_a_missing_column_file_or_root_is_one_sentence(root: Path, tmp_path: Pat
     path.write_text(path.read_text().replace("EncodedPixels", "Pixels", 1))
     with pytest.raises(DataError, match="lacks the column EncodedPixels"):
         ADAPTER.read(root, SPLIT)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no stage_2_train\.csv or train-rle\.csv"):
-        ADAPTER.read(tmp_path, SPLIT)
+        ADAPTER.read(tmp_path / "empty", SPLIT)
 
 
 def test_without_the_optional_package_one_sentence_says_what_to_install(
