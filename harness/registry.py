@@ -31,6 +31,7 @@ from harness.contracts import ResolveMethod, ResolveTask
 from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, unknown
 from harness.foreign import EndedPython, guest, printable
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan
+from harness.typed import Mistakes, read, sentences
 from harness.yaml_files import key_lines, load_yaml
 
 METHODS = "methods"
@@ -60,34 +61,6 @@ def project_root() -> Path:
             "or rename the folder that shadows ours."
         )
     return root
-
-
-def validation_sentences(error: ValidationError, where: str) -> list[str]:
-    """Turn a pydantic error into one sentence for each thing that is wrong."""
-    sentences = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "the entry"
-        found = problem.get("input")
-        kind = problem["type"]
-        if kind == "missing":
-            sentences.append(f'{where}: key "{key}" is missing; add it.')
-        elif kind == "extra_forbidden":
-            sentences.append(f'{where}: key "{key}" is unknown; remove it or correct its spelling.')
-        else:
-            expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            sentences.append(f'{where}: "{key}" is {_shown(found)}; expected {expected}.')
-    return sentences
-
-
-def _shown(value: Any, limit: int = 120) -> str:
-    """Write what was found, shortened: a name of 300 letters or a number of 400 digits tells no more than its start."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
-        return "a number of more than 4,300 digits"
-    except RecursionError:
-        return "something nested too deeply to be shown"
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
 @dataclass(frozen=True)
@@ -147,9 +120,10 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
             problems.append(f'{origin}: "{name}" is {body!r}; expected a mapping of keys.')
             continue
         try:
-            shelf.entries[str(name)] = model.model_validate({**body, "name": str(name), "origin": origin})
-        except ValidationError as error:
-            problems += validation_sentences(error, f'{origin} ({kind} "{_short(name)}")')
+            named = {**body, "name": str(name), "origin": origin}
+            shelf.entries[str(name)] = read(model, named, f'{origin} ({kind} "{_short(name)}"): ')
+        except Mistakes as error:
+            problems += error.lines
     problems += _same_labels(shelf.entries.values())
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -165,13 +139,13 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
             with guest():
                 loaded = point.load()
                 body = loaded() if callable(loaded) else loaded
-                entry = model.model_validate({**dict(body), "name": point.name, "origin": origin})
+                entry = read(model, {**dict(body), "name": point.name, "origin": origin}, f"{origin}: ")
             twice = _same_labels([*shelf.entries.values(), entry])
             if twice:
                 raise ConfigurationError(twice[-1])
             shelf.entries[point.name] = entry
-        except ValidationError as error:
-            shelf.broken.append(Broken(point.name, origin, " ".join(validation_sentences(error, origin))))
+        except Mistakes as error:
+            shelf.broken.append(Broken(point.name, origin, " ".join(error.lines)))
         except ConfigurationError as error:
             shelf.broken.append(Broken(point.name, origin, str(error)))
         except Exception as error:  # a stranger's module may raise anything
@@ -318,8 +292,8 @@ def _guard(resolve: Callable[[], Resolved], entry: MethodEntry | TaskEntry) -> R
             return resolve()
     except DiraBenchError:
         raise
-    except ValidationError as error:
-        raise ConfigurationError("\n".join(validation_sentences(error, entry.origin))) from None
+    except ValidationError as error:  # of a model of the entry's own code
+        raise Mistakes(f"{entry.origin}: {line}" for line in sentences(error, None)) from None
     except Exception as error:  # the entry may name code of anybody's
         kind = BrokenCode if isinstance(error, EndedPython) or _names_code(entry) else ConfigurationError
         raise kind(
@@ -399,7 +373,4 @@ def load_parameters(root: Path, overrides: Mapping[str, Any] | None = None) -> P
     path = root / "params.yaml"
     raw = load_yaml(path)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    try:
-        return Parameters.model_validate({**raw, **given})
-    except ValidationError as error:
-        raise ConfigurationError("\n".join(validation_sentences(error, "params.yaml"))) from None
+    return read(Parameters, {**raw, **given}, "params.yaml: ")

@@ -1,8 +1,14 @@
-"""Reading YAML files: one sentence for whatever is wrong, and a key given twice is refused."""
+"""Reading YAML files: one sentence for whatever is wrong, and a key given twice is refused.
+
+DVC reads the same files by YAML 1.2, PyYAML by 1.1. A plain scalar means the same to both here, or it is refused: 010
+is 8 to one and 10 to the other, ``no`` is false to one and text to the other. The numbers that only 1.2 knows, such as
+5e-2, are read as numbers, because nobody means text by them.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,8 +25,41 @@ else:  # libyaml reads dvc.lock some ten times faster; a PyYAML built without it
 DEEPEST = 50  # lists and mappings within each other; our files have eight
 
 
+# What YAML 1.1 and 1.2 read differently: a leading zero, 0o10, 0b1, 1_000, 1:30, 2022-06-19, yes, no, on, off and "=".
+DISPUTED = re.compile(
+    r"""[-+]?(?:0[0-9_]+|0[ob][0-9_]+|0x[0-9a-fA-F]*_[0-9a-fA-F_]*)$
+    |[-+]?[0-9.]*_[0-9_.]*(?:[eE][-+]?[0-9]+)?$
+    |[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$
+    |[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\ ].*)?$
+    |(?:yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|=)$""",
+    re.VERBOSE,
+)
+NUMBER = re.compile(r"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$")  # of YAML 1.2
+DISPUTED_TAG = "!disputed"
+
+
 class _Loader(FastLoader):
-    """YAML that refuses a key given twice and names the line of each."""
+    """YAML that refuses a key given twice and names the line of each, and a scalar on which YAML 1.1 and 1.2 differ."""
+
+    yaml_implicit_resolvers = {  # the first that fits wins  # noqa: RUF012
+        first: [
+            (DISPUTED_TAG, DISPUTED),
+            ("tag:yaml.org,2002:float", NUMBER),
+            *FastLoader.yaml_implicit_resolvers.get(first, []),
+        ]
+        for first in {*FastLoader.yaml_implicit_resolvers, *"-+.0123456789yYnNoO="}
+    }
+
+
+def _disputed(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    raise ConfigurationError(
+        f"{node.start_mark.name}, line {node.start_mark.line + 1}: found {node.value}, which YAML 1.1 and 1.2 read "
+        "differently, so DVC and dira-bench might; expected one meaning; write a number in plain decimals, true or "
+        "false, or text in quotes."
+    )
+
+
+_Loader.add_constructor(DISPUTED_TAG, _disputed)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
@@ -69,7 +108,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        ConfigurationError: If the file is missing, unreadable, no YAML or no mapping, or holds a key twice.
+        ConfigurationError: If the file is missing, unreadable, no YAML or no mapping, or if it holds a key twice or a
+            scalar on which YAML 1.1 and 1.2 differ.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -7,13 +7,13 @@ validates ``entry.options``. The built-in recipes come through the same door as 
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from harness.errors import BrokenCode, ConfigurationError, UnknownName, unknown
 from harness.spec import MethodEntry, MethodPlan, PhasePlan, extras
+from harness.typed import Mistakes, read
 from methods.profiles import load_profile
 from methods.terms import load
 
@@ -24,6 +24,9 @@ RECIPES: dict[str, str] = {
     "pretext": "methods.recipes.pretext:PretextRecipe",
     "volumes": "methods.recipes.volumes:VolumesRecipe",
 }
+
+
+COMMON_KEYS = tuple(name for name in MethodEntry.model_fields if name not in ("name", "origin"))
 
 
 class Recipe(Protocol):
@@ -54,6 +57,8 @@ def resolve(entry: MethodEntry, profile: str) -> MethodPlan:
     errors: list[str] = []
     try:
         load_profile(profile)
+    except Mistakes as error:
+        errors += error.lines
     except ConfigurationError as error:
         errors.append(str(error))
     try:
@@ -64,16 +69,18 @@ def resolve(entry: MethodEntry, profile: str) -> MethodPlan:
         return MethodPlan(encoder={}, unavailable=f"recipe of {entry.name}: {error}")
     recipe = None
     try:
-        recipe = recipe_class.model_validate(extras(entry))
-    except ValidationError as error:
-        common = [name for name in MethodEntry.model_fields if name not in ("name", "origin")]
-        errors += describe(error, [*recipe_class.model_fields, *common], f"keys of recipe {entry.recipe}")
+        recipe = read(recipe_class, dict(extras(entry)), also=COMMON_KEYS)
+    except Mistakes as error:
+        errors += error.lines
     options = getattr(recipe_class, "Options", None)
     if options is not None:
         try:
-            options.model_validate(entry.options)
-        except ValidationError as error:
-            errors += [f"options.{line}" for line in describe(error, options.model_fields, "options")]
+            read(options, entry.options, "options.")
+        except Mistakes as error:
+            errors += error.lines
+    elif entry.options:
+        found = ", ".join(entry.options)
+        errors.append(f"options: found {found}; recipe {entry.recipe} declares no Options; remove them or declare it.")
     if errors or recipe is None:
         raise _all_of(entry, errors)
     try:
@@ -103,34 +110,6 @@ def _is_from_outside(phase: PhasePlan, entry: MethodEntry) -> bool:
     for term in phase.configuration.get("terms", []):
         paths.append(str(term["configuration"]["type"]) if isinstance(term, dict) else "")
     return any(":" in path and path.partition(":")[0].partition(".")[0] != "methods" for path in paths)
-
-
-def describe(error: ValidationError, known: Any, where: str) -> list[str]:
-    """Write what pydantic found as sentences: found, expected, near names.
-
-    Args:
-        error: What pydantic raised.
-        known: Names of the keys that would have been accepted.
-        where: What those keys are called.
-    """
-    lines = []
-    for found in error.errors():
-        place = ".".join(str(part) for part in found["loc"])
-        if found["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(place, list(known), n=3, cutoff=0.5)
-            advice = (
-                "did you mean " + " or ".join(f'"{name}"' for name in near) + "?"
-                if near
-                else f"{where}: {', '.join(sorted(known))}"
-            )
-            lines.append(f"{place}: unknown key; {advice}")
-        elif found["type"] == "missing":
-            lines.append(f"{place}: missing; add it")
-        else:
-            message = found["msg"].removeprefix("Value error, ")
-            shown = f"found {found['input']!r}; " if place and "found" not in message else ""
-            lines.append(f"{place}: {shown}{message}" if place else message)
-    return lines
 
 
 def _recipe_class(entry: MethodEntry) -> Any:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from harness.errors import ConfigurationError, unknown
-from harness.plateau import PlateauRule
 from harness.spec import Frozen
-from harness.yaml_files import load_yaml
+from harness.typed import given, read
+from harness.yaml_files import key_lines, load_yaml
+from methods.options import (
+    Autoencoder,
+    Base,
+    Network,
+    Optimiser,
+    PretextOptions,
+    Schedule,
+    Shapes,
+    TermName,
+    VolumesOptions,
+    Words,
+)
+from methods.terms import TERMS, build, load
 
 HERE = Path(__file__).parent
+Dimensions = Annotated[int, Field(ge=2, le=3)]
 IN_CHANNELS = {2: 3, 3: 1}  # as the published weights have them
 
 
@@ -34,7 +48,7 @@ class Amount(Frozen):
     unit: Literal["steps", "epochs"]
     budget: Literal["matched", "as_paper", "code"]
     total: int | None = Field(default=None, ge=4)
-    base: dict[str, int] = Field(default_factory=dict)
+    base: dict[Base, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     restoration: int | None = Field(default=None, ge=1)
     adversary: int | None = Field(default=None, ge=1)
 
@@ -62,9 +76,35 @@ class Supervision(Frozen):
     unit: Literal["steps", "epochs"]
     count: int = Field(ge=1)
     batch: int = Field(ge=2)
-    optimiser: dict[str, Any]
-    schedule: dict[str, Any]
-    generator: dict[str, int] | None = None
+    optimiser: Optimiser
+    schedule: Schedule
+    generator: Shapes | None = None
+
+
+def check_fields(name: str, fields: dict[str, Any]) -> None:
+    """Check a profile's fields of a term; those of one from outside are checked with the entry that names it.
+
+    Raises:
+        ValueError: With a sentence a mistake.
+    """
+    if name in TERMS:
+        try:
+            build(name, load(TERMS[name]).role, fields)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+
+
+class VolumeTerms(Frozen):
+    """Term of recipe ``volumes`` → fields of its configuration; restoration has none of its own there."""
+
+    visual_words: dict[str, Any] = Field(default_factory=dict)
+    adversary: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fields(self) -> VolumeTerms:
+        for name in ("visual_words", "adversary"):
+            check_fields(name, getattr(self, name))
+        return self
 
 
 class Volumes(Frozen):
@@ -89,12 +129,12 @@ class Volumes(Frozen):
     amount: Amount
     validation_every: int = Field(ge=1)
     validation_cubes: int | None = Field(default=None, ge=2)
-    optimiser: dict[str, Any]
-    schedule: dict[str, Any]
-    terms: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    autoencoder: dict[str, Any]
-    words: dict[str, Any]
-    options: dict[str, Any] = Field(default_factory=dict)
+    optimiser: Optimiser
+    schedule: Schedule
+    terms: VolumeTerms = Field(default_factory=lambda: VolumeTerms())
+    autoencoder: Autoencoder
+    words: Words
+    options: VolumesOptions = Field(default_factory=VolumesOptions)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Volumes:
@@ -104,9 +144,6 @@ class Volumes(Frozen):
                 f"found cube {list(self.cube)}, budget {self.amount.budget}; expected multiples of 8 with X = Y, and "
                 "matched"
             )
-        PlateauRule.of(self.autoencoder["plateau"])
-        if self.schedule["name"] == "plateau":
-            PlateauRule.of(self.schedule)
         return self
 
 
@@ -131,20 +168,36 @@ class Profile(Frozen):
         volumes: How methods pretrain in 3D.
     """
 
-    networks: dict[int, str]
-    cohorts: dict[int, str]
+    networks: dict[Dimensions, Network]
+    cohorts: dict[Dimensions, str]
     image_px: int = Field(ge=32, multiple_of=32)
     batch: int = Field(ge=2)
     amount: Amount
     validation_every: int = Field(ge=1)
     validation_images: int | None = Field(default=None, ge=2)
-    optimisers: dict[str, dict[str, Any]]
-    schedules: dict[str, dict[str, Any]]
-    terms: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    options: dict[str, Any] = Field(default_factory=dict)
-    options_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    optimisers: dict[Base, Optimiser]
+    schedules: dict[Base, Schedule]
+    terms: dict[TermName, dict[str, Any]] = Field(default_factory=dict)
+    options: PretextOptions = Field(default_factory=PretextOptions)
+    options_of: dict[Base, PretextOptions] = Field(default_factory=dict)
     supervised: dict[str, Supervision] = Field(default_factory=dict)
     volumes: Volumes | None = None
+
+    @model_validator(mode="after")
+    def _terms(self) -> Profile:
+        for name, fields in self.terms.items():
+            check_fields(name, fields)
+        return self
+
+    def pretext_options(self, base: str, given_by_entry: dict[str, Any]) -> PretextOptions:
+        """Return a pretext method's options: the profile's, then those of its base, then the entry's own.
+
+        Raises:
+            Mistakes: If the entry's are malformed.
+        """
+        of_base = self.options_of.get(base, PretextOptions())
+        usual = {**given(self.options, nulls=True), **given(of_base, nulls=True)}
+        return read(PretextOptions, {**usual, **given_by_entry}, "options.")
 
     def network(self, dimensions: int, *, zero_init_residual: bool = False) -> dict[str, Any]:
         """Return a network's configuration (``methods.networks.build``); its name is None if there is none."""
@@ -178,11 +231,8 @@ def load_profile(name: str) -> Profile:
     profiles = _profiles()
     if name not in profiles:
         raise unknown("profile", name, profiles, "methods/profiles.yaml")
-    try:
-        return Profile.model_validate(profiles[name])
-    except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f'profile "{name}" in methods/profiles.yaml: {found}; mend the file') from error
+    line = key_lines(HERE / "profiles.yaml", "profiles").get(name, 0)
+    return read(Profile, profiles[name], f'methods/profiles.yaml:{line} (profile "{name}"): ')
 
 
 @cache

@@ -7,77 +7,21 @@ methods share is one item and is trained once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from harness.errors import ConfigurationError
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
+from harness.typed import Mistakes, given
+from methods.options import NO_TERM, Optimiser, PretextOptions, without_effect
 from methods.profiles import Amount, Profile, load_profile, versions_of
 from methods.terms import Term, build, term_class, to_json
 
 ROLES = ("discrimination", "restoration", "adversary")
 SHORT = {"discrimination": "dis", "restoration": "res", "adversary": "adv"}
 PSEUDO_LABELS = ("cluster", "word")  # columns of a cohort's cases.csv that no annotator made
-
-
-class PretextOptions(Frozen):
-    """Choices that paper and authors' code leave open or answer differently; each moves numbers.
-
-    Attributes:
-        budget: Overrides the profile's way to share the training among phases (``matched``, ``as_paper``, ``code``);
-            the profile must hold the amounts it needs.
-        adversarial_loss: ``lsgan`` (code), ``bce`` or ``log`` (paper Eq. 3).
-        discriminator: ``blocks_and_output`` (code) or ``four`` (paper §4.1).
-        adversary_batch: Batch of the phase with the adversary; the authors' code has 16, at an unchanged learning
-            rate. None keeps the profile's batch.
-        restoration_distance: ``l2`` or ``l1``.
-        restoration_target: ``unflip``: the target is the crop before the flip, so the flip must be undone (code; Eq.
-            2 agrees); ``aligned``: the target is flipped with the view.
-        outer_cutout: Whether the distortion includes the outer cutout (code) or not (paper's text).
-        distortion: In which phases views are distorted: ``with_restoration`` (code), ``always`` (the control that
-            "only varies the loss", §6) or ``never``.
-        start_from: State of the phase before: ``last`` (code) or ``best`` (its backbone of the lowest validation
-            loss, the rest from the last).
-        selection: ``lowest_total_validation_loss`` (paper and code) or ``last``. A loss against a queue is not
-            comparable between steps (a young queue is easy), so the lowest may be an early one.
-        norm_splits: Batch norm over so many equal parts of the batch, with keys shuffled (the authors train on 4
-            GPUs without synchronised batch norm); 1 is plain batch norm over the batch on one device.
-        normalisation: ``none`` (code) or ``imagenet`` mean and standard deviation at the network's input.
-        precision: ``float32``, or ``bf16`` or ``fp16`` (autocast; fp16 with a loss scale that adapts).
-        learning_rate: Overrides the optimiser's.
-        term: Fields of the discrimination term's configuration (``queue``, ``temperature``, …).
-        pairs: ``same_image``: query and key are two views of one image (every base of the paper); ``same_class``: the
-            key is a view of another image of the same class, which §3.1 allows ("two samples from the same cluster").
-        pair_class: For ``same_class``, the column of the cohort's ``cases.csv`` that says the class: a pseudo-label
-            (``cluster`` or ``word``), or a label, which the entry must own up to in ``saw_labels_of``.
-        optimiser: Overrides the profile's; needed for a term that the profile does not know.
-        schedule: Likewise.
-        own_length: Length of the base's own schedule in the profile's unit, under ``as_paper`` and ``code``; likewise.
-    """
-
-    budget: Literal["matched", "as_paper", "code"] | None = None
-    adversarial_loss: Literal["lsgan", "bce", "log"] = "lsgan"
-    discriminator: Literal["blocks_and_output", "four"] = "blocks_and_output"
-    adversary_batch: int | None = Field(default=None, ge=2)
-    restoration_distance: Literal["l2", "l1"] = "l2"
-    restoration_target: Literal["unflip", "aligned"] = "unflip"
-    outer_cutout: bool = True
-    distortion: Literal["with_restoration", "always", "never"] = "with_restoration"
-    start_from: Literal["last", "best"] = "last"
-    selection: Literal["lowest_total_validation_loss", "last"] = "lowest_total_validation_loss"
-    norm_splits: int = Field(default=1, ge=1)
-    normalisation: Literal["none", "imagenet"] = "none"
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
-    learning_rate: float | None = Field(default=None, gt=0)
-    term: dict[str, Any] = Field(default_factory=dict)
-    pairs: Literal["same_image", "same_class"] = "same_image"
-    pair_class: str = Field(default="cluster", min_length=1)
-    optimiser: dict[str, Any] | None = None
-    schedule: dict[str, Any] | None = None
-    own_length: int | None = Field(default=None, ge=1)
 
 
 class PretextRecipe(Frozen):
@@ -130,8 +74,8 @@ class PretextRecipe(Frozen):
                 f"dimensions: found {entry.dimensions}; expected 2 for recipe pretext; correct it or take volumes"
             )
         scale = load_profile(profile)
-        base = self.discrimination or "none"
-        options = PretextOptions.model_validate({**scale.options, **scale.options_of.get(base, {}), **entry.options})
+        base = self.discrimination or NO_TERM
+        options = scale.pretext_options(base, entry.options)
         term = None if self.discrimination is None else term_class(self.discrimination, "discrimination")
         network = {
             "name": scale.networks.get(entry.dimensions),
@@ -157,19 +101,15 @@ class PretextRecipe(Frozen):
                 encoder=encoder, unavailable=f'profile "{profile}" has no network for {entry.dimensions} dimensions'
             )
         terms = self._terms(scale, options)
-        chosen = {
-            what: given if given is not None else table.get(base)
-            for what, given, table in (
-                ("optimiser", options.optimiser, scale.optimisers),
-                ("schedule", options.schedule, scale.schedules),
-            )
-        }
+        rates = options.optimiser or scale.optimisers.get(base)
+        schedule = options.schedule or scale.schedules.get(base)
         problems = [
             f'profile "{profile}" names no {what} for "{base}"; give options.{what} in the entry, or add it to '
             "methods/profiles.yaml"
-            for what, found in chosen.items()
+            for what, found in (("optimiser", rates), ("schedule", schedule))
             if found is None
         ]
+        problems += without_effect(entry.options, self._needs(options, roles))
         cohort = scale.cohorts[entry.dimensions]
         unlabelled = options.pairs == "same_image" or options.pair_class in PSEUDO_LABELS
         if not unlabelled and cohort not in entry.saw_labels_of:
@@ -185,8 +125,8 @@ class PretextRecipe(Frozen):
             stages = share(amount, roles, base)
         except ConfigurationError as error:
             problems.append(str(error))
-        if problems:
-            raise ConfigurationError("\n".join(problems))
+        if problems or rates is None or schedule is None:
+            raise Mistakes(problems)
 
         phases, budget = [], []
         for position, (present, count) in enumerate(stages):
@@ -200,7 +140,7 @@ class PretextRecipe(Frozen):
             distorted = options.distortion == "always" or (
                 options.distortion == "with_restoration" and "restoration" in present
             )
-            optimiser = at_batch(chosen["optimiser"] or {}, batch)
+            optimiser = at_batch(rates, batch)
             if options.learning_rate is not None:
                 optimiser["learning_rate"] = options.learning_rate
             used = [terms[role] for role in present]
@@ -223,7 +163,7 @@ class PretextRecipe(Frozen):
                 "budget": {"unit": amount.unit, "count": count},
                 "batch": batch,
                 "optimiser": optimiser,
-                "schedule": dict(chosen["schedule"] or {}),
+                "schedule": given(schedule),
                 "validation": {
                     "unit": amount.unit,
                     "every": scale.validation_every,
@@ -248,6 +188,24 @@ class PretextRecipe(Frozen):
                 row["images_seen"] = count * batch
             budget.append(row)
         return MethodPlan(phases=tuple(phases), encoder=encoder, budget={"rule": amount.budget, "phases": budget})
+
+    @staticmethod
+    def _needs(options: PretextOptions, roles: list[str]) -> dict[str, tuple[str, bool]]:
+        """Return option → what it needs to change anything, and whether this method has it."""
+        of_role = {
+            "discrimination": ("term", "own_length"),
+            "restoration": ("restoration_distance", "restoration_target"),
+            "adversary": ("adversarial_loss", "discriminator", "adversary_batch"),
+        }
+        needs = {name: (f"the key {role}", role in roles) for role, names in of_role.items() for name in names}
+        distorted = options.distortion == "always" or (
+            options.distortion == "with_restoration" and "restoration" in roles
+        )
+        return needs | {
+            "outer_cutout": ("distorted views", distorted),
+            "start_from": ("a second phase", len(roles) > 1),
+            "pair_class": ("pairs: same_class", options.pairs == "same_class"),
+        }
 
     def _terms(self, scale: Profile, options: PretextOptions) -> dict[str, Term]:
         """Build every term that may occur, with the profile's fields and then the entry's."""
@@ -274,18 +232,18 @@ class PretextRecipe(Frozen):
         return terms
 
 
-def at_batch(optimiser: Mapping[str, Any], batch: int) -> dict[str, Any]:
+def at_batch(optimiser: Optimiser, batch: int) -> dict[str, Any]:
     """Return the optimiser for a batch: rates stated ``per_batch`` grow in proportion (Goyal 2017), others stay.
 
     Args:
         optimiser: As a profile or an entry states it.
         batch: Images in one optimiser step.
     """
-    resolved = {key: value for key, value in optimiser.items() if key != "per_batch"}
-    if "per_batch" in optimiser:
+    resolved = {key: value for key, value in given(optimiser).items() if key != "per_batch"}
+    if optimiser.per_batch is not None:
         for rate in ("learning_rate", "one_dimensional_rate"):
             if rate in resolved:
-                resolved[rate] = resolved[rate] * batch / optimiser["per_batch"]
+                resolved[rate] = resolved[rate] * batch / optimiser.per_batch
     return resolved
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from harness.errors import ConfigurationError
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
+from harness.typed import given, read
 from methods.profiles import load_profile, versions_of
 from methods.recipes.pretext import at_batch
 
@@ -60,7 +61,7 @@ class SupervisedRecipe(Frozen):
                 f"dimensions: found {entry.dimensions}; expected 2 for recipe supervised; correct it or take another"
             )
         scale = load_profile(profile)
-        options = SupervisedOptions.model_validate(entry.options)
+        options = read(SupervisedOptions, entry.options, "options.")
         network = {
             "name": scale.networks.get(entry.dimensions),
             "in_channels": 3,
@@ -93,12 +94,12 @@ class SupervisedRecipe(Frozen):
         configuration = {
             "network": network,
             "image_px": scale.image_px,
-            "generator": dict(how.generator or {}) if generated else None,
+            "generator": given(how.generator) if generated and how.generator else {} if generated else None,
             "loss": "cross_entropy" if generated else "binary_cross_entropy",
             "budget": {"unit": how.unit, "count": how.count},
             "batch": how.batch,
             "optimiser": optimiser,
-            "schedule": dict(how.schedule),
+            "schedule": given(how.schedule),
             "validation": {
                 "unit": scale.amount.unit,
                 "every": scale.validation_every,

@@ -13,36 +13,13 @@ from pydantic import BaseModel, Field, model_validator
 
 from harness.errors import ConfigurationError
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
+from harness.typed import Mistakes, given, read
+from methods.options import VolumesOptions, without_effect
 from methods.profiles import Volumes, load_profile, versions_of
+from methods.recipes.pretext import at_batch
 from methods.terms import Term, build, to_json
 
 DISCOVERY = "discovery"
-
-
-class VolumesOptions(Frozen):
-    """Choices that paper and code leave open or answer differently; each moves numbers.
-
-    Attributes:
-        network: ``transvw_keras`` or ``transvw_pytorch``, where the profile has one of these two.
-        head: Of the classification: ``keras`` or ``pytorch``; None takes the network's release's.
-        painting: ``keras`` (one constant) or ``pytorch`` (noise, other sizes); None takes the network's release's.
-        words: How many visual words.
-        adversarial_loss: ``lsgan``, ``bce`` or ``log``.
-        adversary_rate: Learning rate of the discriminator; the paper has 1e-3 in 3D.
-        learning_rate: Of backbone and heads; None takes the profile's.
-        precision: ``float32`` or ``bf16``.
-        selection: ``lowest_total_validation_loss`` or ``last``.
-    """
-
-    network: Literal["transvw_keras", "transvw_pytorch"] | None = None
-    head: Literal["keras", "pytorch"] | None = None
-    painting: Literal["keras", "pytorch"] | None = None
-    words: int | None = Field(default=None, ge=2)
-    adversarial_loss: Literal["lsgan", "bce", "log"] = "lsgan"
-    adversary_rate: float = Field(default=1e-3, gt=0)
-    learning_rate: float | None = Field(default=None, gt=0)
-    precision: Literal["float32", "bf16"] = "float32"
-    selection: Literal["lowest_total_validation_loss", "last"] = "lowest_total_validation_loss"
 
 
 class VolumesRecipe(Frozen):
@@ -90,20 +67,24 @@ class VolumesRecipe(Frozen):
         }
         if network["name"] is None or scale is None:
             return MethodPlan(encoder=encoder, unavailable=f'profile "{profile}" has no network for 3 dimensions')
-        options = VolumesOptions.model_validate({**scale.options, **entry.options})
+        options = read(VolumesOptions, {**given(scale.options, nulls=True), **entry.options}, "options.")
+        judged = ("the key adversary", self.adversary > 0)
+        unused = without_effect(entry.options, {"adversarial_loss": judged, "adversary_rate": judged})
+        if unused:
+            raise Mistakes(unused)
         discovers = dict(network)  # the releases share one self-discovery, whatever network learns from its words
         if options.network is not None:
             network["name"] = published_form(options.network, network["name"], profile)
         terms = self._terms(scale, options, network["name"])
-        words = {**scale.words, "cube": list(scale.cube), "words": terms["discrimination"].words}
+        words = {**given(scale.words), "cube": list(scale.cube), "words": terms["discrimination"].words}
         discovery = PhasePlan(
             name=DISCOVERY,
             run="methods.volumes.discovery:run_phase",
             configuration={
                 "network": discovers,
-                "autoencoder": dict(scale.autoencoder),
+                "autoencoder": given(scale.autoencoder),
                 "words": words,
-                "budget": {"unit": "epochs", "count": scale.autoencoder["epochs"]},
+                "budget": {"unit": "epochs", "count": scale.autoencoder.epochs},
                 "threads_on_cpu": 1,
                 "versions": versions_of("networks", "discovery", "trainer"),
             },
@@ -113,7 +94,7 @@ class VolumesRecipe(Frozen):
         weights = {"discrimination": self.visual_words, "restoration": self.restoration, "adversary": self.adversary}
         for present, count in shares(scale.amount.total or 0, adversary=self.adversary > 0):
             used = [terms[role] for role in present]
-            optimiser = dict(scale.optimiser)
+            optimiser = at_batch(scale.optimiser, scale.batch)
             if options.learning_rate is not None:
                 optimiser["learning_rate"] = options.learning_rate
             name = "dis+res+adv" if "adversary" in present else "dis+res"
@@ -129,7 +110,7 @@ class VolumesRecipe(Frozen):
                 "budget": {"unit": scale.amount.unit, "count": count},
                 "batch": scale.batch,
                 "optimiser": optimiser,
-                "schedule": dict(scale.schedule),
+                "schedule": given(scale.schedule),
                 "validation": {
                     "unit": scale.amount.unit,
                     "every": scale.validation_every,
@@ -149,13 +130,15 @@ class VolumesRecipe(Frozen):
             if scale.amount.unit == "steps":
                 row["images_seen"] = count * scale.batch
             else:  # every cube of a word: in the nearest patients, at each resolution
-                row["images_an_epoch"] = words["words"] * words["nearest_training"] * (1 + words["more_resolutions"])
+                row["images_an_epoch"] = (
+                    words["words"] * scale.words.nearest_training * (1 + scale.words.more_resolutions)
+                )
             budget.append(row)
         return MethodPlan(phases=tuple(phases), encoder=encoder, budget={"rule": scale.amount.budget, "phases": budget})
 
     def _terms(self, scale: Volumes, options: VolumesOptions, network: str) -> dict[str, Any]:
         """Build every term that may occur, with the profile's fields and then the entry's."""
-        fields = dict(scale.terms.get("visual_words", {}))
+        fields = dict(scale.terms.visual_words)
         if options.words is not None:
             fields["words"] = options.words
         fields["head"] = options.head or release(network)
@@ -163,7 +146,7 @@ class VolumesRecipe(Frozen):
         terms: dict[str, Term] = {
             "discrimination": build("visual_words", "discrimination", fields),
             "restoration": build("restoration", "restoration", {}),
-            "adversary": build("adversary", "adversary", {**adversary, **scale.terms.get("adversary", {})}),
+            "adversary": build("adversary", "adversary", {**adversary, **scale.terms.adversary}),
         }
         return terms
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, field_validator, model_validator
 from harness.errors import DiraBenchError
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
 from methods.key_layouts import AUTO, known_key_map
+from methods.options import Network
 from methods.profiles import load_profile, versions_of
 from methods.weight_files import (
     checked_sha256,
@@ -62,7 +63,7 @@ class WeightsRecipe(Frozen):
     weights: str
     key_map: str | dict[str, str] = AUTO
     sha256: str | None = None
-    network: str | None = None
+    network: Network | None = None
     parts: Literal["encoder", "encoder_decoder"] = "encoder"
 
     @field_validator("weights")

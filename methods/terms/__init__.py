@@ -19,13 +19,17 @@ Traps (each has a test):
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
+from pydantic.errors import PydanticUserError
+
 from harness.errors import ConfigurationError, unknown
 from harness.registry import import_dotted
+from harness.typed import read
 
 TERMS: dict[str, str] = {
     "moco_v2": "methods.terms.moco_v2:MocoV2",
@@ -102,6 +106,8 @@ def build(name: str, role: str, fields: Mapping[str, Any]) -> Term:
             near = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
             notes.append(f'"{key}"' + (f' (did you mean "{near[0]}"?)' if near else ""))
         raise ConfigurationError(f"term {name} has no {', '.join(notes)}; expected {', '.join(known)}")
+    with contextlib.suppress(PydanticUserError):  # types that only its own module knows are that module's to check
+        read(cls, dict(fields), f"term {name}: ")
     return cls(**fields)
 
 

@@ -11,6 +11,7 @@ COMPONENTS = yaml.safe_load((ROOT / "methods" / "versions.yaml").read_text(encod
 WITHOUT_VERSION = {
     "methods/__init__.py",
     "methods/configuration.py",
+    "methods/options.py",
     "methods/profiles.py",
     "methods/conformance.py",
     "methods/distributed.py",

@@ -17,9 +17,11 @@ import methods.profiles
 import tasks.profiles
 from harness.registry import load_registry
 from harness.spec import MethodEntry, Parameters, TaskEntry
-from methods.recipes.pretext import PretextOptions, PretextRecipe
+from harness.typed import given
+from methods.options import PretextOptions, VolumesOptions
+from methods.recipes.pretext import PretextRecipe
 from methods.recipes.supervised import SupervisedOptions, SupervisedRecipe
-from methods.recipes.volumes import VolumesOptions, VolumesRecipe
+from methods.recipes.volumes import VolumesRecipe
 from methods.recipes.weights import WeightsOptions, WeightsRecipe
 from methods.terms import TERMS, load
 from tasks.configuration import ADAPTERS, COHORT_KEYS, TRANSFERS
@@ -185,7 +187,7 @@ def test_every_key_of_an_entry_has_a_row_and_every_row_a_key() -> None:
 
 
 def test_every_key_of_a_profile_has_a_row_and_every_row_a_key() -> None:
-    whole = ["supervised"]
+    whole = ["supervised", "optimisers", "schedules", "options", "options_of"]  # typed as an entry's are, rows above
     known = flat(methods.profiles.Profile, whole=whole) | flat(tasks.profiles.Profile, whole=whole)
     compare(keys_under("profile key"), known, "a profile")
 
@@ -236,7 +238,8 @@ def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
 def test_the_first_value_of_a_row_is_the_default() -> None:
     paper = methods.profiles.load_profile("paper")
     assert paper.volumes is not None
-    in_two, in_three = defaults_of(PretextOptions) | paper.options, defaults_of(VolumesOptions) | paper.volumes.options
+    in_two = defaults_of(PretextOptions) | given(paper.options)
+    in_three = defaults_of(VolumesOptions) | given(paper.volumes.options)
     assert check(options_under("Pretraining"), in_two) >= 15
     assert check(options_under("Pretraining in 3D"), in_three) >= 8
     assert check(options_under("Supervised baselines"), defaults_of(SupervisedOptions)) == 2
