@@ -13,7 +13,8 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, WrapValidator
 
@@ -61,7 +62,7 @@ def read(model: type[M], given: Any, prefix: str = "", also: Iterable[str] = ())
     unfit = [f"{prefix}{line}" for line in _unfit(given, "")]
     if unfit:
         raise Mistakes(unfit)
-    adapter: TypeAdapter[M] = TypeAdapter(model)
+    adapter: TypeAdapter[M] = _adapter(cast("Any", model))
     try:
         made = adapter.validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
@@ -70,6 +71,11 @@ def read(model: type[M], given: Any, prefix: str = "", also: Iterable[str] = ())
     if changed:
         raise Mistakes(f"{prefix}{line}" for line in changed)
     return made
+
+
+@cache
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
 
 
 def given(model: BaseModel, *, nulls: bool = False) -> dict[str, Any]:
@@ -98,6 +104,26 @@ def sentences(error: ValidationError, model: Any, also: Iterable[str] = ()) -> l
             known = [*known, *also]
         lines.append(_sentence(dict(problem), place, known))
     return list(dict.fromkeys(lines))
+
+
+def unknown_nulls(model: Any, given: Any, prefix: str = "") -> Iterator[str]:
+    """Find keys that are set to null, which takes back what another layer said, and that no layer can have said.
+
+    Args:
+        model: What the mapping is read as once the nulls are left out; of a union, each alternative's keys are known.
+        given: The mapping.
+        prefix: Written before each sentence.
+    """
+    bare = _bare(model)
+    models = _alternatives(bare) or [bare]
+    known = {name: field for one in models for name, field in _fields(one).items()}
+    if not isinstance(given, Mapping) or not known:
+        return
+    for key, value in given.items():
+        if value is None and key not in known:
+            yield f"{prefix}{key}: unknown key; {near(str(key), known)}"
+        elif key in known:
+            yield from unknown_nulls(known[key], value, f"{prefix}{key}.")
 
 
 def near(name: str, known: Iterable[str]) -> str:

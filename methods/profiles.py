@@ -215,6 +215,11 @@ def _profiles() -> dict[str, Any]:
     return profiles
 
 
+@cache
+def _lines() -> dict[str, int]:
+    return key_lines(HERE / "profiles.yaml", "profiles")
+
+
 def profile_names() -> tuple[str, ...]:
     """Return the names of all profiles, in the order of the file."""
     return tuple(_profiles())
@@ -231,7 +236,7 @@ def load_profile(name: str) -> Profile:
     profiles = _profiles()
     if name not in profiles:
         raise unknown("profile", name, profiles, "methods/profiles.yaml")
-    line = key_lines(HERE / "profiles.yaml", "profiles").get(name, 0)
+    line = _lines().get(name, 0)
     return read(Profile, profiles[name], f'methods/profiles.yaml:{line} (profile "{name}"): ')
 
 

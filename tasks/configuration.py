@@ -6,24 +6,32 @@ through the same door: its entry names its own adapter and generator and gives `
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field
 
 from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, unknown
 from harness.pixels import SPLITS
 from harness.registry import import_dotted
-from harness.spec import TaskEntry, TaskPlan
+from harness.spec import Frozen, TaskEntry, TaskPlan, Version
+from harness.typed import Mistakes, read
+from tasks.cohort_options import (
+    adapter_mistakes,
+    cohort_mistakes,
+    generator_mistakes,
+    read_without_nulls,
+    without_nulls,
+)
 from tasks.cohorts.anatomy_files import PREFIX, STAMP, sources
 from tasks.datasets.dicom import MISSING, installed
 from tasks.datasets.volumes import missing
 from tasks.localization.options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
-from tasks.profiles import Profile, component_versions, load_profile, merge
+from tasks.profiles import Profile, component_versions, load_profile, merge, where
 from tasks.volumetric.options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 
 ADAPTERS: dict[str, str] = {
@@ -89,7 +97,6 @@ SOURCES: dict[str, tuple[str, ...]] = {
 }
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
-COHORT_KEYS = ("made_by", "cache_px", "resize", "patches", "scans", "split", "adapter", "lists", "generator")
 READS_DICOM = ("siim_acr", "lidc_idri")  # adapters and generators that need the optional package
 READS_VOLUMES: dict[str, str] = {  # likewise, and which
     "luna16": "SimpleITK",
@@ -97,7 +104,24 @@ READS_VOLUMES: dict[str, str] = {  # likewise, and which
     "lits": "nibabel",
     "brats": "nibabel",
 }
-OPTION_KEYS = ("cohort", "transfer", "metrics", "generator", "versions")
+
+
+class Options(Frozen):
+    """What an entry's ``options`` may hold.
+
+    Attributes:
+        cohort: Laid over the profile's cohort of the adapter (``tasks.cohort_options.Cohort``).
+        transfer: Laid over the profile's transfer; the keys are the transfer's own.
+        metrics: Further metrics of a transfer of one's own; a built-in one has its own.
+        generator: Short name or dotted path of what makes the phantom.
+        versions: Numbers that stand for code from outside; they become identity.
+    """
+
+    cohort: dict[str, Any] = Field(default_factory=dict)
+    transfer: dict[str, Any] = Field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    generator: str | None = None
+    versions: dict[str, Version] = Field(default_factory=dict)
 
 
 def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> TaskPlan:
@@ -117,15 +141,18 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
     """
     errors: list[str] = []
     try:
-        scale = load_profile(profile)
+        scale = checked_profile(profile)
     except ConfigurationError as error:
-        raise _all_of(entry, [str(error)]) from error
-    for key in entry.options:
-        if key not in OPTION_KEYS:
-            errors.append(str(unknown("option", key, OPTION_KEYS, f"options of task {entry.name}")))
+        raise _all_of(entry, str(error).splitlines()) from error
+    try:
+        read(Options, entry.options, "options.")
+    except Mistakes as error:
+        errors += error.lines
     short = ":" not in entry.adapter
     if short and entry.adapter not in ADAPTERS:
         errors.append(str(unknown("adapter", entry.adapter, ADAPTERS, f"task {entry.name}")))
+    if errors:
+        raise _all_of(entry, errors)
     transfer, metrics, trial_run = _transfer(entry, scale, errors)
     cohort, problem = _cohort(entry, scale, errors)
     if errors:
@@ -156,6 +183,65 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
     )
 
 
+@cache
+def checked_profile(name: str) -> Profile:
+    """Return a profile of which every mapping was checked, whether or not a task uses it.
+
+    Raises:
+        UnknownName: If there is none of that name.
+        Mistakes: With everything that is wrong in it.
+    """
+    scale, prefix = load_profile(name), f"{where(name)}: "
+    mistakes: list[str] = []
+    for adapter in {**scale.cohorts, **scale.transfers_of}:
+        if ":" not in adapter and adapter not in ADAPTERS:
+            mistakes.append(f"{prefix}{unknown('adapter', adapter, ADAPTERS, 'cohorts and transfers_of')}")
+    for adapter, given in scale.cohorts.items():
+        mistakes += _cohort_mistakes(adapter, given, scale.pixels, f"{prefix}cohorts.{adapter}.")
+    usual: dict[str, dict[str, Any]] = {}
+    for transfer, given in scale.transfers.items():
+        if transfer not in TRANSFERS:
+            mistakes.append(f"{prefix}{unknown('transfer', transfer, TRANSFERS, 'transfers')}")
+            continue
+        usual[transfer] = given
+        mistakes += _mistakes(TRANSFERS[transfer], given, f"{prefix}transfers.{transfer}.")
+    if not mistakes:  # a data set's own part fits the transfer of its task, whichever that is
+        for adapter, given in scale.transfers_of.items():
+            found = [
+                _mistakes(TRANSFERS[one], merge(usual[one], given), f"{prefix}transfers_of.{adapter}.") for one in usual
+            ]
+            mistakes += min(found, key=len, default=[])
+    if mistakes:
+        raise Mistakes(mistakes)
+    return scale
+
+
+def _mistakes(model: type[BaseModel], given: Mapping[str, Any], prefix: str) -> list[str]:
+    try:
+        read_without_nulls(model, given, prefix)
+    except Mistakes as error:
+        return list(error.lines)
+    return []
+
+
+def _cohort_mistakes(adapter: str, given: Mapping[str, Any], pixels: str, prefix: str) -> list[str]:
+    dimensions = 3 if "patches" in given else 2
+    mistakes = list(cohort_mistakes(given, adapter, dimensions, prefix))
+    if mistakes or adapter not in ADAPTERS:
+        return mistakes
+    if given.get("adapter"):
+        mistakes += adapter_mistakes(ADAPTERS[adapter], given["adapter"], f"{prefix}adapter.")
+    generator = given.get("made_by") or adapter
+    if generator not in GENERATORS and ":" not in generator:
+        return [*mistakes, f"{prefix}made_by: {unknown('generator', generator, GENERATORS, 'the profile')}"]
+    if pixels == "phantom":
+        path = GENERATORS.get(generator, generator)
+        mistakes += generator_mistakes(
+            path, GENERATORS.get(adapter), given.get("generator") or {}, f"{prefix}generator."
+        )
+    return mistakes
+
+
 def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict[str, Any], tuple[str, ...], str]:
     """Return the resolved transfer, the metrics with the primary first, and the dotted path of the work."""
     asked = entry.options.get("transfer", {})
@@ -166,6 +252,10 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
     if entry.transfer not in TRANSFERS:
         errors.append(str(unknown("transfer", entry.transfer, TRANSFERS, f"task {entry.name}")))
         return {}, (), ""
+    if "metrics" in entry.options:
+        errors.append(
+            f"options.metrics: has no effect with transfer {entry.transfer}, whose metrics are its own; remove it."
+        )
     name = entry.transfer if entry.dimensions == 2 else f"{entry.transfer}_3d"
     model, known = TRANSFERS[name], METRICS[name]
     if entry.metric not in known:
@@ -173,11 +263,11 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
     if entry.transfer == "segmentation" and entry.outputs != 1:
         errors.append(f"outputs: found {entry.outputs}; segmentation scores one foreground; write outputs: 1")
     usual = merge(scale.transfers.get(name, {}), scale.transfers_of.get(entry.adapter, {}))
-    merged = _without_nulls(merge(usual, asked))
+    merged = merge(usual, asked)
     try:
-        resolved = model.model_validate(merged).model_dump(mode="json")
-    except ValidationError as error:
-        errors += [f"options.transfer.{line}" for line in describe(error, model)]
+        resolved = read_without_nulls(model, merged, "options.transfer.").model_dump(mode="json")
+    except Mistakes as error:
+        errors += error.lines
         return {}, (), ""
     resolved |= {
         "kind": entry.transfer,
@@ -210,51 +300,48 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
     """Return the cohort's configuration and why it cannot be had, if so."""
     versions = component_versions()
     given = merge(scale.cohorts.get(entry.adapter, {}), entry.options.get("cohort", {}))
-    for key in given:
-        if key not in COHORT_KEYS:
-            errors.append(str(unknown("key", key, COHORT_KEYS, f"options.cohort of task {entry.name}")))
+    mistakes = list(cohort_mistakes(given, entry.adapter, entry.dimensions, "options.cohort."))
+    errors += mistakes
+    if mistakes:
+        return {}, None
     of_entry = {"rule": entry.split, "sample": entry.sample and scale.pixels != "phantom"}
     split = {**of_entry, **{k: v for k, v in given.get("split", {}).items() if k not in of_entry}}
     for key in ("rule", "sample"):
         if key in entry.options.get("cohort", {}).get("split", {}):
             own = "split" if key == "rule" else key
             errors.append(f"options.cohort.split.{key}: the entry's own key {own} says it; remove this one")
+    if entry.split == "official" and "test_fraction" in entry.options.get("cohort", {}).get("split", {}):
+        errors.append("options.cohort.split.test_fraction: has no effect with split official; remove it.")
     try:
-        split = Split.model_validate({"validation_fraction": 0.1, "seed": 99, **split}).model_dump(mode="json")
-    except ValidationError as error:
-        errors += [f"split: {line}" for line in describe(error, Split)]
-    cache_px = given.get("cache_px", 512)
-    if not isinstance(cache_px, int) or cache_px < 8:
-        errors.append(f"options.cohort.cache_px: found {cache_px!r}; expected a side in pixels of at least 8")
-    resize = given.get("resize", "area")
-    if resize not in ("area", "nearest"):
-        errors.append(f"options.cohort.resize: found {resize!r}; expected area or nearest")
+        split = read(Split, {"validation_fraction": 0.1, "seed": 99, **split}, "options.cohort.split: ").model_dump(
+            mode="json"
+        )
+    except Mistakes as error:
+        errors += error.lines
     cohort: dict[str, Any] = {
         "source": scale.pixels,
         "adapter": entry.adapter,
-        "cache_px": cache_px,
+        "cache_px": given.get("cache_px", 512),
         "split": split,
-        "resize": resize,
+        "resize": given.get("resize", "area"),
         "versions": {"cohorts": versions["cohorts"], **_version(versions, "adapter", entry.adapter)},
     }
     if entry.dimensions == 3:
         for key in ("cache_px", "resize"):  # volumes are cut into patches instead
             del cohort[key]
         try:
-            cohort["patches"] = Patches.model_validate(_without_nulls(given.get("patches", {}))).model_dump(mode="json")
-        except ValidationError as error:
-            errors += [f"options.cohort.patches.{line}" for line in describe(error, Patches)]
+            patches = read_without_nulls(Patches, given.get("patches") or {}, "options.cohort.patches.")
+            cohort["patches"] = patches.model_dump(mode="json")
+        except Mistakes as error:
+            errors += error.lines
         cohort["versions"]["patches"] = versions["patches"]
         if "scans" in given:
-            try:
-                cohort["scans"] = ScanStore.model_validate(given["scans"]).model_dump(mode="json")
-            except ValidationError as error:
-                errors += [f"options.cohort.scans.{line}" for line in describe(error, ScanStore)]
-    cohort["versions"].update({str(k): int(v) for k, v in entry.options.get("versions", {}).items()})
+            cohort["scans"] = ScanStore.model_validate(given["scans"]).model_dump(mode="json")
+    cohort["versions"].update(entry.options.get("versions", {}))
     if given.get("adapter"):
         cohort["adapter_options"] = given["adapter"]
-        if entry.adapter in ADAPTERS:
-            _try_adapter(entry.adapter, given["adapter"], errors)
+        path = ADAPTERS.get(entry.adapter, entry.adapter)
+        errors += adapter_mistakes(path, given["adapter"], "options.cohort.adapter: ")
     if scale.pixels != "phantom" and given.get("lists"):
         cohort["lists"] = _lists(given["lists"], split, errors)
     if entry.adapter in READS_DICOM and not installed():
@@ -272,8 +359,13 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
         )
     if ":" not in generator and generator not in GENERATORS:
         errors.append(str(unknown("generator", generator, GENERATORS, f"options of task {entry.name}")))
+        return cohort, None
     cohort["generator"] = generator
-    cohort["generator_options"] = _without_nulls(given.get("generator", {}))
+    cohort["generator_options"] = without_nulls(given.get("generator") or {})
+    path = GENERATORS.get(generator, generator)
+    errors += generator_mistakes(
+        path, GENERATORS.get(entry.adapter), given.get("generator") or {}, "options.cohort.generator."
+    )
     cohort["versions"].update(_version(versions, "generator", generator))
     if generator in SOURCES:
         try:
@@ -314,17 +406,6 @@ def _published_test_cases(cohort: Mapping[str, Any]) -> str | None:
     return getattr(open_adapter(cohort), "test_cases", None)
 
 
-def _try_adapter(name: str, options: Mapping[str, Any], errors: list[str]) -> None:
-    adapter = import_dotted(ADAPTERS[name])
-    if not hasattr(adapter, "with_options"):
-        errors.append(f"options.cohort.adapter: found {sorted(options)}; adapter {name} has no options; remove it")
-        return
-    try:
-        adapter.with_options(options)
-    except ConfigurationError as error:
-        errors.append(str(error))
-
-
 def _lists(given: Any, split: Any, errors: list[str]) -> dict[str, str]:
     """Check split lists of the user's own: split → path relative to the data root."""
     asked = "options.cohort.lists"
@@ -357,29 +438,6 @@ def _broken(dotted: str) -> str | None:
     except (ConfigurationError, BrokenCode) as error:
         return str(error)
     return None
-
-
-def _without_nulls(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out keys that a profile set to null: that is how it takes back a key of the profile it extends."""
-    return {k: _without_nulls(v) if isinstance(v, Mapping) else v for k, v in options.items() if v is not None}
-
-
-def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Write what pydantic found as sentences: found, expected, near names."""
-    lines = []
-    for found in error.errors():
-        place = ".".join(str(part) for part in found["loc"])
-        if found["type"] == "extra_forbidden":
-            known = list(model.model_fields)
-            near = difflib.get_close_matches(str(found["loc"][-1]), known, n=3, cutoff=0.5)
-            advice = " or ".join(f'"{n}"' for n in near)
-            lines.append(f"{place}: unknown key; " + (f"did you mean {advice}?" if near else "remove it."))
-        elif found["type"] == "missing":
-            lines.append(f"{place}: missing; add it.")
-        else:
-            message = found["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            lines.append(f"{place}: found {found['input']!r}; expected {message}." if place else f"{message}.")
-    return lines
 
 
 def _all_of(entry: TaskEntry, errors: list[str]) -> ConfigurationError:

@@ -8,11 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.errors import ConfigurationError, unknown
 from harness.spec import Frozen
-from harness.yaml_files import load_yaml
+from harness.typed import read
+from harness.yaml_files import key_lines, load_yaml
 
 HERE = Path(__file__).parent
 
@@ -70,6 +71,8 @@ def load_profile(name: str) -> Profile:
     chain: list[str] = []
     current: str | None = name
     while current is not None:
+        if not isinstance(current, str):
+            raise ConfigurationError(f"{where(chain[-1])}: extends: found {current!r}; expected the name of a profile.")
         if current not in profiles:
             raise unknown("profile", current, profiles, "tasks/profiles.yaml")
         if current in chain:
@@ -78,15 +81,23 @@ def load_profile(name: str) -> Profile:
                 "expected a chain that ends; remove one extends"
             )
         chain.append(current)
-        current = profiles[current].get("extends")
+        current = profiles[current].get("extends") if isinstance(profiles[current], Mapping) else None
     merged: dict[str, Any] = {}
     for link in reversed(chain):
+        if not isinstance(profiles[link], Mapping):
+            raise ConfigurationError(f"{where(link)}: found {profiles[link]!r}; expected a mapping of keys.")
         merged = merge(merged, profiles[link])
-    try:
-        return Profile.model_validate(merged)
-    except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f'profile "{name}" in tasks/profiles.yaml: {found}; mend the file') from error
+    return read(Profile, merged, f"{where(name)}: ")
+
+
+@cache
+def _lines() -> dict[str, int]:
+    return key_lines(HERE / "profiles.yaml", "profiles")
+
+
+def where(name: str) -> str:
+    """Return the place of a profile: file, line and name."""
+    return f'tasks/profiles.yaml:{_lines().get(name, 0)} (profile "{name}")'
 
 
 def component_versions() -> dict[str, int]:
