@@ -21,6 +21,14 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, WrapValidat
 from harness.errors import ConfigurationError
 
 M = TypeVar("M")
+IN_WORDS = {  # what pydantic calls by JSON's names
+    "an object": "a mapping",
+    "a valid array": "a list",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+}
 
 
 def _as_written(value: Any, check: Any) -> Any:
@@ -158,6 +166,7 @@ def _sentence(problem: dict[str, Any], place: str, known: list[str]) -> str:
     if kind == "union_tag_invalid":
         return f"{place}.name: found {context['tag']!r}; {near(str(context['tag']), known)}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    message = IN_WORDS.get(message, message)
     if message.startswith(("found ", "no ")):
         return f"{at}{message}."
     if kind == "value_error" and isinstance(found, Mapping):

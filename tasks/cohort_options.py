@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from harness.errors import BrokenCode, ConfigurationError
 from harness.registry import import_dotted
@@ -28,6 +28,12 @@ UNUSED_PATCHES: dict[str, tuple[str, ...]] = {
     "lidc_idri": ("foreground_share", "seed", "in_plane"),
 }
 OPTIONS_ELSEWHERE = {"tasks.cohorts.anatomy:write_montgomery": "tasks.cohorts.montgomery:Options"}
+
+
+def _files(given: Any) -> Any:
+    if not isinstance(given, Mapping) or not all(isinstance(file, str) for file in given.values()):
+        raise ValueError("{train: PATH, validation: PATH, test: PATH}")
+    return given
 
 
 class PartOfSplit(Frozen):
@@ -62,7 +68,7 @@ class Cohort(Frozen):
     scans: ScanStore | None = None
     split: PartOfSplit | None = None
     adapter: dict[str, Any] | None = None
-    lists: dict[str, str] | None = None
+    lists: Annotated[dict[str, str], BeforeValidator(_files)] | None = None
     generator: dict[str, Any] | None = None
 
 

@@ -148,11 +148,11 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
         read(Options, entry.options, "options.")
     except Mistakes as error:
         errors += error.lines
+    if any("unknown key" not in line for line in errors):  # nothing can be made of options of another kind
+        raise _all_of(entry, errors)
     short = ":" not in entry.adapter
     if short and entry.adapter not in ADAPTERS:
         errors.append(str(unknown("adapter", entry.adapter, ADAPTERS, f"task {entry.name}")))
-    if errors:
-        raise _all_of(entry, errors)
     transfer, metrics, trial_run = _transfer(entry, scale, errors)
     cohort, problem = _cohort(entry, scale, errors)
     if errors:

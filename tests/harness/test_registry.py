@@ -36,7 +36,7 @@ def test_all_errors_of_both_registries_are_listed_at_once(root):
     assert len(sentences) == 3
     assert any("dimensions" in s and "4" in s and "methods/registry.yaml:" in s for s in sentences)
     assert any("version: found 0" in s for s in sentences)
-    assert any('"colour" is unknown' in s and "tasks/registry.yaml:" in s for s in sentences)
+    assert any("colour: unknown key" in s and "tasks/registry.yaml:" in s for s in sentences)
 
 
 def test_a_doubled_entry_names_both_lines(root):
@@ -184,8 +184,8 @@ def test_a_dotted_path_whose_module_raises_is_one_sentence(outside):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ('version: "1"', "version: found '1'; expected a valid integer"),
-        ("version: true", "version: found True; expected a valid integer"),
+        ('version: "1"', "version: found '1'; expected a whole number"),
+        ("version: true", "version: found True; expected a whole number"),
         (f"version: {'9' * 400}", "version: found 99"),
         (f"version: {'9' * 5000}", "holds a value that cannot be read"),
         ('label: "a\\e[31mb"', "expected one line of text without control characters"),

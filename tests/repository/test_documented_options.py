@@ -24,7 +24,8 @@ from methods.recipes.supervised import SupervisedOptions, SupervisedRecipe
 from methods.recipes.volumes import VolumesRecipe
 from methods.recipes.weights import WeightsOptions, WeightsRecipe
 from methods.terms import TERMS, load
-from tasks.configuration import ADAPTERS, COHORT_KEYS, TRANSFERS
+from tasks.cohort_options import Cohort
+from tasks.configuration import ADAPTERS, TRANSFERS
 from tasks.localization.options import Localization
 from tasks.options import Split
 from tasks.volumetric.options import Patches, ScanStore
@@ -168,7 +169,9 @@ def adapter_defaults() -> dict[str, Any]:
 
 
 def test_every_option_of_a_cohort_has_a_row() -> None:
-    known = {f"cohort.{key}" for key in COHORT_KEYS} - {f"cohort.{k}" for k in ("split", "adapter", "patches", "scans")}
+    known = {f"cohort.{key}" for key in Cohort.model_fields} - {
+        f"cohort.{k}" for k in ("split", "adapter", "patches", "scans")
+    }
     known |= flat(Split, "cohort.split.") | flat(Patches, "cohort.patches.") | flat(ScanStore, "cohort.scans.")
     known |= {f"cohort.adapter.{name}" for name in adapter_defaults()}
     rows = options_under("Cohorts and splits", "Transfer on volumes")
