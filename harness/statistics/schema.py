@@ -187,3 +187,27 @@ class Comparison(Frozen):
     missing: str
     synthetic: bool
     stamp: str
+
+
+class View(Frozen):
+    """One line of ``views.csv``: what a family comes to, beside its contrasts.
+
+    Attributes:
+        kind: ``probability of improvement`` (a share of 1; .5 means none) or ``mean gain over bases`` (points).
+        family, family_label: As for contrasts.
+        method, reference: The pair; empty where bases are averaged.
+        task: ``task|label fraction|metric``; empty where cells are averaged.
+        estimate, low, high: With its 95 % interval.
+        units: Cells averaged, or pairs of checkpoints.
+    """
+
+    kind: Literal["probability of improvement", "mean gain over bases"]
+    family: str
+    family_label: str
+    method: str
+    reference: str
+    task: str
+    estimate: float
+    low: float | None
+    high: float | None
+    units: int

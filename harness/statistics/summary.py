@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from harness.statistics.estimate import Estimate, Group, holm, mean_interval, we
 from harness.statistics.margins import margin_of
 from harness.statistics.paper import Paper
 from harness.statistics.runs import percentile_interval, worst_case
-from harness.statistics.schema import Block, CellSummary, Comparison
+from harness.statistics.schema import Block, CellSummary, Comparison, View
 from harness.statistics.tables import read_rows, write_rows
 from harness.statistics.trials import COUNTS, Planned, Runs, TrialIndex, Trials
 from harness.statistics.verdicts import AgreementAnswer, agreement
+from harness.statistics.views import views
 
 ADDED = "added"
 ADDED_RANDOM = "added_random"
@@ -106,6 +108,14 @@ class _Desk:
         return ""
 
 
+class Summary(NamedTuple):
+    """What statistics leave of a profile."""
+
+    cells: list[CellSummary]
+    comparisons: list[Comparison]
+    views: list[View]
+
+
 def summarise(
     results: Path,
     methods: Mapping[str, MethodFacts],
@@ -116,7 +126,7 @@ def summarise(
     paper: Paper,
     devices: Mapping[CellKey, str] | None = None,
     lineages: Mapping[CellKey, Mapping[TrialIndex, Lineage]] | None = None,
-) -> tuple[list[CellSummary], list[Comparison]]:
+) -> Summary:
     """Summarise every cell and answer every contrast of a profile.
 
     Args:
@@ -146,7 +156,17 @@ def summarise(
     desk = _Desk(
         trials, methods, tasks, parameters, families, margins, paper, dict(devices or {}), dict(lineages or {})
     )
-    return _cells(desk), _comparisons(desk)
+    comparisons = _comparisons(desk)
+    return Summary(_cells(desk), comparisons, _views(desk, comparisons))
+
+
+def _views(desk: _Desk, comparisons: Sequence[Comparison]) -> list[View]:
+    runs = {
+        tuple(cell): desk.runs(cell, desk.tasks[cell.task].metric).array()
+        for cell in desk.trials.cells()
+        if cell.method in desk.methods and cell.task in desk.tasks
+    }
+    return views(desk.families, comparisons, runs, desk.parameters.base_seed, desk.parameters.alpha)
 
 
 def write(results: Path, cells: Sequence[CellSummary], comparisons: Sequence[Comparison]) -> tuple[Path, Path]:

@@ -94,7 +94,9 @@ class Folder:
             np.savez(self.root / "resamples" / f"{method}.npz", **arrays)
         for task, manifest in self.cohorts.items():
             (self.root / "cohorts" / f"{task}.json").write_text(json.dumps(manifest))
-        return summarise(self.root, methods, tasks, parameters(**changes), FAMILIES, MARGINS, PAPER, lineages=lineages)
+        return summarise(self.root, methods, tasks, parameters(**changes), FAMILIES, MARGINS, PAPER, lineages=lineages)[
+            :2
+        ]
 
 
 def around(mean: float, sd: float, n: int = 10) -> list[float]:

@@ -1,0 +1,139 @@
+"""Views that a benchmark of few runs owes its readers, beside the contrasts: one row of ``views.csv`` each.
+
+* **Probability of improvement**: how often a run of the method beats a run of its reference, averaged over the cells
+  of a family, with a stratified bootstrap interval (runs are drawn anew within each cell). It needs no normal law and
+  no unit, so cells with different metrics may be averaged.
+* **Over bases**: does a component help, whatever the base? The unit is a pair of checkpoints (MoCo-v2, Barlow Twins,
+  SimSiam), because ten runs on one pair share its luck: the mean gain over the pairs with a t interval of two degrees
+  of freedom.
+
+References:
+    Agarwal et al. 2021, *Deep Reinforcement Learning at the Edge of the Statistical Precipice*, §4.3 (probability of
+    improvement as the mean of Mann–Whitney's statistics over tasks; stratified bootstrap). Departure: cells with label
+    fractions count as tasks of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from harness.published import ContrastKey, Families
+from harness.seeding import seed
+from harness.statistics.estimate import Estimate, Group
+from harness.statistics.schema import Comparison, View
+
+RESAMPLES = 2000
+
+
+def views(
+    families: Families,
+    comparisons: Sequence[Comparison],
+    runs: Mapping[tuple[str, str, float], Sequence[float]],
+    base_seed: int,
+    alpha: float,
+) -> list[View]:
+    """Make every view of the published families.
+
+    Args:
+        families: The closed lists.
+        comparisons: The contrasts, whose effects the bases are averaged over.
+        runs: Values in points by method, task and label fraction, under the task's primary metric.
+        base_seed: The bootstrap draws from it and the family's name.
+        alpha: 1 − coverage of the intervals.
+    """
+    rows: list[View] = []
+    for name, family in families.families.items():
+        keys = [key for key in family.contrasts(name) if key.delta is None]
+        for pair in family.pairs:
+            cells = [key for key in keys if (key.method, key.reference) == tuple(pair)]
+            rows += _improvement(family.label, cells, runs, base_seed, alpha)
+        if len(family.pairs) > 1:
+            rows += _over_bases(name, family.label, [row for row in comparisons if row.family == name], alpha)
+    return rows
+
+
+def _improvement(
+    label: str,
+    keys: Sequence[ContrastKey],
+    runs: Mapping[tuple[str, str, float], Sequence[float]],
+    base_seed: int,
+    alpha: float,
+) -> list[View]:
+    pairs = []
+    for key in keys:
+        method, reference = (runs.get((name, key.task, key.label_fraction), ()) for name in key[1:3])
+        if method and reference:
+            pairs.append((np.asarray(method, dtype=float), np.asarray(reference, dtype=float)))
+    if not pairs:
+        return []
+    family, method, reference = keys[0][:3]
+    generator = np.random.Generator(np.random.PCG64(seed(base_seed, "improvement", family, method, reference)))
+    drawn = np.mean([_resampled(a, b, generator) for a, b in pairs], axis=0)
+    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])
+    return [
+        View(
+            kind="probability of improvement",
+            family=family,
+            family_label=label,
+            method=method,
+            reference=reference,
+            task="",
+            estimate=float(np.mean([improvement(a, b) for a, b in pairs])),
+            low=float(low),
+            high=float(high),
+            units=len(pairs),
+        )
+    ]
+
+
+def improvement(method: np.ndarray, reference: np.ndarray) -> float:
+    """Return how often a run of the method beats one of the reference, ties counting half: Mann–Whitney's U / nm."""
+    above = (method[:, None] > reference[None, :]).mean()
+    return float(above + 0.5 * (method[:, None] == reference[None, :]).mean())
+
+
+def _resampled(method: np.ndarray, reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return the probability on each resample of the runs, shape ``(RESAMPLES,)``."""
+    a = method[generator.integers(0, method.size, (RESAMPLES, method.size))][:, :, None]
+    b = reference[generator.integers(0, reference.size, (RESAMPLES, reference.size))][:, None, :]
+    drawn: np.ndarray = (a > b).mean((1, 2)) + 0.5 * (a == b).mean((1, 2))
+    return drawn
+
+
+def _over_bases(family: str, label: str, rows: Sequence[Comparison], alpha: float) -> list[View]:
+    """Average the gains over the pairs, at each task and label fraction and over all of them."""
+    places = dict.fromkeys((row.task, row.label_fraction, row.metric) for row in rows)
+    pairs = dict.fromkeys((row.method, row.reference) for row in rows)
+    gains = {(row.method, row.task, row.label_fraction, row.metric): row.effect for row in rows}
+    found, table = [], []
+    for place in places:
+        column = [gains.get((method, *place)) for method, _ in pairs]
+        known = [gain for gain in column if gain is not None]
+        if len(known) == len(pairs):
+            table.append(known)
+        if len(known) > 1:
+            task, fraction, metric = place
+            found.append(_mean_gain(family, label, f"{task}|{fraction:g}|{metric}", known, alpha))
+    if len(table) > 1:
+        found.append(_mean_gain(family, label, "", list(np.mean(table, axis=0)), alpha))
+    return found
+
+
+def _mean_gain(family: str, label: str, task: str, gains: Sequence[float], alpha: float) -> View:
+    group = Group.of(gains)
+    interval = Estimate(group.mean, math.sqrt(group.variance_of_mean), group.n - 1).interval(alpha)
+    return View(
+        kind="mean gain over bases",
+        family=family,
+        family_label=label,
+        method="",
+        reference="",
+        task=task,
+        estimate=group.mean,
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
+        units=group.n,
+    )

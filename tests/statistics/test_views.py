@@ -1,0 +1,80 @@
+"""Probability of improvement, and the pair of checkpoints as the unit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.published import load_families
+from harness.statistics.views import improvement, views
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = load_families(ROOT / "reports" / "families.yaml")
+FAMILIES = PUBLISHED.model_copy(update={"families": {"fig4": PUBLISHED.families["fig4"]}})
+RNG = np.random.default_rng(0)
+NAMES = {name for pair in FAMILIES.families["fig4"].pairs for name in pair}
+TASKS = FAMILIES.families["fig4"].tasks
+
+
+class Row:
+    """What the views read of a contrast."""
+
+    def __init__(self, family, method, reference, task, effect):
+        self.family, self.method, self.reference, self.task, self.effect = family, method, reference, task, effect
+        self.label_fraction, self.metric = 1.0, "auc"
+
+
+def fig4(runs, rows=()):
+    return [view for view in views(FAMILIES, rows, runs, 2022, 0.05) if view.family == "fig4"]
+
+
+def test_the_probability_of_improvement_is_mann_whitney_s():
+    a, b = RNG.normal(0.5, 1, 10).round(1), RNG.normal(0, 1, 12).round(1)
+    assert improvement(a, b) == pytest.approx(stats.mannwhitneyu(a, b).statistic / (10 * 12))
+    assert improvement(np.array([1.0, 1.0]), np.array([1.0])) == 0.5
+
+
+def test_the_example_of_agarwal_2021_three_runs_on_two_tasks():
+    # Task 1: {2, 4, 6} against {1, 3, 5}: 6 of 9 pairs. Task 2: {0, 0, 9} against {0, 0, 0}: 1/3 + half of 2/3.
+    runs = {("dira_moco_v2", TASKS[0], 1.0): [2, 4, 6], ("moco_v2", TASKS[0], 1.0): [1, 3, 5]}
+    runs |= {("dira_moco_v2", TASKS[1], 1.0): [0, 0, 9], ("moco_v2", TASKS[1], 1.0): [0, 0, 0]}
+    (view,) = fig4(runs)
+    assert view.estimate == pytest.approx((6 / 9 + 2 / 3) / 2)
+    assert view.units == 2
+    assert view.low < view.estimate < view.high
+
+
+def test_the_bootstrap_interval_covers_the_true_probability():
+    held, draws = 0, 100
+    truth = stats.norm.cdf(0.5 / np.sqrt(2))
+    for _ in range(draws):
+        runs = {
+            (name, task, 1.0): list(RNG.normal(0.5 * name.startswith("dira"), 1, 10))
+            for name in NAMES
+            for task in TASKS
+        }
+        view = fig4(runs)[0]
+        held += view.low <= truth <= view.high
+    assert held / draws > 0.85  # a percentile bootstrap of ten runs is a little narrow: 92 % were measured
+
+
+def test_the_pair_of_checkpoints_is_the_unit_of_a_gain_over_bases():
+    gains = {"dira_moco_v2": 1.2, "dira_barlow_twins": 0.1, "dira_simsiam": 0.8}
+    rows = [
+        Row("fig4", method, reference, task, gains[method] + shift)
+        for shift, task in enumerate(TASKS)
+        for method, reference in FAMILIES.families["fig4"].pairs
+    ]
+    found = [view for view in fig4({}, rows) if view.kind == "mean gain over bases"]
+    assert len(found) == len(TASKS) + 1
+    assert found[0].units == 3
+    expected = stats.ttest_1samp(list(gains.values()), 0).confidence_interval()
+    assert (found[0].low, found[0].high) == pytest.approx((expected.low, expected.high))
+    assert found[-1].task == ""
+    assert found[-1].estimate == pytest.approx(np.mean(list(gains.values())) + 1.5)
+
+
+def test_the_same_names_draw_the_same_resamples():
+    runs = {(name, task, 1.0): list(RNG.normal(0, 1, 10)) for name in NAMES for task in TASKS}
+    assert fig4(runs) == fig4(runs)
