@@ -23,6 +23,7 @@ from harness.seeding import seed
 from harness.spec import Frozen
 from harness.statistics.design import CAP
 from harness.statistics.paper import Paper, PublishedNumber
+from harness.statistics.schema import Prospect
 
 DRAWS = 8000  # a rate's standard error is at most .56 points
 ENDLESS = 10**7
@@ -70,6 +71,13 @@ class Outlook(Frozen):
     ceiling: Rates | None = None
     nothing: Rates | None = None
     reversed: Rates | None = None
+
+
+def prospect(row: Outlook) -> Prospect:
+    """Flatten an outlook for a table."""
+    shared = row.model_dump(exclude={"planned", "ceiling", "nothing", "reversed"})
+    rates = row.planned.model_dump() if row.planned else dict.fromkeys(Rates.model_fields)
+    return Prospect(**shared, **rates, ceiling=row.ceiling.reproduced if row.ceiling else None)
 
 
 class Contrast(NamedTuple):

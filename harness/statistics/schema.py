@@ -211,3 +211,30 @@ class View(Frozen):
     low: float | None
     high: float | None
     units: int
+
+
+class Prospect(Frozen):
+    """One line of ``outlook.csv``: what a published contrast could be told before the run.
+
+    Attributes:
+        family, method, reference, task, label_fraction, delta: The contrast.
+        effect, margin: As printed, and the equivalence margin; points.
+        spread: ``printed``, or what stands in for it; empty where nothing is known, and then the rates are empty.
+        reproduced, different, too_small, inconclusive: How often a true reproduction reads so, as shares of 1.
+        ceiling: How often it would read *reproduced* with endless runs of ours.
+    """
+
+    family: str
+    method: str
+    reference: str
+    task: str
+    label_fraction: float
+    delta: float | None
+    effect: float
+    margin: float
+    spread: str
+    reproduced: float | None
+    different: float | None
+    too_small: float | None
+    inconclusive: float | None
+    ceiling: float | None

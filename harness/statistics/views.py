@@ -117,7 +117,7 @@ def _over_bases(family: str, label: str, rows: Sequence[Comparison], alpha: floa
         if len(known) > 1:
             task, fraction, metric = place
             found.append(_mean_gain(family, label, f"{task}|{fraction:g}|{metric}", known, alpha))
-    if len(table) > 1:
+    if len(table) > 1 and len(pairs) > 1:
         found.append(_mean_gain(family, label, "", list(np.mean(table, axis=0)), alpha))
     return found
 

@@ -18,9 +18,9 @@ from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
 from harness.statistics.audit import AuditedClaim
 from harness.statistics.rows import TrialRow, read_trial_rows
-from harness.statistics.schema import CellSummary, Comparison
+from harness.statistics.schema import CellSummary, Comparison, Prospect, View
 from harness.statistics.summary import read_cells, read_comparisons
-from harness.statistics.tables import read_rows
+from harness.statistics.tables import Row, read_rows
 from harness.store.files import parse_json
 from harness.yaml_files import load_yaml
 from reports.render.panels import Maps, read_maps
@@ -47,6 +47,7 @@ class Results:
     Attributes:
         profile: Its name.
         cells, contrasts: What statistics left, in its order.
+        views, prospects: What statistics left beside them; empty where they were not made.
         trials, curves: Every row of the registered methods.
         cohorts, pretraining: Task or method → the JSON object.
         claims: The audit of the paper's own numbers; empty where it was not made.
@@ -56,6 +57,8 @@ class Results:
     profile: str
     cells: tuple[CellSummary, ...]
     contrasts: tuple[Comparison, ...]
+    views: tuple[View, ...]
+    prospects: tuple[Prospect, ...]
     trials: tuple[TrialRow, ...]
     curves: tuple[CurvePoint, ...]
     cohorts: Mapping[str, Mapping[str, Any]]
@@ -217,6 +220,8 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
         profile=profile,
         cells=tuple(c for c in cells if c.method in methods and c.task in tasks),
         contrasts=tuple(c for c in contrasts if c.method in methods and c.reference in methods and c.task in tasks),
+        views=tuple(_beside(folder / "views.csv", View)),
+        prospects=tuple(_beside(folder / "outlook.csv", Prospect)),
         trials=tuple(
             row for path in present("trials", methods, ".csv") for row in read_trial_rows(path) if row.task in tasks
         ),
@@ -230,6 +235,10 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
             if (found := read_maps(path))
         },
     )
+
+
+def _beside(path: Path, model: type[Row]) -> list[Row]:
+    return read_rows(path, model) if path.is_file() else []
 
 
 def read_layouts(path: Path) -> Layouts:

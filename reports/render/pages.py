@@ -364,6 +364,9 @@ def report_page(
             stamp=wording.stamp_of([*results.cells, *results.contrasts]),
             tally=rows,
             families=by_family(results.contrasts),
+            views=results.views,
+            prospects=results.prospects,
+            place=lambda text: view_place(text, tasks),
             findings=_total(rows, "findings"),
             agreements=_total(rows, "agreements"),
             reasons=Counter(
@@ -380,6 +383,14 @@ def report_page(
             unavailable=sum(c.planned for c in _primary(results) if wording.unavailable(c)),
         )
     )
+
+
+def view_place(text: str, tasks: Mapping[str, str]) -> str:
+    """Write where a gain over bases was averaged: ``task|label fraction|metric``, or all cells for an empty text."""
+    if not text:
+        return "all of them"
+    task, fraction, metric = text.split("|")
+    return f"{wording.column(tasks.get(task, task), float(fraction))} · {wording.metric(metric)}"
 
 
 def shared_images(

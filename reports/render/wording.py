@@ -95,6 +95,12 @@ def mark(contrast: Comparison) -> str:
     return MARKS[contrast.finding] + (DAGGER if contrast.dagger else "")
 
 
+def lost_to_holm(contrast: Comparison, alpha: float) -> bool:
+    """Say whether a contrast is significant alone and not within its family."""
+    p, corrected = contrast.p, contrast.p_holm
+    return p is not None and corrected is not None and p < alpha <= corrected
+
+
 def answered(contrast: Comparison) -> bool:
     """Say whether a contrast has runs on both sides, and so a Finding; one with a cell that never ran is absent."""
     return contrast.effect is not None or bool(contrast.n_method and contrast.n_reference)

@@ -666,7 +666,7 @@ def test_device_classes_are_marked_where_they_are_known(folder):
     folder.cell("moco_v2", "montgomery", around(98.0, 0.1))
     folder.summarise()
     devices = {CellKey("moco_v2", "montgomery", 1.0): "cpu+cuda"}
-    cells, _ = summarise(folder.root, METHODS, TASKS, parameters(), FAMILIES, MARGINS, PAPER, devices)
+    cells, *_ = summarise(folder.root, METHODS, TASKS, parameters(), FAMILIES, MARGINS, PAPER, devices)
     assert cell_of(cells, "moco_v2", "montgomery").device_classes == "cpu+cuda"
 
 
