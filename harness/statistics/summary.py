@@ -162,7 +162,7 @@ def summarise(
 
 def _views(desk: _Desk, comparisons: Sequence[Comparison]) -> list[View]:
     runs = {
-        tuple(cell): desk.runs(cell, desk.tasks[cell.task].metric).array()
+        cell: desk.runs(cell, desk.tasks[cell.task].metric).array()
         for cell in desk.trials.cells()
         if cell.method in desk.methods and cell.task in desk.tasks
     }

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.published import ContrastKey, Families
+from harness.published import CellKey, ContrastKey, Families
 from harness.seeding import seed
 from harness.statistics.estimate import Estimate, Group
 from harness.statistics.schema import Comparison, View
@@ -31,7 +31,7 @@ RESAMPLES = 2000
 def views(
     families: Families,
     comparisons: Sequence[Comparison],
-    runs: Mapping[tuple[str, str, float], Sequence[float]],
+    runs: Mapping[CellKey, Sequence[float]],
     base_seed: int,
     alpha: float,
 ) -> list[View]:
@@ -40,7 +40,7 @@ def views(
     Args:
         families: The closed lists.
         comparisons: The contrasts, whose effects the bases are averaged over.
-        runs: Values in points by method, task and label fraction, under the task's primary metric.
+        runs: Values in points by cell, under the task's primary metric.
         base_seed: The bootstrap draws from it and the family's name.
         alpha: 1 − coverage of the intervals.
     """
@@ -58,15 +58,15 @@ def views(
 def _improvement(
     label: str,
     keys: Sequence[ContrastKey],
-    runs: Mapping[tuple[str, str, float], Sequence[float]],
+    runs: Mapping[CellKey, Sequence[float]],
     base_seed: int,
     alpha: float,
 ) -> list[View]:
     pairs = []
     for key in keys:
-        method, reference = (runs.get((name, key.task, key.label_fraction), ()) for name in key[1:3])
-        if method and reference:
-            pairs.append((np.asarray(method, dtype=float), np.asarray(reference, dtype=float)))
+        ours, beside = (runs.get(CellKey(name, key.task, key.label_fraction), ()) for name in key[1:3])
+        if len(ours) and len(beside):
+            pairs.append((np.asarray(ours, dtype=float), np.asarray(beside, dtype=float)))
     if not pairs:
         return []
     family, method, reference = keys[0][:3]
