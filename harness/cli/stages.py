@@ -143,10 +143,12 @@ def _stamp(plan: Plan, method: str) -> str:
 
 
 def write_statistics(session: Session) -> None:
-    """Write ``cells.csv`` and ``comparisons.csv`` of the profile."""
+    """Write the four tables that statistics leave of the profile."""
+    from harness.cli.outlook import ask, outlooks
     from harness.statistics.margins import read_margins
+    from harness.statistics.outlook import prospect
     from harness.statistics.paper import read_paper
-    from harness.statistics.schema import CellSummary, Comparison
+    from harness.statistics.schema import CellSummary, Comparison, Prospect, View
     from harness.statistics.summary import MethodFacts, TaskFacts, summarise
     from harness.statistics.tables import table_text
 
@@ -172,7 +174,7 @@ def write_statistics(session: Session) -> None:
         )
         for entry in session.registry.tasks
     }
-    cells, comparisons = summarise(
+    summary = summarise(
         folder,
         methods,
         tasks,
@@ -183,8 +185,15 @@ def write_statistics(session: Session) -> None:
         device_classes(plan, session.root),
         lineages(plan),
     )
-    replace(session.root, folder / TABLES[0], table_text(CellSummary, cells))
-    replace(session.root, folder / TABLES[1], table_text(Comparison, comparisons))
+    told = outlooks(session, ask(session)) if session.parameters.repeats > 1 else []
+    texts = (
+        table_text(CellSummary, summary.cells),
+        table_text(Comparison, summary.comparisons),
+        table_text(View, summary.views),
+        table_text(Prospect, [prospect(row) for row in told]),
+    )
+    for name, text in zip(TABLES, texts, strict=True):
+        replace(session.root, folder / name, text)
 
 
 def write_report(session: Session) -> None:

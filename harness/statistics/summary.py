@@ -22,7 +22,7 @@ from harness.statistics.estimate import Estimate, Group, holm, mean_interval, we
 from harness.statistics.margins import margin_of
 from harness.statistics.paper import Paper
 from harness.statistics.runs import percentile_interval, worst_case
-from harness.statistics.schema import Block, CellSummary, Comparison, Prospect, View
+from harness.statistics.schema import Block, CellSummary, Comparison, View
 from harness.statistics.tables import read_rows, write_rows
 from harness.statistics.trials import COUNTS, Planned, Runs, TrialIndex, Trials
 from harness.statistics.verdicts import AgreementAnswer, agreement
@@ -169,18 +169,12 @@ def _views(desk: _Desk, comparisons: Sequence[Comparison]) -> list[View]:
     return views(desk.families, comparisons, runs, desk.parameters.base_seed, desk.parameters.alpha)
 
 
-def write(
-    results: Path,
-    cells: Sequence[CellSummary],
-    comparisons: Sequence[Comparison],
-    shown: Sequence[View] = (),
-    prospects: Sequence[Prospect] = (),
-) -> None:
-    """Write the four tables under ``results/<profile>``: the same bytes for the same rows."""
-    write_rows(results / "cells.csv", CellSummary, cells)
-    write_rows(results / "comparisons.csv", Comparison, comparisons)
-    write_rows(results / "views.csv", View, shown)
-    write_rows(results / "outlook.csv", Prospect, prospects)
+def write(results: Path, cells: Sequence[CellSummary], comparisons: Sequence[Comparison]) -> tuple[Path, Path]:
+    """Write ``cells.csv`` and ``comparisons.csv`` under ``results/<profile>``: the same bytes for the same rows."""
+    paths = results / "cells.csv", results / "comparisons.csv"
+    write_rows(paths[0], CellSummary, cells)
+    write_rows(paths[1], Comparison, comparisons)
+    return paths
 
 
 def read_cells(path: Path) -> list[CellSummary]:

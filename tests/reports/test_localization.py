@@ -47,7 +47,7 @@ def names(plan):
 def report(root, plan):
     folder = root / "results" / "smoke"
     methods, tasks = names(plan)
-    cells, contrasts = summarise(
+    cells, contrasts, _ = summarise(
         folder,
         {name: MethodFacts(label=label) for name, label in methods.items()},
         {

@@ -16,8 +16,10 @@ from harness.errors import DiraBenchError
 from harness.published import load_families
 from harness.statistics.margins import read_margins
 from harness.statistics.paper import read_paper
+from harness.statistics.schema import Prospect, View
 from harness.statistics.summary import MethodFacts, TaskFacts, read_cells, read_comparisons, summarise
 from harness.statistics.summary import write as write_statistics
+from harness.statistics.tables import write_rows
 from reports.render import audit_pages, build, formats, wording
 from reports.render.inputs import read_layouts
 from tests.reports.fixture_results import METHODS, METRICS, PARAMETERS, REPOSITORY, TASKS, write_results
@@ -551,7 +553,7 @@ def test_what_statistics_write_is_rendered_without_further_help(tmp_path):
     """The two modules meet: trials are summarised by harness.statistics and rendered."""
     results, reports, methods = prepare(tmp_path, added={"mine": "Mine"})
     families = load_families(REPOSITORY / "reports" / "families.yaml")
-    cells, comparisons = summarise(
+    cells, comparisons, _ = summarise(
         results / "miniature",
         {
             name: MethodFacts(
@@ -623,7 +625,7 @@ def test_with_every_entry_registered_all_five_tables_print_every_number_of_the_p
         read_margins(REPOSITORY / "reports" / "margins.yaml"),
         read_paper(paper),
     )
-    write_statistics(results / "paper", *rows)
+    write_statistics(results / "paper", *rows[:2])
     reports = tmp_path / "reports"
     reports.mkdir()
     for name in ("tables.yaml", "families.yaml", "overlaps.yaml"):
@@ -658,3 +660,26 @@ def test_a_label_is_no_argument_of_the_row_end_or_rule_before_it(label):
     written = formats.latex_text(label)
     assert written.startswith("{}") and written.removeprefix("{}") == label
     assert formats.latex_text("DiRA [x] *") == "DiRA [x] *"
+
+
+def test_what_stands_beside_the_contrasts_is_shown(tmp_path):
+    results, reports, methods = prepare(tmp_path)
+    view = {"family": "fig4", "family_label": "DiRA against its base", "low": 0.31, "high": 0.88}
+    rows = [
+        View(kind="probability of improvement", method="dira_moco_v2", reference="moco_v2", task="", estimate=0.625,
+             units=4, **view),
+        View(kind="mean gain over bases", method="", reference="", task="chestxray14|1|auc", estimate=1.25, units=3,
+             **view),
+    ]  # fmt: skip
+    write_rows(results / "miniature" / "views.csv", View, rows)
+    prospect = Prospect(
+        family="fig4", method="dira_moco_v2", reference="moco_v2", task="montgomery", label_fraction=1.0, delta=None,
+        effect=0.21, margin=1.0, spread="printed", reproduced=0.0, different=0.04, too_small=0.96, inconclusive=0.0,
+        ceiling=0.0,
+    )  # fmt: skip
+    write_rows(results / "miniature" / "outlook.csv", Prospect, [prospect])
+    build(results, reports, "miniature", parameters=PARAMETERS, methods=methods, tasks=TASKS)
+    page = (reports / "miniature" / "report.html").read_text()
+    section = page[page.index('<section id="views">') : page.index('<section id="cells">')]
+    for text in ("0.62 [0.31, 0.88]", "+1.25 [+0.31, +0.88]", "ChestX-ray14 · AUC", "+0.21 (±1)", "0.96"):
+        assert text in section, text
