@@ -143,8 +143,9 @@ class Layout:
             DataError: If a table is absent, or lies in two places with other content.
         """
         files = Files.under(root, "CheXpert")
-        tables = {part: files.one(name, what="a label file of CheXpert") for part, name in FILES.items()}
-        return cls(root, tables, files.by(_image, ".jpg"), tuple(files.twice(*FILES.values())))
+        labelled = _without_foreign_tables(files)
+        tables = {part: labelled.one(name, what="a label file of CheXpert") for part, name in FILES.items()}
+        return cls(root, tables, files.by(_image, ".jpg"), tuple(labelled.twice(*FILES.values())))
 
     def table(self, part: str) -> Path:
         """Return the path of ``train.csv`` or ``valid.csv``."""
@@ -159,6 +160,19 @@ class Layout:
             if path is not None:
                 found[case] = path
         return found
+
+
+def _without_foreign_tables(files: Files) -> Files:
+    """Leave out a ``train.csv`` of someone's own (a split list, say) where one with the data set's header is there."""
+
+    def is_own(path: str) -> bool:
+        with (files.root / path).open("rb") as stream:
+            head = stream.readline().decode("utf-8-sig", errors="replace")
+        return {"Path", *LABELS} <= {name.strip() for name in head.split(",")}
+
+    own = {path for name in FILES.values() for path in files.named(name) if is_own(path)}
+    known = {path.rpartition("/")[2] for path in own}
+    return files.where(lambda path: path in own or path.rpartition("/")[2] not in known)
 
 
 def _image(path: str) -> tuple[str, str] | None:

@@ -134,6 +134,10 @@ class Files:
             (folders if is_folder else files).append(path)
         return cls(root, tuple(sorted(files, key=_order)), tuple(sorted(folders, key=_order)))
 
+    def where(self, keep: Callable[[str], bool]) -> Files:
+        """Return the same with those files alone whose path ``keep`` says yes to."""
+        return Files(self.root, tuple(path for path in self.paths if keep(path)), self.folders)
+
     @cached_property
     def _by_name(self) -> dict[str, tuple[str, ...]]:
         places: dict[str, list[str]] = {}
