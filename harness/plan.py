@@ -11,6 +11,7 @@ training, and the label fraction is one the method declares. Every cell left out
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -123,8 +124,20 @@ class Plan:
         return seeds * self.parameters.repeats
 
 
-def make_plan(registry: Registry, parameters: Parameters, families: Families) -> Plan:
+def make_plan(
+    registry: Registry,
+    parameters: Parameters,
+    families: Families,
+    margin_of: Callable[[str], object] = lambda metric: None,
+) -> Plan:
     """Cross the registries under the parameters' profile.
+
+    Args:
+        registry: Both registries.
+        parameters: ``params.yaml``.
+        families: What the paper prints, and which contrasts are corrected together.
+        margin_of: Raises ``ConfigurationError`` for a metric without an equivalence margin, so that this is found
+            before anything is trained and not in its statistics.
 
     Raises:
         ConfigurationError: Every entry that makes no sense under the profile, at once.
@@ -132,7 +145,7 @@ def make_plan(registry: Registry, parameters: Parameters, families: Families) ->
     registry.check_profile(parameters.profile)
     problems: list[str] = []
     methods = _resolved_methods(registry, parameters.profile, problems)
-    tasks = _resolved_tasks(registry, parameters.profile, problems)
+    tasks = _resolved_tasks(registry, parameters.profile, problems, margin_of)
     if problems:
         raise ConfigurationError("\n".join(problems))
     plan = Plan(parameters, registry, families, methods, tasks)
@@ -171,13 +184,16 @@ def _resolved_methods(registry: Registry, profile: str, problems: list[str]) -> 
     return resolved
 
 
-def _resolved_tasks(registry: Registry, profile: str, problems: list[str]) -> dict[str, TaskPlan]:
+def _resolved_tasks(
+    registry: Registry, profile: str, problems: list[str], margin_of: Callable[[str], object]
+) -> dict[str, TaskPlan]:
     """Resolve every task, as methods are."""
     resolved: dict[str, TaskPlan] = {}
     for entry in registry.tasks:
         try:
             found = registry.resolve_task(entry.name, profile)
             _check_canonical(entry, found.cohort, found.transfer)
+            _check_margins(entry, found, margin_of)
             resolved[entry.name] = found
         except DiraBenchError as error:
             if not isinstance(error, Unavailable) and not from_entry_point(entry):
@@ -191,6 +207,16 @@ def _unavailable_task(entry: TaskEntry, reason: str) -> TaskPlan:
         cohort_run="", cohort={}, synthetic=False, stamp="", trial_run="", transfer={}, metrics=(entry.metric,),
         unavailable=reason,
     )  # fmt: skip
+
+
+def _check_margins(entry: TaskEntry, found: TaskPlan, margin_of: Callable[[str], object]) -> None:
+    """What is compared needs a margin: the primary metric, and localization at each overlap."""
+    compared = [name for name in found.metrics if re.fullmatch(r"localization_\d+", name)]
+    for metric in (*found.metrics[:1], *compared):
+        try:
+            margin_of(metric)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{entry.origin} (task {entry.name}): {error}") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from harness.published import Families, load_families
 from harness.registry import Registry, load_parameters, load_registry, project_root
 from harness.results import Adopted, Examination, adopt, examine, from_scratch_marker
 from harness.spec import Kind, Parameters
+from harness.statistics.margins import margin_of, read_margins
 from harness.store import Store
 
 # Where nobody sets a width (a file, a pipe, a build log), lines stay whole; a terminal breaks them between words.
@@ -88,7 +89,8 @@ class Session:
     @cached_property
     def plan(self) -> Plan:
         """Everything the registries, the profile and the parameters imply."""
-        return make_plan(self.registry, self.parameters, self.families)
+        margins = read_margins(self.root / "reports" / "margins.yaml")
+        return make_plan(self.registry, self.parameters, self.families, partial(margin_of, margins=margins))
 
     @cached_property
     def store(self) -> Store:

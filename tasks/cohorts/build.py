@@ -50,13 +50,13 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
     adapter = open_adapter(configuration)
     split = Split.model_validate(configuration["split"])
     phantom = configuration["source"] == "phantom"
-    made: dict[str, Any] = {}
+    made: Mapping[str, Any] = {}
     if phantom:
         root = context.folder / "layout"
         root.mkdir()
         context.report(0, 1, "making phantoms")
         name = configuration["generator"]
-        made = import_dotted(GENERATORS.get(name, name))(root, configuration["generator_options"])
+        made = _facts(name, import_dotted(GENERATORS.get(name, name))(root, configuration["generator_options"]))
     else:
         root = _data_root(spec, context, adapter)
     findings = adapter.verify(root, split, published=not phantom, decode=False)
@@ -81,6 +81,15 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
     partial.replace(context.folder / "manifest.json")
     counts = manifest["counts"]
     return Outcome(values={"images": float(counts["images"]), "patients": float(counts["patients"])}, facts=manifest)
+
+
+def _facts(name: str, made: Any) -> Mapping[str, Any]:
+    """Return what a generator says of its phantom; it may say nothing."""
+    if made is None:
+        return {}
+    if not isinstance(made, Mapping):
+        raise DataError(f"generator {name} returned {type(made).__name__}; expected a mapping of facts, or nothing")
+    return made
 
 
 def _data_root(spec: Mapping[str, Any], context: Context, adapter: Any) -> Path:

@@ -1,0 +1,122 @@
+"""The pages that say how to add something are run as they stand: blocks become files, entries are planned and tried.
+
+What is not run, and why: shell blocks (they are commands of a checkout, which the pipeline's tests run), the
+``[project.entry-points]`` block (``tests/outside_package`` is a whole package), and one training of each entry at full
+length.
+"""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import yaml
+
+import methods.conformance
+import tasks.conformance
+from harness.identity import file_sha256
+from harness.registry import load_registry
+from harness.yaml_files import load_yaml
+from methods.networks import build
+from tests.harness import project
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [body for kind, body in BLOCK.findall(text) if kind == language]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A copy of the project's YAML, on whose path packages of one's own lie."""
+    project.copy(tmp_path, methods=("random", "moco_v2", "dira_moco_v2", "simsiam", "simsiam_dir"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    importlib.invalidate_caches()
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
+
+
+def write_modules(page: str, root: Path) -> list[str]:
+    """Write each Python block to the file that its first line names."""
+    written = []
+    for body in blocks(page, "python"):
+        named = re.match(r"# (my_package/\w+\.py)\n", body)
+        assert named, f"a block of {page} names no file: {body[:60]}"
+        path = root / named[1]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(body, encoding="utf-8")
+        written.append(named[1])
+    return written
+
+
+def append(page: str, side: str, root: Path, **replaced: str) -> list[str]:
+    """Append each entry of a page to a registry; return their names."""
+    names = []
+    for body in blocks(page, "yaml"):
+        for old, new in replaced.items():
+            body = body.replace({"digits": "0123…", "sixty_four": "64 digits"}[old], new)
+        entries = yaml.safe_load(body)
+        if not all(isinstance(entry, dict) and "label" in entry for entry in entries.values()):
+            continue
+        project.append(root / side / "registry.yaml", body)
+        names += entries
+    load_yaml(root / side / "registry.yaml")
+    return names
+
+
+def passed(found) -> None:
+    assert found.results and all(ok for _, ok, _ in found.results), [r for r in found.results if not r[1]]
+
+
+def test_the_task_of_the_page_is_planned_built_verified_and_tried(root):
+    page = "docs/adding-a-task.md"
+    assert write_modules(page, root) == ["my_package/stripes.py", "my_package/stripes_phantom.py"]
+    assert append(page, "tasks", root) == ["my_task"]
+    for profile in ("smoke", "miniature"):
+        plan = project.plan(root, profile=profile)
+        assert plan.tasks["my_task"].unavailable is None and plan.tasks["my_task"].metrics[0] == "auc"
+    found = tasks.conformance.check(load_registry(root, points=lambda group: []).tasks["my_task"])
+    passed(found)
+    assert len(found.results) >= 5  # among them: built twice alike, verified, one trial
+
+
+def test_a_misspelt_option_of_the_pages_generator_is_named(root):
+    page = "docs/adding-a-task.md"
+    write_modules(page, root)
+    append(page, "tasks", root)
+    registry = root / "tasks" / "registry.yaml"
+    registry.write_text(registry.read_text().replace("generator: {images: 64}", "generator: {image: 64}"))
+    with pytest.raises(Exception, match=r'generator\.image: unknown key; did you mean "images"'):
+        project.plan(root, profile="smoke")
+
+
+def test_the_methods_of_the_page_are_planned_and_trained_two_steps(root):
+    page = "docs/adding-a-method.md"
+    assert len(write_modules(page, root)) == 4
+    network = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
+    (root / "weights").mkdir()
+    safetensors.torch.save_file(build(network, 1).encoder.state_dict(), root / "weights/mine.safetensors")
+    names = append(page, "methods", root, digits=file_sha256(root / "weights/mine.safetensors"))
+    assert names == ["dira_moco_v2_bce", "simsiam_res_only_aligned", "alignment", "mine"]
+    plan = project.plan(root, profile="smoke")
+    assert all(plan.methods[name].unavailable is None for name in names)
+    shared = [item.id for item in plan.phases["dira_moco_v2", 0]][:2]
+    assert [item.id for item in plan.phases["dira_moco_v2_bce", 0]][:2] == shared  # "only the last phase is trained"
+    passed(methods.conformance.check(plan.methods["alignment"]))
+    passed(methods.conformance.check(plan.methods["mine"]))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/checkpoints.md"])
+def test_the_entries_of_the_other_pages_are_planned(root, page):
+    names = append(page, "methods", root, sixty_four="0" * 64)
+    assert len(names) == 1
+    plan = project.plan(root, profile="smoke").methods[names[0]]
+    # The checkpoint of the page is nobody's file: what the plan says of it is what the page says.
+    assert plan.unavailable is None if page == "README.md" else "no weights of My SimSiam" in plan.unavailable
