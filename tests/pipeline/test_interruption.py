@@ -21,11 +21,16 @@ def undisturbed(finished, tmp_path_factory):
     return clone
 
 
+def named(folder: Path, name: str) -> list[Path]:
+    """List the files of a name while others make and rename folders: Path.rglob raises when one goes meanwhile."""
+    return [Path(place) / name for place, _, names in os.walk(folder) if name in names]
+
+
 def running(clone: Clone, kind: str) -> list[int]:
     """Return the process ids of the children that are at items of a kind now, from the claims in the store."""
     found = []
     roots = {"cohort": clone.root / ".cohorts"}.get(kind, clone.root / ".trials" / kind)
-    for claim in roots.rglob("progress.json"):
+    for claim in named(roots, "progress.json"):
         if not (claim.parent / "record.json").exists():
             try:
                 found.append(int(json.loads(claim.read_text())["pid"]))
@@ -54,14 +59,14 @@ def test_kills_of_workers_and_drivers_change_no_number(undisturbed, tmp_path):
     driver = clone.start("dira-bench", "run", "--slots", "1")
     kill_one(clone, "phase")
     kill_one(clone, "trial")
-    done_before = len(list((clone.root / ".trials" / "trial").rglob("record.json")))
-    until(lambda: len(list((clone.root / ".trials" / "trial").rglob("record.json"))) > done_before + 1)
+    done_before = len(named(clone.root / ".trials" / "trial", "record.json"))
+    until(lambda: len(named(clone.root / ".trials" / "trial", "record.json")) > done_before + 1)
     until(lambda: bool(running(clone, "trial")))
     orphans = running(clone, "trial")
     os.kill(driver.pid, signal.SIGKILL)
     driver.communicate()
     until(lambda: not any(alive(pid) for pid in orphans), 20)
-    records = {path: path.stat().st_mtime_ns for path in (clone.root / ".trials").rglob("record.json")}
+    records = {path: path.stat().st_mtime_ns for path in named(clone.root / ".trials", "record.json")}
     output = clone.bench("run", "--slots", "1")
     for path, modified in records.items():
         assert path.stat().st_mtime_ns == modified, "a finished attempt was touched"
