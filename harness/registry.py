@@ -30,13 +30,14 @@ from pydantic import ValidationError
 from harness.contracts import ResolveMethod, ResolveTask
 from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, unknown
 from harness.foreign import EndedPython, guest, printable
-from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan
+from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan, extras
 from harness.typed import Mistakes, read, sentences
 from harness.yaml_files import key_lines, load_yaml
 
 METHODS = "methods"
 TASKS = "tasks"
 LOCAL_PARAMETERS = "params.local.yaml"
+DATA_OF, WEIGHTS_OF = "DIRA_BENCH_DATA_", "DIRA_BENCH_WEIGHTS_"  # with an entry's name in capitals after it
 DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 Entry = TypeVar("Entry", MethodEntry, TaskEntry)
 
@@ -245,7 +246,7 @@ class Registry:
         given = _local_data_roots(self.root / LOCAL_PARAMETERS)
         roots: dict[str, Path] = {}
         for task in self.tasks:
-            named = os.environ.get(f"DIRA_BENCH_DATA_{task.name.upper()}") or given.get(task.name)
+            named = os.environ.get(DATA_OF + task.name.upper()) or given.get(task.name)
             common = os.environ.get("DIRA_BENCH_DATA")
             if named:
                 roots[task.name] = Path(named).expanduser()
@@ -332,6 +333,7 @@ def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[
         raise ConfigurationError("\n".join(problems))
     registry = Registry(root, shelves["method"], shelves["task"])
     _check_references(registry)
+    _check_environment(registry, os.environ)
     return registry
 
 
@@ -345,6 +347,30 @@ def _check_references(registry: Registry) -> None:
             registry.methods.broken.append(Broken(method.name, method.origin, " ".join(found)))
         else:
             problems += found
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def _check_environment(registry: Registry, environment: Mapping[str, str]) -> None:
+    """Refuse a variable that names a file or folder for an entry that does not exist, or takes none.
+
+    Nobody would read it, and something else would be read in silence.
+    """
+    problems = []
+    for begins, shelf in ((WEIGHTS_OF, registry.methods), (DATA_OF, registry.tasks)):
+        known = {name.upper() for name in (*shelf.entries, *(broken.name for broken in shelf.broken))}
+        for variable in sorted(name for name, value in environment.items() if name.startswith(begins) and value):
+            name = variable.removeprefix(begins)
+            if name not in known:
+                problems.append(str(unknown(shelf.kind, name, known, f"the environment variable {variable}")))
+    ours = {entry.name: entry for entry in registry.methods if not from_entry_point(entry)}
+    idle = {name.upper() for name, entry in ours.items() if not extras(entry).get("weights")}
+    problems += [
+        f"the environment variable {WEIGHTS_OF}{name} names a file of weights, but that method reads none; expected "
+        "an entry with weights:; unset the variable"
+        for name in sorted(idle)
+        if environment.get(WEIGHTS_OF + name)
+    ]
     if problems:
         raise ConfigurationError("\n".join(problems))
 

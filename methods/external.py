@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ import torch
 from torch import Tensor
 
 from harness.contracts import Context, Outcome
-from harness.errors import CheckpointError
+from harness.errors import CheckpointError, unknown
 from harness.identity import file_sha256
 from harness.registry import load_registry
 from harness.spec import extras
+from methods.architectures import ENTERING, architecture
 from methods.key_layouts import COUNTER, PARTS, Match, best_match, missing
 from methods.networks import build
 from methods.training.checkpoints import ENCODER, save_encoder
 from methods.weight_files import content_sha256, locate
+from methods.weight_forms import other_form
+from methods.weight_states import states
+from methods.weight_values import as_weight
 
-CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net")
 SHOWN = 10  # left-over names in a record
 
 
@@ -31,8 +35,9 @@ def import_checkpoint(spec: Mapping[str, Any], context: Context) -> Outcome:
     """Bring the checkpoint of a method into the store (``harness.contracts.Work``); trains nothing.
 
     Args:
-        spec: ``configuration``: ``network``, ``checkpoint_sha256``, ``key_map`` and ``parts``
-            (``methods.recipes.weights``). The file is found by its content among those the registered methods name.
+        spec: ``configuration``: ``network``, ``checkpoint_sha256``, ``key_map``, ``parts`` and
+            perhaps ``state`` (``methods.recipes.weights``). The file is found by its content among those the registered
+            methods name.
         context: The folder gets ``encoder.safetensors``: the parts that were asked for.
 
     Returns:
@@ -49,6 +54,7 @@ def import_checkpoint(spec: Mapping[str, Any], context: Context) -> Outcome:
         configuration["key_map"],
         configuration["parts"],
         configuration["checkpoint_sha256"],
+        configuration.get("state"),
     )
     about = {"format": 1, "network": configuration["network"], "phase": spec["phase"], "selected_step": 0}
     save_encoder(context.folder / ENCODER, state, about)
@@ -81,6 +87,7 @@ def load(
     key_map: str | Mapping[str, str] = "auto",
     parts: str = "encoder",
     sha256: str | None = None,
+    state: str | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint from outside as a state of one of our backbones.
 
@@ -90,45 +97,72 @@ def load(
         key_map: ``auto``, the name of a layout (``methods.key_layouts``), or a mapping prefix → replacement.
         parts: ``encoder`` or ``encoder_decoder``.
         sha256: The digest it must have, or None.
+        state: Which of several sets of weights in the file (``model_ema``), or None if one alone fits.
 
     Returns:
-        Our names → tensors, of the parts asked for, complete; and facts: ``layout``, ``rule``, ``matched`` by part,
-        ``missing`` (of the parts asked for: counters only, or it would be refused) and ``left_over`` (count and first
-        names).
+        Our names → tensors, of the parts asked for, complete; and facts: ``state``, ``layout``, ``rule``, ``matched``
+        by part, ``missing`` (of the parts asked for: counters only, or it would be refused) and ``left_over`` (count
+        and first names).
 
     Raises:
-        CheckpointError: If the file is missing, not the promised one, damaged, holds code, fills less than the parts
-            asked for, or is of another architecture.
+        CheckpointError: If the file is missing, not the promised one, damaged, no checkpoint, holds code, fills less
+            than the parts asked for, holds several sets that fit, is of another architecture, or its numbers are no
+            trained weights.
+        UnknownName: If it has no set of the name that ``state`` gives.
     """
-    found = read_tensors(path, sha256)
     with torch.device("meta"):
         wanted = build(network, 0).state_dict()
-    taken = best_match(found, wanted, key_map)
     asked = PARTS if parts == "encoder_decoder" else PARTS[:1]
+    chosen, found, taken = _choose(path, read_states(path, sha256), wanted, key_map, state)
     _complete(path, found, wanted, taken, asked, network["name"])
-    state: dict[str, Tensor] = {}
+    loaded: dict[str, Tensor] = {}
     for name, like in wanted.items():
         if name.split(".")[0] not in asked:
             continue
         if name not in taken.sources:  # a counter of batches, which old files lack
-            state[name] = torch.zeros(like.shape, dtype=like.dtype)
+            loaded[name] = torch.zeros(like.shape, dtype=like.dtype)
             continue
-        value = found[taken.sources[name]]
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"{path} holds numbers that are not finite in {taken.sources[name]}; expected trained weights; take "
-                "another checkpoint"
-            )
-        state[name] = value.to(like.dtype).contiguous().clone()
-    unused = sorted(taken.left_over + [s for n, s in taken.sources.items() if n not in state])
-    absent = sorted(name for name in state if name not in taken.sources)
-    return state, {
+        loaded[name] = as_weight(found[taken.sources[name]], taken.sources[name], like, path)
+    unused = sorted(taken.left_over + [s for n, s in taken.sources.items() if n not in loaded])
+    absent = sorted(name for name in loaded if name not in taken.sources)
+    return loaded, {
+        "state": chosen,
         "layout": taken.layout,
         "rule": taken.rule,
         "matched": {part: sum(name.startswith(part + ".") for name in taken.sources) for part in PARTS},
         "missing": {"count": len(absent), "first": absent[:SHOWN]},
         "left_over": {"count": len(unused), "first": unused[:SHOWN]},
     }
+
+
+def _choose(
+    path: Path,
+    sets: Mapping[str, dict[str, Tensor]],
+    wanted: Mapping[str, Tensor],
+    key_map: str | Mapping[str, str],
+    state: str | None,
+) -> tuple[str, dict[str, Tensor], Match]:
+    """Return the set of weights that is meant: the one named, or the only one that fits, or the nearest to that."""
+    if state is not None:
+        if state not in sets:
+            raise unknown("state", state, sets, path.name)
+        sets = {state: sets[state]}
+    matches = {name: best_match(found, wanted, key_map) for name, found in sets.items()}
+    whole = [name for name, taken in matches.items() if not missing(taken, wanted, PARTS[:1])]
+    if len(whole) > 1:
+        raise CheckpointError(
+            f"{path} holds {len(whole)} sets of weights that fit: {', '.join(whole)}; expected to be told which; write "
+            f"state: {whole[0]} (or another of them) into the entry"
+        )
+    chosen = max(whole or matches, key=lambda name: (matches[name].filled("encoder"), len(sets[name])))
+    rivals = matches[chosen].rivals
+    if rivals:
+        shown = ", ".join(f'"{prefix}"' for prefix in rivals)
+        raise CheckpointError(
+            f"{path} holds {len(rivals)} encoders that fit, under {shown}; expected to be told which; write "
+            f'key_map: {{"{rivals[-1]}": "encoder."}} (or another of them) into the entry'
+        )
+    return chosen, sets[chosen], matches[chosen]
 
 
 def _complete(
@@ -143,37 +177,75 @@ def _complete(
     for part in asked:
         absent = missing(taken, wanted, (part,))
         if absent:
-            tensors = sum(name.startswith(part + ".") and not name.endswith(COUNTER) for name in wanted)
-            begins = ", ".join(sorted({name.split(".")[0] for name in found})[:4])
-            raise CheckpointError(
-                f"{path} fills {tensors - len(absent)} of {tensors} {part} tensors of {network} (missing: "
-                f"{absent[0]}, …; its names begin with {begins}); expected all of them; give a checkpoint of that "
-                "network or a key_map for its names"
-            )
+            raise _incomplete(path, found, wanted, absent, part, network)
     reshaped = [n for n, s in taken.sources.items() if n.split(".")[0] in asked and found[s].shape != wanted[n].shape]
     if reshaped:
-        source = taken.sources[reshaped[0]]
-        raise CheckpointError(
-            f"{path} holds {source} as {tuple(found[source].shape)}, and {len(reshaped)} tensors in all of other "
-            f"shapes than {network}; expected {tuple(wanted[reshaped[0]].shape)}; give a checkpoint of that network"
-        )
+        raise _reshaped(path, found[taken.sources[reshaped[0]]], wanted[reshaped[0]], taken.sources, reshaped, network)
     strangers = [name for name in taken.strangers if "decoder" in asked or "decoder." not in name]
     if strangers:
+        what = architecture(found)
         raise CheckpointError(
             f"{path} holds {strangers[0]} and {len(strangers)} tensors in all that {network} has no place for: it is "
-            "of another architecture; expected that network; give a checkpoint of it"
+            f"of another architecture{f' ({what})' if what else ''}; expected that network; give a checkpoint of it"
         )
 
 
-def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read every tensor of a file, running no code that is in it.
+def _incomplete(
+    path: Path,
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    absent: list[str],
+    part: str,
+    network: str,
+) -> CheckpointError:
+    tensors = sum(name.startswith(part + ".") and not name.endswith(COUNTER) for name in wanted)
+    what = architecture(found)
+    if part == "encoder" and what and what != architecture(wanted) and "a ResNet of" not in what:
+        return CheckpointError(
+            f"{path} holds {what} ({', '.join(sorted(found)[:2])}, …), which no key_map turns into {network}; expected "
+            f"{ENTERING}; give a checkpoint of that network"
+        )
+    return CheckpointError(
+        f"{path} fills {tensors - len(absent)} of {tensors} {part} tensors of {network} (missing: "
+        f"{absent[0]}, …; its names begin with {_beginnings(found)}); expected all of them; give a checkpoint of that "
+        "network or a key_map for its names"
+    )
+
+
+def _reshaped(
+    path: Path, first: Tensor, like: Tensor, sources: Mapping[str, str], reshaped: list[str], network: str
+) -> CheckpointError:
+    said = (
+        f"{path} holds {sources[reshaped[0]]} as {tuple(first.shape)}, and {len(reshaped)} tensors in all of other "
+        f"shapes than {network}; expected {tuple(like.shape)}"
+    )
+    if len(reshaped) == 1 and first.dim() == like.dim() > 1 and first.shape[1] != like.shape[1]:
+        return CheckpointError(
+            f"{said}: its first layer takes {first.shape[1]} channels and ours {like.shape[1]}; save it with that "
+            "layer made to fit (one channel for three: repeat it three times and divide by three)"
+        )
+    return CheckpointError(f"{said}; give a checkpoint of that network")
+
+
+def _beginnings(names: Iterable[str]) -> str:
+    """Return what all names begin with, in whole words, or the first words of some."""
+    words = [name.split(".")[:-1] for name in names]
+    common = [column[0] for column in itertools.takewhile(lambda c: len(set(c)) == 1, zip(*words, strict=False))]
+    if common:
+        return f'"{".".join(common)}."'
+    return ", ".join(sorted({name.split(".")[0] for name in names})[:4])
+
+
+def read_states(path: Path, sha256: str | None = None) -> dict[str, dict[str, Tensor]]:
+    """Read every set of named tensors of a file, running no code that is in it.
 
     Args:
         path: safetensors or ``torch.save``'s format, told apart by content, not by name.
         sha256: The digest it must have, or None.
 
     Raises:
-        CheckpointError: If it is missing, not the promised one, damaged, holds code, or holds no tensors.
+        CheckpointError: If it is missing, not the promised one, damaged, something else, holds code, or holds no
+            tensors.
     """
     if not path.is_file():
         raise CheckpointError(f"no file {path}; expected a checkpoint; correct the path or fetch the file")
@@ -181,15 +253,40 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} has SHA-256 {actual[:12]}…; expected {sha256[:12]}…; fetch it again or correct sha256"
         )
-    if _is_safetensors(path):
-        try:
-            return safetensors.torch.load_file(path)
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} is damaged ({_first(error)}); expected whole safetensors; fetch it again"
-            ) from error
+    form = other_form(path)
+    if form:
+        raise CheckpointError(
+            f"{path} is {form.what}; expected a state dict of torch.save or safetensors; {form.remedy}"
+        )
+    loaded = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    sets = states(loaded)
+    if not sets:
+        raise CheckpointError(
+            f"{path} holds no named tensors but {_told(loaded)}; expected a state dict, alone or under a name such as "
+            "state_dict or model; save model.state_dict()"
+        )
+    return sets
+
+
+def _told(loaded: Any) -> str:
+    """Say in a few words what was read."""
+    if isinstance(loaded, Mapping):
+        return f"the keys {', '.join(sorted(map(str, loaded))[:4])}" if loaded else "an empty mapping"
+    return f"a {type(loaded).__name__}"
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged ({_first(error)}); expected whole safetensors; fetch it again"
+        ) from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         called = re.search(r"(?:GLOBAL|global|class|function)\s+`?([A-Za-z_][\w.]*\.[\w.]+)", str(error))
         if called is None and "nsupported" not in str(error):
@@ -201,13 +298,6 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         raise _damaged(path, error) from error
-    tensors = _tensors(loaded)
-    if not tensors:
-        raise CheckpointError(
-            f"{path} holds no named tensors; expected a state dict, alone or under one of {', '.join(CONTAINERS)}; "
-            "save model.state_dict()"
-        )
-    return tensors
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
@@ -226,15 +316,3 @@ def _is_safetensors(path: Path) -> bool:
     """A safetensors file begins with the length of its header, eight bytes, and a brace."""
     with path.open("rb") as stream:
         return stream.read(9)[8:] == b"{"
-
-
-def _tensors(loaded: Any) -> dict[str, Tensor]:
-    """Return the named tensors of what was read: its own, or those one or two containers down."""
-    for _ in range(3):
-        if not isinstance(loaded, Mapping):
-            return {}
-        tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-        loaded = next((loaded[name] for name in CONTAINERS if isinstance(loaded.get(name), Mapping)), None)
-    return {}

@@ -42,6 +42,12 @@ class Layout:
             yield {prefix + part + ".": part + "." for part in PARTS} if self.unet else {prefix: "encoder."}
 
 
+def _sequential() -> dict[str, str]:
+    """Return the children of torchvision's ResNet in order, as ``nn.Sequential(*children)`` numbers them."""
+    children = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
+    return {f"{position}.": f"encoder.{name}." for position, name in children.items()}
+
+
 def _models_genesis() -> dict[str, str]:
     """Return the modules of Models Genesis' 3D U-Net: ``down_tr64`` … ``down_tr512``, ``up_tr256`` … ``up_tr64``."""
     blocks = {f"down_tr{64 << level}.": f"encoder.levels.{level}." for level in range(4)}
@@ -79,6 +85,17 @@ LAYOUTS = {
             unet=True,
         ),
         Layout(
+            "moco_v3",
+            "MoCo v3: the base encoder, never the momentum encoder",
+            ("module.base_encoder.", "base_encoder."),
+        ),
+        Layout(
+            "sequential",
+            "a ResNet cut into nn.Sequential, as lightly's examples do",
+            ("backbone.", "", "module.", "module.backbone."),
+            modules=_sequential(),
+        ),
+        Layout(
             "models_genesis",
             "the PyTorch releases of Models Genesis and TransVW",
             ("module.", "", "module.encoder.", "encoder."),
@@ -87,6 +104,12 @@ LAYOUTS = {
     )
 }  # fmt: skip
 AUTO = "auto"
+PREFIX = "prefix"  # the layout of a match under a prefix that no layout lists
+# The copies that follow another encoder of the same file; the methods' own evaluation takes the other one.
+FOLLOWERS = frozenset({
+    *("encoder_k", "key_encoder", "momentum_encoder", "backbone_momentum", "target_encoder", "target_network"),
+    *("target_net", "target"),
+})  # fmt: skip
 
 
 @dataclass
@@ -99,6 +122,7 @@ class Match:
         sources: Our name → the file's name, for wanted names only.
         left_over: Names of the file that were not used, sorted.
         strangers: Left-over names that became a part of the encoder or decoder that the network does not have.
+        rivals: Prefixes under which another encoder of the file is as complete, where nothing says which is meant.
     """
 
     layout: str
@@ -106,10 +130,16 @@ class Match:
     sources: dict[str, str] = field(default_factory=dict)
     left_over: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
+    rivals: list[str] = field(default_factory=list)
 
     def filled(self, part: str) -> int:
         """Return how many tensors of a part were found."""
         return sum(name.startswith(part + ".") for name in self.sources)
+
+    @property
+    def encoder_sources(self) -> frozenset[str]:
+        """The file's names that fill the encoder."""
+        return frozenset(source for name, source in self.sources.items() if name.startswith("encoder."))
 
 
 def known_key_map(key_map: str | Mapping[str, str]) -> None:
@@ -145,8 +175,44 @@ def best_match(names: Collection[str], wanted: Collection[str], key_map: str | M
     if isinstance(key_map, str):
         layouts = LAYOUTS.values() if key_map == AUTO else (LAYOUTS[key_map],)
         tries = [match(names, wanted, layout.name, rule) for layout in layouts for rule in layout.rules()]
-        return max(tries, key=lambda found: (found.filled("encoder"), found.filled("decoder")))  # the first of equals
+        elsewhere = _under_any_prefix(names, wanted) if key_map == AUTO else []
+        every = tries + elsewhere
+        best = max(every, key=lambda found: (found.filled("encoder"), found.filled("decoder")))  # the first of equals
+        best.rivals = _rivals(best, elsewhere, wanted)
+        return best
     return match(names, wanted, "explicit", dict(key_map))
+
+
+def _under_any_prefix(names: Collection[str], wanted: Collection[str]) -> list[Match]:
+    """Match under every prefix that stands before the deepest of the encoder's names, copies that follow left out."""
+    deepest = max((n for n in wanted if n.startswith("encoder.")), key=lambda n: (n.count("."), n))
+    found = []
+    for modules in ({"": "encoder."}, *(layout.modules for layout in LAYOUTS.values() if layout.modules)):
+        theirs = next(
+            (their + deepest.removeprefix(our) for their, our in modules.items() if deepest.startswith(our)), None
+        )
+        ends = [n for n in names if theirs and (n == theirs or n.endswith("." + theirs))]
+        for prefix in sorted(n[: -len(theirs or "")] for n in ends):
+            if FOLLOWERS.isdisjoint(prefix.split(".")):
+                found.append(match(names, wanted, PREFIX, _rule(prefix, modules)))
+    return found
+
+
+def _rule(prefix: str, modules: Mapping[str, str]) -> dict[str, str]:
+    rule = {prefix + theirs: ours for theirs, ours in modules.items()}
+    if "" in modules and prefix.endswith("encoder."):
+        rule[prefix.removesuffix("encoder.") + "decoder."] = "decoder."
+    return rule
+
+
+def _rivals(best: Match, others: Iterable[Match], wanted: Collection[str]) -> list[str]:
+    """Return the prefixes of all complete encoders if there are several, the chosen one's first."""
+    complete = {
+        next(iter(other.rule)): other.encoder_sources
+        for other in others
+        if not missing(other, wanted, ("encoder",)) and other.encoder_sources != best.encoder_sources
+    }
+    return [next(iter(best.rule)), *complete] if complete else []
 
 
 def match(names: Collection[str], wanted: Collection[str], layout: str, rule: dict[str, str]) -> Match:

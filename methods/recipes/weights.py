@@ -7,12 +7,13 @@ the file's place is not.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, field_validator, model_validator
 
-from harness.errors import DiraBenchError
+from harness.errors import DiraBenchError, unknown
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
+from methods.architectures import ENTERING
 from methods.key_layouts import AUTO, known_key_map
 from methods.options import Network
 from methods.profiles import load_profile, versions_of
@@ -55,6 +56,8 @@ class WeightsRecipe(Frozen):
         sha256: The file's 64 digits; checked before anything is read.
         network: The backbone that the file holds, if it is not every profile's. In 3D, where the profile has one of
             TransVW's two published forms, the file's form takes its place.
+        state: Which set of weights, where a file holds several that fit: the keys that lead to it, joined by dots
+            (``model_ema``).
         parts: ``encoder``, or ``encoder_decoder`` for a U-Net whose decoder is wanted for segmentation too.
     """
 
@@ -64,6 +67,7 @@ class WeightsRecipe(Frozen):
     key_map: str | dict[str, str] = AUTO
     sha256: str | None = None
     network: Network | None = None
+    state: str | None = None
     parts: Literal["encoder", "encoder_decoder"] = "encoder"
 
     @field_validator("weights")
@@ -75,6 +79,13 @@ class WeightsRecipe(Frozen):
     @classmethod
     def _digits(cls, value: str | None) -> str | None:
         return checked_sha256(value)
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _buildable(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in get_args(Network):
+            raise ValueError(f"{unknown('network', value, get_args(Network), 'network')} What can enter: {ENTERING}")
+        return value
 
     @model_validator(mode="after")
     def _layout(self) -> WeightsRecipe:
@@ -106,7 +117,8 @@ class WeightsRecipe(Frozen):
         fits = known.network if known else self.network
         if fits is not None and fits != name:
             what = f"{known.trained_on} weights" if known else f"weights of {entry.label}"
-            return MethodPlan(encoder=encoder, unavailable=f"no {what} for {name.removeprefix('unet_')}")
+            why = "" if known else f": its entry says that the file holds {fits.removeprefix('unet_')}"
+            return MethodPlan(encoder=encoder, unavailable=f"no {what} for {name.removeprefix('unet_')}{why}")
         path = locate(entry.name, self.weights, entry.options)
         if path is None:
             return MethodPlan(
@@ -129,6 +141,7 @@ class WeightsRecipe(Frozen):
                 "checkpoint_sha256": sha256,
                 "key_map": self.key_map,
                 "parts": self.parts,
+                **({"state": self.state} if self.state is not None else {}),
                 "versions": versions_of("networks", "external_weights"),
             },
         )

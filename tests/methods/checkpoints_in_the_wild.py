@@ -114,6 +114,20 @@ def barlow_twins(model: nn.Module) -> dict:
     return {"epoch": 1000, "model": prefixed(bare(model), "module.backbone.") | projector, "optimizer": {"state": {}}}
 
 
+def moco_v3(model: nn.Module) -> dict:
+    """main_moco.py's of MoCo v3: base and momentum encoder with a projector as ``fc``, and a predictor."""
+    head = {"fc.0.weight": blank(4096, 2048)} | norm("fc.1", 4096)
+    key = {name: blank(*value.shape) for name, value in bare(model).items()}
+    state = prefixed(bare(model) | head, "module.base_encoder.") | prefixed(key | head, "module.momentum_encoder.")
+    return {"epoch": 300, "arch": "resnet50", "state_dict": state | {"module.predictor.0.weight": blank(4096, 256)}}
+
+
+def sequential(model: nn.Module) -> dict:
+    """lightly's examples: ``nn.Sequential(*list(resnet.children())[:-1])`` as ``backbone``, and a projection head."""
+    backbone = nn.Sequential(*list(model.children())[:-1])
+    return prefixed(backbone.state_dict(), "backbone.") | {"projection_head.layers.0.weight": blank(2048, 2048)}
+
+
 def old_torchvision(model: nn.Module) -> dict:
     """Files older than torch 0.4.1 have no counters."""
     return {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
@@ -128,6 +142,8 @@ ENCODERS: dict[str, tuple[str, Callable[[nn.Module], dict]]] = {
     ),
     "MoCo": ("moco", moco),
     "SimSiam": ("simsiam", simsiam),
+    "MoCo v3": ("moco_v3", moco_v3),
+    "lightly": ("sequential", sequential),
     "Barlow Twins": ("barlow_twins", barlow_twins),
     "Barlow Twins, bare backbone": ("barlow_twins", bare),
 }
