@@ -25,7 +25,8 @@ def copy(folder: Path, methods: tuple[str, ...] = METHODS, tasks: tuple[str, ...
         for path in (ROOT / side).glob("*.yaml"):
             shutil.copy(path, folder / side)
     (folder / "reports").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "reports" / "families.yaml", folder / "reports")
+    for name in ("families.yaml", "margins.yaml"):
+        shutil.copy(ROOT / "reports" / name, folder / "reports")
     shutil.copy(ROOT / "params.yaml", folder)
     for side, names in (("methods", methods), ("tasks", tasks)):
         path = folder / side / "registry.yaml"

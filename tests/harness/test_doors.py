@@ -35,7 +35,6 @@ def root(tmp_path, monkeypatch):
     """A copied project on which commands work."""
     root = project.copy(tmp_path)
     shutil.copytree(ROOT / "results" / "published", root / "results" / "published")
-    shutil.copy(ROOT / "reports" / "margins.yaml", root / "reports")
     monkeypatch.setattr(session_module, "project_root", lambda: root)
     monkeypatch.setattr(session_module, "console", Console(width=200))
     return root
