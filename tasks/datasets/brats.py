@@ -32,7 +32,7 @@ from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
 from tasks.datasets.finding import Choice, Files
 from tasks.datasets.grids import Grid, difference, require_one_grid
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases
 from tasks.datasets.label_maps import whole_labels
 from tasks.datasets.lists import read_names
 from tasks.datasets.splits import draw_patients
@@ -144,6 +144,8 @@ def assign_splits(root: Path, names: Mapping[str, str], split: Split) -> tuple[d
     folds = fold_lists(root)
     if folds:
         lists = [[Path(name.replace("\\", "/")).name for name in read_names(fold)] for fold in folds]
+        if split.sample:  # what is not there is left out, and so is its place in the authors' draw
+            lists = [[name for name in fold if name in names] for fold in lists]
         everything = [name for fold in lists for name in fold]
         for name in everything:
             if name not in names:
@@ -273,6 +275,10 @@ class Brats:
             grades = [grade_of(folder) for folder in folders.values()]
             counts = {"patients": len(folders), **{grade: grades.count(grade) for grade in GRADES}}
             findings += count_differences(counts, PUBLISHED, "BraTS 2018")
+            if not fold_lists(root):  # what they list has been asked for
+                absent = ["not named by any list"] * (PUBLISHED["patients"] - len(folders))
+                what = "subjects, of all of which the test set is drawn,"
+                findings += missing_cases(what, absent, PUBLISHED["patients"], root, asked)
         return findings
 
     def fingerprint(self, root: Path) -> str:

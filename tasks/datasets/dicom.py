@@ -46,52 +46,22 @@ def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} cannot be read as DICOM ({reason}); expected a whole file; fetch it again")
 
 
-def missing_decoder(data: Any) -> str:
-    """Return what would decode a file's pixels and how to install it, in words; empty if something can or need not."""
-    syntax = data.file_meta.get("TransferSyntaxUID")
-    if syntax is None or not syntax.is_compressed or syntax.is_deflated:
-        return ""
-    from pydicom.pixels import get_decoder
-
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        return f"no decoder for {syntax.name} exists in pydicom; convert the file to an uncompressed one"
-    if decoder.is_available:
-        return ""
-    packages = [text.split(" - ", 1)[-1].removeprefix("requires ") for text in decoder.missing_dependencies]
-    return (
-        f"no decoder for {syntax.name} is installed; expected one of: {', or '.join(packages)}; "
-        'install it, for example with: pip install "pydicom[pixels]" pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg'
-    )
-
-
 def decode(path: Path, data: Any) -> np.ndarray:
-    """Return the stored numbers of a file's pixels.
+    """Return the stored numbers of a file's pixels, whatever their depth.
 
     Args:
         path: Names the file in an error.
         data: The data set that was read from it.
 
     Raises:
-        DataError: If no decoder is installed, or the pixels are damaged, absent, or more or fewer than the header says.
+        DataError: If the pixels are damaged, absent, or more or fewer than the header says.
+        Unavailable: If no decoder is installed.
     """
     try:
-        lacking = missing_decoder(data)
-        if lacking:
-            raise DataError(f"{path} is compressed and {lacking}")
-        shape = (int(data.Rows), int(data.Columns))
-        width = int(data.BitsAllocated) // 8 * int(data.get("SamplesPerPixel") or 1)
-        frames = int(data.get("NumberOfFrames") or 1)
-        if not data.file_meta.TransferSyntaxUID.is_compressed:
-            found, expected = len(data.PixelData), shape[0] * shape[1] * width * frames
-            if found not in (expected, expected + expected % 2):  # an even number of bytes is the format's rule
-                size = f"{shape[0]}×{shape[1]}"
-                raise DataError(
-                    f"{path} holds {found} bytes of pixels; expected {expected}, its header's {size}; fetch it again"
-                )
+        require_decoder(path, data)
+        _expect_length(path, data, (int(data.Rows), int(data.Columns)))
         return np.asarray(data.pixel_array)
-    except DataError:
+    except (DataError, Unavailable):
         raise
     except Exception as error:  # a damaged file makes the decoder raise nearly anything
         raise _damaged(path, error) from error
@@ -175,7 +145,8 @@ def _expect_length(path: Path, data: Any, shape: tuple[int, int]) -> None:
     """Refuse plain pixels that are more or fewer than the header says: the library cuts a surplus off in silence."""
     if data.file_meta.TransferSyntaxUID.is_compressed:
         return
-    found, expected = len(data.PixelData), shape[0] * shape[1]
+    width = int(data.BitsAllocated) // 8 * int(data.get("SamplesPerPixel") or 1) * int(data.get("NumberOfFrames") or 1)
+    found, expected = len(data.PixelData), shape[0] * shape[1] * width
     if found not in (expected, expected + expected % 2):  # an even number of bytes is the format's rule
         raise DataError(
             f"{path} holds {found} bytes of pixels; expected {expected}, its header's {shape[0]}×{shape[1]}; "
@@ -209,9 +180,7 @@ def read_dicom(path: Path) -> np.ndarray:
     data = _open(path, pixels=True)
     try:
         shape = _expect(path, data)
-        _expect_length(path, data, shape)
-        require_decoder(path, data)
-        image = np.asarray(data.pixel_array)
+        image = decode(path, data)
     except (DataError, Unavailable):
         raise
     except Exception as error:  # the same of the decoder and of damaged pixel data

@@ -34,11 +34,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, ValidationError
 
-from harness.errors import ConfigurationError, DataError
+from harness.errors import ConfigurationError, DataError, Unavailable
 from harness.spec import Frozen
 from tasks.cohorts.patches import crop_at, resize_box, scale
 from tasks.datasets.finding import Files, is_litter
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.datasets.lidc_xml import OTHER_ROOT, Message, Reading, consensus, group, heading, read_message
 from tasks.datasets.series import order_places, place_of, read_series, uneven
 from tasks.datasets.space import dot
@@ -364,9 +364,7 @@ class LidcIdri:
             DataError: For a damaged header or XML file, or no nodule at all.
         """
         series, _, findings = find_series(root)
-        for finding in findings:
-            if finding.level == "fail":
-                raise DataError(finding.message)
+        refuse(findings)
         scans = pd.DataFrame([[s.patient, s.uid] for s in series], columns=["patient", "uid"])
         pretrained = read_pretraining(root)
         if self.options.test_outside_pretraining and not pretrained:
@@ -503,6 +501,9 @@ class LidcIdri:
         if published:
             patients = len({one.patient for one in series})
             counts = {"scans": len(series), "patients": patients, "scans without nodule": empty}
+            absent = ["not named by any list"] * (PUBLISHED["scans"] - len(series))
+            what = "scans, of all of which the test set is drawn,"
+            findings += missing_cases(what, absent, PUBLISHED["scans"], root, split or DEFAULT_SPLIT)
             findings += count_differences(counts, PUBLISHED, "LIDC-IDRI")
         return findings
 
@@ -551,7 +552,7 @@ class LidcIdri:
             try:
                 voxels = read_series(root / path for path in series.files)[0].voxels
                 require_values(voxels, series.folder, hounsfield=True)
-            except DataError as error:
+            except (DataError, Unavailable) as error:
                 findings.append(Finding("fail", str(error)))
         return findings
 

@@ -28,7 +28,7 @@ from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
 from tasks.datasets.finding import Choice, Files
 from tasks.datasets.grids import difference
-from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of
+from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, missing_cases, refuse
 from tasks.datasets.label_maps import whole_labels
 from tasks.datasets.volumes import (
     Volume,
@@ -114,9 +114,7 @@ class Lits:
         if split.rule != "official":
             raise DataError(f'split "{split.rule}" of LiTS is not offered; expected "official"; correct the entry')
         volumes, segmentations, doubles = find_files(root)
-        for finding in doubles:
-            if finding.level == "fail":
-                raise DataError(finding.message)
+        refuse(doubles)
         rows, masks = [], {}
         for part, numbers in SPLIT.items():
             for number in numbers:
@@ -179,6 +177,9 @@ class Lits:
         if published:
             counts = {"volumes": len(volumes), "segmentations": len(segmentations)}
             findings += count_differences(counts, PUBLISHED, "LiTS")
+            absent = [f"volume-{number}.nii" for number in SPLIT["test"] if number not in volumes]
+            asked = split or Split(rule="official", validation_fraction=0.1, seed=99)
+            findings += missing_cases("test volumes", absent, len(SPLIT["test"]), root, asked)
         return findings
 
     def _check_case(self, root: Path, image: str, segmentation: str, decode: bool) -> tuple[list[Finding], bool]:

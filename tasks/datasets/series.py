@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError
-from tasks.datasets.dicom import decode
+from tasks.datasets.dicom import decode, rescale
 from tasks.datasets.space import dot, length, transformed
 from tasks.datasets.volumes import ORTHONORMAL_TOLERANCE, Volume, optional, oriented, short
 
@@ -186,11 +186,13 @@ def hounsfield(header: Any, name: str) -> np.ndarray:
     """Return a slice in Hounsfield units, float32 ``(rows, columns)``.
 
     Raises:
-        DataError: If its pixels cannot be decoded, or a rescale tag is absent, empty or no number.
+        DataError: If its pixels are damaged, or a rescale tag is absent, empty or no number: a CT must have both.
+        Unavailable: If no decoder for its pixels is installed.
     """
-    slope, shift = (float(_numbers(header, tag, 1, name)[0]) for tag in ("RescaleSlope", "RescaleIntercept"))
-    if slope == 0.0:
-        raise DataError(f"{name} has RescaleSlope 0; expected one that is not; fetch it again")
+    for tag in ("RescaleSlope", "RescaleIntercept"):
+        if tag not in header:
+            raise DataError(f"{name} has no {tag}; expected one, which makes Hounsfield units of a CT; fetch it again")
+    slope, shift = rescale(Path(name), header)
     stored = decode(Path(name), header)
     if stored.ndim != 2:
         raise DataError(f"{name} holds pixels of shape {stored.shape}; expected one grey slice; fetch it again")
@@ -206,8 +208,7 @@ def _numbers(header: Any, tag: str, count: int, name: str) -> np.ndarray:
         found = np.empty(0)
     if found.shape != (count,) or not np.isfinite(found).all():
         what = "no" if tag not in header else "an empty" if not str(header.get(tag) or "") else "an unreadable"
-        expected = "a number" if count == 1 else f"{count} numbers"
-        raise DataError(f"{name} has {what} {tag}; expected {expected}; fetch it again")
+        raise DataError(f"{name} has {what} {tag}; expected {count} numbers; fetch it again")
     return found
 
 

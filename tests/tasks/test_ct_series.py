@@ -120,7 +120,7 @@ def test_a_whole_series_that_is_turned_with_its_positions_is_read_as_before(root
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    (lambda d: setattr(d, "RescaleSlope", None), "has an empty RescaleSlope; expected a number"),
+    (lambda d: setattr(d, "RescaleSlope", None), "has an empty RescaleSlope; expected a finite number"),
     (lambda d: setattr(d, "RescaleIntercept", None), "has an empty RescaleIntercept"),
     (lambda d: delattr(d, "RescaleSlope"), "has no RescaleSlope"),
     (lambda d: setattr(d, "RescaleSlope", 0), "RescaleSlope"),
