@@ -8,8 +8,9 @@ An adapter of volumes has, besides ``tasks.datasets.index.Adapter``:
 * ``hounsfield``, an attribute: whether its scans are CT and hold air, which is checked; False if there is none.
 
 A case is a patch. Its middle is the point ``x_mm, y_mm, z_mm`` (LPS millimetres) of the index where it has these
-columns; otherwise it is drawn: see ``draw_centres``. An adapter with a ``cut(root, cases, patches)`` of its own, which
-yields (image, mask or None) for the cases of one scan, is asked instead.
+columns; otherwise it is drawn with a seed of the scan's name, what a case's is before its last ``/``, so that a copy
+nested otherwise gives the same patches: see ``draw_centres``. An adapter with a ``cut(root, cases, patches)`` of its
+own, which yields (image, mask or None) for the cases of one scan, is asked instead.
 """
 
 from __future__ import annotations
@@ -161,7 +162,8 @@ def cut_patches(
             case = cases["case"].iloc[int(outside.argmax())]
             raise DataError(f"{case} lies outside its scan {root / image}; expected its point inside; correct it")
     else:
-        generator = np.random.Generator(np.random.PCG64(seed(patches.seed, "patches", image)))
+        scan = str(cases["case"].iloc[0]).rpartition("/")[0] or image
+        generator = np.random.Generator(np.random.PCG64(seed(patches.seed, "patches", scan)))
         where = mask > 0 if mask is not None else np.zeros(voxels.shape[-3:], bool)
         centres = draw_centres(where, len(cases), patches.foreground_share, size, generator)
     for centre in centres:

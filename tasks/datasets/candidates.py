@@ -72,6 +72,17 @@ def check_rows(table: pd.DataFrame, name: str, world: Sequence[str]) -> list[Fin
     return findings
 
 
+def check_repeats(table: pd.DataFrame, name: str) -> list[Finding]:
+    """Return a warning for rows that say once more what another says: each is a case, which then counts twice."""
+    again = table[table.drop(columns="line").duplicated()]
+    if again.empty:
+        return []
+    text = (
+        f"{len(again)} rows of {name} repeat another (first: line {again['line'].iloc[0]}) and are cases of their own"
+    )
+    return [Finding("warn", f"{text}; expected each once")]
+
+
 def outside(points: np.ndarray, grid: Grid) -> np.ndarray:
     """Say which points lie beyond a scan's outermost voxels.
 

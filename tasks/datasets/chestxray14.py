@@ -328,11 +328,13 @@ class ChestXray14:
         else:
             findings.append(Finding("warn", f"no {BOX_FILE}; localization cannot be scored"))
         if decode:
+            sizes: dict[tuple[int, ...], list[str]] = {}
             for name in sorted(set(listed["case"]) & set(paths)):
                 try:
-                    read_grey(root / paths[name])
+                    sizes.setdefault(read_grey(root / paths[name]).shape, []).append(name)
                 except DataError as error:
                     findings.append(Finding("fail", str(error)))
+            findings += _check_sizes(sizes)
         if published and not split.sample:
             findings += count_differences(counts, PUBLISHED, "ChestX-ray14")
         return findings
@@ -372,6 +374,17 @@ def _counts(cases: pd.DataFrame, listed: pd.DataFrame) -> dict[str, int]:
     }
     counts |= {part: int((listed["split"] == part).sum()) for part in ("train", "validation", "test")}
     return counts | {label: int(cases[label].sum()) for label in LABELS}
+
+
+def _check_sizes(sizes: Mapping[tuple[int, ...], list[str]]) -> list[Finding]:
+    """Return a warning where images are not of one size, as the published ones are: some have been made anew."""
+    usual = max(sizes, key=lambda size: len(sizes[size]), default=())
+    others = sorted(name for size, names in sizes.items() if size != usual for name in names)
+    if not others:
+        return []
+    expected = "×".join(map(str, usual))
+    text = f"{len(others)} images are not {expected} px as the others are (first: {others[0]}); expected one size"
+    return [Finding("warn", text)]
 
 
 def _check_boxes(

@@ -31,6 +31,7 @@ from harness.spec import Frozen
 from tasks.datasets.candidates import (
     WORLD,
     check_places,
+    check_repeats,
     check_rows,
     check_voxels,
     read_scan,
@@ -213,7 +214,7 @@ class Luna16:
             findings.append(Finding("warn", f"no scan in subset{number} of {root}"))
         name = self.options.candidates_file
         table = self._table(root)
-        findings += check_rows(table, name, FILE_WORLD)
+        findings += [*check_rows(table, name, FILE_WORLD), *check_repeats(table, name)]
         absent = sorted(set(table["seriesuid"]) - set(paths))
         for uid in absent[:3]:
             findings.append(Finding("warn", f"{name} lists the seriesuid {uid}, which has no scan; it is left out"))

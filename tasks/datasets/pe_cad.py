@@ -20,7 +20,14 @@ from typing import ClassVar
 import pandas as pd
 
 from harness.errors import DataError
-from tasks.datasets.candidates import WORLD, check_places, check_rows, check_voxels, read_scan
+from tasks.datasets.candidates import (
+    WORLD,
+    check_places,
+    check_repeats,
+    check_rows,
+    check_voxels,
+    read_scan,
+)
 from tasks.datasets.finding import Files, plain
 from tasks.datasets.images import plain_name
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases
@@ -163,6 +170,7 @@ class PeCad:
         except DataError as error:
             return [Finding("fail", str(error))]
         findings = [*Files.under(root, "PE-CAD").twice(CANDIDATES, SPLITS_FILE), *check_rows(table, CANDIDATES, WORLD)]
+        findings += check_repeats(table, CANDIDATES)
         for row in table.itertuples(index=False):
             if (row[table.columns.get_loc("class")] == "1") == (row.embolus_id == ""):
                 expected = "a number for class 1 and nothing for class 0"

@@ -272,3 +272,10 @@ def test_a_radiograph_among_the_slices_does_not_take_the_series_away(root: Path)
     edit(first, lambda data: setattr(data, "Modality", "DX"))
     (said,) = told(root)
     assert "holds slices of CT and DX" in said and first.parent.name in said
+
+
+def test_where_the_test_set_is_drawn_every_missing_series_fails_with_their_number(root: Path) -> None:
+    (said,) = [f.message for f in ADAPTER.verify(root, SPLIT, decode=False) if f.level == "fail"]
+    assert "1009 of 1018 scans" in said
+    sample = SPLIT.model_copy(update={"sample": True})
+    assert not [f for f in ADAPTER.verify(root, sample, decode=False) if f.level == "fail"]

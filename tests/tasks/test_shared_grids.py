@@ -433,3 +433,51 @@ def test_some_fold_lists_without_the_others_are_refused(root: Path) -> None:
     (root / "fold_1.csv").write_text("")
     with pytest.raises(DataError, match="without the others"):
         BRATS.read(root, Split(rule="random", test_fraction=0.34, validation_fraction=0.1, seed=4))
+
+
+# what is missing
+
+SAMPLE = OFFICIAL.model_copy(update={"sample": True})
+
+
+@of("lits")
+def test_test_volumes_of_lits_that_are_missing_fail_with_their_number(root: Path) -> None:
+    found = {f.level: f.message for f in LITS.verify(root, OFFICIAL, decode=False) if "test volumes" in f.message}
+    assert found.keys() == {"fail"} and "14 of 15 test volumes are not under" in found["fail"]
+    found = {f.level: f.message for f in LITS.verify(root, SAMPLE, decode=False) if "test volumes" in f.message}
+    assert found.keys() == {"note"} and "declares a sample" in found["note"]
+
+
+@of("luna16")
+def test_test_scans_of_luna16_that_are_missing_fail_with_their_number_and_subset(root: Path) -> None:
+    """Subsets 7, 8 and 9 hold 89, 88 and 88 of the 888 scans; the phantom has one of each."""
+    (said,) = [f.message for f in LUNA16.verify(root, OFFICIAL, decode=False) if f.level == "fail"]
+    assert "262 of 265 test scans are not under" in said and "one of subset7" in said
+    assert not [f for f in LUNA16.verify(root, SAMPLE, decode=False) if f.level == "fail"]
+
+
+@of("brats")
+def test_where_the_test_set_is_drawn_every_missing_subject_of_brats_fails(root: Path) -> None:
+    drawn = Split(rule="random", test_fraction=1 / 3, validation_fraction=0.125, seed=4)
+    (said,) = [f.message for f in BRATS.verify(root, drawn, decode=False) if f.level == "fail"]
+    assert "282 of 285 subjects" in said
+    sample = drawn.model_copy(update={"sample": True})
+    assert not [f for f in BRATS.verify(root, sample, decode=False) if f.level == "fail"]
+
+
+@of("pe_cad")
+def test_a_test_patient_of_pe_cad_without_a_scan_fails_or_is_left_out_of_a_sample(root: Path) -> None:
+    cases = PE_CAD.read(root, OFFICIAL).cases
+    one = cases[cases["split"] == "test"].iloc[0]
+    (root / one["image"]).unlink()
+    assert any("1 of 2 test patients of split.csv are not under" in text for text in told(PE_CAD, root))
+    assert not [f for f in PE_CAD.verify(root, SAMPLE, published=False) if f.level == "fail"]
+    assert one["patient"] not in set(PE_CAD.read(root, SAMPLE).cases["patient"])
+
+
+@of("luna16")
+def test_a_row_that_is_there_twice_is_told(root: Path) -> None:
+    path = root / "candidates.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[3]]) + "\n")
+    assert any(f"repeat another (first: line {len(lines) + 1})" in text for text in told(LUNA16, root, "warn"))
