@@ -26,7 +26,7 @@ from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
-from tasks.datasets.finding import Choice, Files
+from tasks.datasets.finding import Choice, Files, plain
 from tasks.datasets.grids import difference
 from tasks.datasets.index import Finding, Index, count_differences, fingerprint_of, missing_cases, refuse
 from tasks.datasets.label_maps import whole_labels
@@ -212,7 +212,7 @@ class Lits:
         return findings, plain
 
     def _segmentation(self, root: Path, image: str) -> str:
-        match = NAME.match(Path(image).name)
+        match = NAME.match(plain(Path(image).name))
         found = find_files(root)[1].get(int(match[2])) if match else None
         if found is None:
             raise DataError(f"{root / image} has no segmentation; expected one of the same number; fetch it")

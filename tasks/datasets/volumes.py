@@ -162,7 +162,7 @@ def _nifti_header(image: Any, path: Path) -> Header:
 
 def nifti_missing_bytes(path: Path) -> int:
     """Return how many bytes an uncompressed NIfTI file lacks against its header, without reading them."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return 0  # only unpacking tells
     image = _open_nifti(path)
     wanted = int(image.dataobj.offset) + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
