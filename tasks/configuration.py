@@ -6,7 +6,7 @@ through the same door: its entry names its own adapter and generator and gives `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,6 +95,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "anatomy_chexpert": ("chexpert", "scan", "organs"),
     "anatomy_siim_acr": ("runs", "scan", "organs"),
 }
+UNCERTAIN = ("chexpert",)  # data sets that have labels beside 0 and 1
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer:run_trial"
 READS_DICOM = ("siim_acr", "lidc_idri")  # adapters and generators that need the optional package
@@ -285,6 +286,7 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
     for key in ("scored_labels", "uncertain"):  # no part of what a data set without them is
         if resolved.get(key) is None:
             resolved.pop(key, None)
+    errors += _without_effect(entry, asked)
     if len(resolved.get("scored_labels", ())) > entry.outputs:
         errors.append(
             f"outputs: found {entry.outputs} below the {len(resolved['scored_labels'])} scored_labels; expected an "
@@ -294,6 +296,23 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
         # The numbers come from this library's sampling code, so its version is part of what they are.
         resolved["augmentation_library"] = "albumentations 2.0.8"
     return resolved, (entry.metric, *(name for name in known if name != entry.metric)), TRIAL_RUN
+
+
+def _without_effect(entry: TaskEntry, asked: Mapping[str, Any]) -> Iterator[str]:
+    """Find what an entry asks of its transfer that changes nothing there, and labels that its data set has not."""
+    optimiser = asked.get("optimiser", {})
+    if optimiser.get("name") == "sgd" and "betas" in optimiser:
+        yield "options.transfer.optimiser.betas: has no effect with sgd; remove it."
+    if entry.transfer == "classification" and "empty_score" in asked.get("metric", {}):
+        yield "options.transfer.metric.empty_score: has no effect in classification; remove it."
+    if entry.adapter not in ADAPTERS:
+        return
+    if asked.get("uncertain") is not None and entry.adapter not in UNCERTAIN:
+        yield f"options.transfer.uncertain: has no effect for adapter {entry.adapter}, which has no uncertain label."
+    known = import_dotted(ADAPTERS[entry.adapter]).labels
+    for label in asked.get("scored_labels") or ():
+        if label not in known:
+            yield str(unknown("label", label, known, f"options.transfer.scored_labels of task {entry.name}"))
 
 
 def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, Any], str | None]:
