@@ -10,12 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.errors import ConfigurationError
 from harness.spec import KEY, Frozen
+from harness.typed import read
 from harness.yaml_files import load_yaml
 
 
@@ -135,21 +136,11 @@ def load_families(path: Path) -> Families:
         ConfigurationError: If the file is absent or malformed; the text lists every error, one sentence each.
     """
     document = load_yaml(path)
-    try:
-        families = Families.model_validate(document)
-    except ValidationError as error:
-        raise ConfigurationError("\n".join(_sentence(path, item) for item in error.errors())) from error
+    families = read(Families, document, f"{path}, ")
     problems = [f"{path}, {problem}" for problem in _problems(families)]
     if problems:
         raise ConfigurationError("\n".join(problems))
     return families
-
-
-def _sentence(path: Path, item: Any) -> str:
-    """Turn one of pydantic's errors into a sentence that says where and what was found."""
-    where = ".".join(str(part) for part in item["loc"]) or "the document"
-    found = "" if item["type"] == "missing" else f"; found {item['input']!r}"
-    return f"{path}, {where}: {item['msg'][0].lower()}{item['msg'][1:]}{found}."
 
 
 def _problems(families: Families) -> Iterator[str]:

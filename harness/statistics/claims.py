@@ -7,11 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from harness.errors import ConfigurationError
 from harness.spec import KEY, Frozen
 from harness.statistics.paper import Paper, PublishedNumber
+from harness.typed import read
 from harness.yaml_files import load_yaml
 
 Source = Literal["fig4", "tab1", "tab2", "tab3", "tab4", "tab5", "text"]
@@ -189,12 +190,7 @@ def read_claims(path: Path, paper: Paper) -> tuple[Claim, ...]:
         ConfigurationError: If the file is absent, malformed, or reads a number the paper does not print.
     """
     document = load_yaml(path)
-    try:
-        entries = _File.model_validate(document).claims
-    except ValidationError as error:
-        raise ConfigurationError(
-            "\n".join(f"{path}, {'.'.join(map(str, e['loc']))}: {e['msg']}." for e in error.errors())
-        ) from error
+    entries = read(_File, document, f"{path}, ").claims
     claims = tuple(claim for entry in entries for claim in entry.expand(paper))
     twice = [name for name, count in Counter(claim.id for claim in claims).items() if count > 1]
     if twice:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen
@@ -22,6 +22,7 @@ from harness.statistics.schema import CellSummary, Comparison, Prospect, View
 from harness.statistics.summary import read_cells, read_comparisons
 from harness.statistics.tables import Row, read_rows
 from harness.store.files import parse_json
+from harness.typed import read
 from harness.yaml_files import load_yaml
 from reports.render.panels import Maps, read_maps
 
@@ -115,12 +116,7 @@ def read_overlaps(path: Path) -> dict[str, dict[str, Overlap]]:
     Raises:
         ConfigurationError: It is absent or malformed.
     """
-    try:
-        return _Overlaps.model_validate(load_yaml(path)).overlaps
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"{path}: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}; mend it."
-        ) from None
+    return read(_Overlaps, load_yaml(path), f"{path}, ").overlaps
 
 
 class FigureLayout(Frozen):
@@ -247,12 +243,7 @@ def read_layouts(path: Path) -> Layouts:
     Raises:
         ConfigurationError: It is absent or malformed; every error is listed.
     """
-    content = load_yaml(path)
-    try:
-        layouts = Layouts.model_validate(content)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f"{path}: {problems}.") from error
+    layouts = read(Layouts, load_yaml(path), f"{path}, ")
     crooked = [
         f"tables.{name}.facts.rows.{method}: found {len(row)} facts, expected {len(table.facts.headings)}"
         for name, table in layouts.tables.items()

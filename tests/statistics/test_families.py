@@ -68,8 +68,9 @@ def test_a_malformed_file_gets_every_error_at_once_one_sentence_each(tmp_path):
     ("text", "expected"),
     [
         ("tables: {", "is not YAML"),
-        ("tables: {}\nfamilies: {x: {label: l}}", "families.x.pairs: field required"),
-        ("tables: {}\nfamilies: {}\nmore: 1", "more: extra inputs are not permitted"),
+        ("tables: {}\nfamilies: {x: {label: l}}", "families.x.pairs: missing; add it"),
+        ("tables: {}\nfamilies: {}\ntable: 1", 'table: unknown key; did you mean "tables"'),
+        ("tables: {a: {label: true}}\nfamilies: {}", "tables.a.label: found True; expected text"),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_says_where(tmp_path, text, expected):
