@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import Unavailable
 from harness.registry import import_dotted
 from tasks.configuration import GENERATORS, SYNTHETIC_MARKER
-from tasks.datasets.index import Finding
+from tasks.datasets.index import Finding, declared
 from tasks.datasets.opening import open_adapter
 from tasks.options import Split
 
@@ -53,5 +53,6 @@ def verify(cohort: Mapping[str, Any], root: Path, *, published: bool) -> list[Fi
         published: Compare counts with the published ones; leave it out for a phantom.
     """
     adapter = open_adapter(cohort)
-    found: list[Finding] = adapter.verify(root, Split.model_validate(cohort["split"]), published=published, decode=True)
-    return found
+    split = Split.model_validate(cohort["split"])
+    found = adapter.verify(root, split, published=published and not split.sample, decode=True)
+    return [*declared(split), *found]

@@ -24,7 +24,7 @@ from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.patches import middle_slice, write_patches
 from tasks.cohorts.scans import write_scans
 from tasks.configuration import ADAPTERS, GENERATORS
-from tasks.datasets.index import Finding, Index
+from tasks.datasets.index import Finding, Index, declared
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.metrics import dice_by_image
 from tasks.options import Split
@@ -59,7 +59,8 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
         made = _facts(name, import_dotted(GENERATORS.get(name, name))(root, configuration["generator_options"]))
     else:
         root = _data_root(spec, context, adapter)
-    findings = adapter.verify(root, split, published=not phantom, decode=False)
+    whole = not phantom and not split.sample
+    findings = [*declared(split), *adapter.verify(root, split, published=whole, decode=False)]
     failures = [finding.message for finding in findings if finding.level == "fail"]
     if failures:
         raise DataError(f"{spec['task']} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))

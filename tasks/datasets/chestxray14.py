@@ -19,6 +19,7 @@ train_val list by patient, with a seed. A declared sample may lack images, rows 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,7 @@ BOX_FILE = "BBox_List_2017.csv"
 TRAIN_VALIDATION_LIST, TEST_LIST = "train_val_list.txt", "test_list.txt"
 AUTHORS_LISTS = {"train": "Xray14_train_official.txt", "validation": "Xray14_val_official.txt"}
 TEST_CASES = "2d1a4703d00ee9096b8e5dc46cd377afc69fdea3922c96819f366592b83434c2"  # of the 25,596 names of test_list.txt
+IMAGE_FOLDER = re.compile(r"^images(?:_\d+)?$", re.IGNORECASE)
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
 SEX_COLUMNS = ("Patient Gender", "Patient Sex")
 PUBLISHED = {  # counted on the files themselves
@@ -170,7 +172,7 @@ class Layout:
         lists = {name: files.maybe(name) for name in (TRAIN_VALIDATION_LIST, TEST_LIST, *AUTHORS_LISTS.values())}
         return cls(
             root=root,
-            images=files.by_name(".png"),
+            images=_images(files),
             labels=labels,
             boxes=files.maybe(BOX_FILE),
             lists={name: path for name, path in lists.items() if path is not None},
@@ -190,6 +192,12 @@ class Layout:
         if name not in self.lists:
             raise DataError(f"no split list {name} below {self.root}; expected it beside the label file; fetch it")
         return read_list(self.root / self.lists[name])
+
+
+def _images(files: Files) -> Choice[str]:
+    """Return the PNGs below folders ``images`` or ``images_001`` …, or all of them where there is no such folder."""
+    usual = files.where(lambda path: any(map(IMAGE_FOLDER.match, path.split("/")[:-1])))
+    return (usual if usual.every(".png") else files).by_name(".png")
 
 
 def assign_splits(layout: Layout, cases: pd.DataFrame, split: Split) -> tuple[pd.Series, str, list[Finding]]:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from harness.errors import DataError
 
-FORMATS = ("PNG", "JPEG", "MPO")  # a JPEG with several pictures is an MPO
+FORMATS = ("PNG", "JPEG")
 GREY, COLOURED, TRANSPARENT = ("1", "L"), ("P", "RGB"), ("LA", "PA", "RGBA")
 COLOUR_TOLERANCE = 8  # levels between the channels of a grey picture that was stored as a colour JPEG
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF

@@ -144,6 +144,12 @@ def missing_cases(what: str, absent: Sequence[str], listed: int, root: Path, spl
     return [Finding("fail", f"{found}; expected all of them; {advice}")]
 
 
+def declared(split: Split) -> list[Finding]:
+    """Return a note where the entry declares a sample."""
+    text = "the entry declares a sample of the data set: its test cases never count as the published ones"
+    return [Finding("note", text)] if split.sample else []
+
+
 def refuse(findings: Iterable[Finding]) -> None:
     """Raise the first failure.
 
