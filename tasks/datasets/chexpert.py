@@ -54,7 +54,8 @@ HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS)
 TEST_CASES = "c88591842d2a3c7a32e05ba0c8e7aa4ba018eacc919fb70328d60bc8499cbbb7"  # of the 234 paths of valid.csv
 FILES = {"train": "train.csv", "valid": "valid.csv"}
 PATH = r"^(?:[^/\\]+/)*(train|valid)/(patient\d+)/(study\d+)/(view\d+_(frontal|lateral)\.jpg)$"
-IMAGE = re.compile(r"(?:^|/)(patient\d+/study\d+/view\d+_(?:frontal|lateral)\.jpg)$")
+NAME = r"view\d+_(?:frontal|lateral)\.jpg"
+IMAGE = re.compile(rf"(?:^|/)(patient\d+)/(?:\1/)*(study\d+)/(?:\2/)*(?:{NAME}/)?({NAME})$")  # a folder may be doubled
 PART = re.compile(r"(?:^|/)(?:(train|valid)|CheXpert-v1\.0 batch \d+ \((train|valid)[^/]*)(?=/)")
 BLANK, UNKNOWN = 2, 9
 STATE_NAMES = {1: "positive", 0: "negative", -1: "uncertain", BLANK: "blank"}
@@ -181,7 +182,7 @@ def _image(path: str) -> tuple[str, str] | None:
     if match is None:
         return None
     parts = PART.findall(path[: match.start(1)])
-    return ("".join(parts[-1]) if parts else ""), match[1]
+    return ("".join(parts[-1]) if parts else ""), "/".join(match.groups())
 
 
 @dataclass(frozen=True)
