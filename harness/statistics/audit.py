@@ -1,33 +1,36 @@
-"""The audit: the paper's claims against the paper's own printed numbers. It needs no run of ours.
+"""The audit: a paper's claims against the paper's own printed numbers. It needs no run of ours.
 
 The primary reading is the paper's test as stated (independent two-sample t test, §4.2) in its usual form: two-sided,
 Student, n = 10, the printed sd with ddof 1, α from ``params.yaml``. ``robust`` is False where another honest reading
-changes the outcome: Welch, an sd printed with ddof 0 (as the authors' code computes it), a one-sided test, or the
-interval that rounding to two decimals leaves. Outcomes:
+changes the outcome: Welch, an sd printed with ddof 0 (as the authors' code computes it), a one-sided test, the
+interval that rounding to the printed decimals leaves, or more runs where the paper does not state how many. Outcomes:
 
 * *supported*, *contradicted*: the printed numbers say so under the primary reading;
 * *not shown*: an equivalence that the two one-sided tests do not establish, and nothing refutes either;
 * *not testable*: significance claimed where no spread is printed.
+
+``judge`` answers one claim from any printed numbers; ``harness.statistics.any_paper`` calls it for a table from
+elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
-from itertools import product
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 from harness.published import Families
-from harness.spec import Frozen
-from harness.statistics.claims import Claim, ClaimType, Source, Term
-from harness.statistics.estimate import Estimate, Group, holm, student, welch
+from harness.spec import Frozen, percent
+from harness.statistics.claims import Claim, ClaimType, Term
+from harness.statistics.estimate import Estimate, holm
 from harness.statistics.paper import Paper
+from harness.statistics.printed import MOST_RUNS, RUNS_TRIED, UNSTATED_RUNS, Pair, Printed, PrintedNumber, Side
 from harness.statistics.tables import write_rows
 
 Outcome = Literal["supported", "contradicted", "not shown", "not testable"]
-HALF_UNIT = 0.005  # means and standard deviations are printed with two decimals
+OUTCOMES: tuple[Outcome, ...] = ("supported", "contradicted", "not shown", "not testable")
 
 
 class AuditedClaim(Frozen):
@@ -45,7 +48,7 @@ class AuditedClaim(Frozen):
     """
 
     id: str
-    source: Source
+    source: str
     type: ClaimType
     method: str
     reference: str
@@ -66,27 +69,19 @@ class AuditedClaim(Frozen):
     note: str
 
 
-class _Pair(NamedTuple):
-    method: Group
-    reference: Group
-
-    def with_population_sd(self) -> _Pair:
-        return _Pair(self.method.from_population_sd(), self.reference.from_population_sd())
-
-    def within_rounding(self) -> Iterable[_Pair]:
-        """Yield the corners of what the printed decimals leave open, and equal means where they allow them."""
-        effect = self.method.mean - self.reference.mean
-        shifts = [-2 * HALF_UNIT, 2 * HALF_UNIT] + ([-effect] if abs(effect) <= 2 * HALF_UNIT else [])
-        for shift, a, b in product(shifts, (-HALF_UNIT, HALF_UNIT), (-HALF_UNIT, HALF_UNIT)):
-            yield _Pair(
-                replace(self.method, mean=self.method.mean + shift, sd=max(self.method.sd + a, 0.0)),
-                replace(self.reference, sd=max(self.reference.sd + b, 0.0)),
-            )
-
-
 @dataclass(frozen=True)
-class _Answer:
-    """What a claim comes to, before it is joined with the claim's own words."""
+class Answer:
+    """What a claim comes to, before it is joined with the claim's own words.
+
+    Attributes:
+        outcome: The answer under the primary reading.
+        changed_by: Readings that would give another.
+        remarks: What a reader must know besides.
+        effect: method − reference, as printed.
+        p, p_welch, p_ddof0, p_one_sided, p_holm: As in ``AuditedClaim``.
+        p_by_runs: The primary p at each of ``RUNS_TRIED``, where a number of runs is not stated.
+        enough_runs: The fewest runs at which that p falls below α; None if no number does, or all are stated.
+    """
 
     outcome: Outcome
     changed_by: tuple[str, ...] = ()
@@ -97,6 +92,71 @@ class _Answer:
     p_ddof0: float | None = None
     p_one_sided: float | None = None
     p_holm: float | None = None
+    p_by_runs: Mapping[int, float] = field(default_factory=dict)
+    enough_runs: int | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What claims are judged by.
+
+    Attributes:
+        printed: The printed numbers.
+        margins: Equivalence margin by metric, in the metric's unit.
+        adjusted: Holm's p by contrast, within its closed family.
+        alpha: Level of every test.
+    """
+
+    printed: Printed
+    margins: Mapping[str, float]
+    adjusted: Mapping[Term, float | None]
+    alpha: float = 0.05
+
+    def sides(self, term: Term) -> tuple[PrintedNumber | None, PrintedNumber | None]:
+        """Return the printed numbers of a contrast: method, reference."""
+        where = term.task, term.label_fraction, term.delta
+        return self.printed.score(term.method, *where), self.printed.score(term.reference, *where)
+
+    def pair(self, term: Term) -> Pair | None:
+        """Return both printed cells with their spreads; None where one is not printed."""
+        method, reference = self.sides(term)
+        sides = Side.of(method) if method else None, Side.of(reference) if reference else None
+        return None if sides[0] is None or sides[1] is None else Pair(sides[0], sides[1])
+
+    def effect(self, term: Term) -> Decimal:
+        """Return method − reference of the printed means, exactly.
+
+        Raises:
+            ValueError: If the paper does not print one of the two.
+        """
+        method, reference = self.sides(term)
+        if method is None or reference is None or method.mean is None or reference.mean is None:
+            raise ValueError(
+                f"the paper prints no number for {term.method} or {term.reference} on {term.task} at "
+                f"{term.label_fraction:g}; mend the claim."
+            )
+        return method.mean - reference.mean
+
+    def gain(self, term: Term) -> Decimal:
+        """Return by how much the method's printed mean is better, exactly."""
+        effect, method = self.effect(term), self.sides(term)[0]
+        return -effect if method and method.lower_is_better else effect
+
+    def margin(self, term: Term) -> _Margin | None:
+        """Return the equivalence margin of a contrast's metric, or None where it has none."""
+        method = self.sides(term)[0]
+        points = None if method is None else self.margins.get(method.metric)
+        return None if method is None or points is None else _Margin(points, method.unit, method.metric)
+
+
+@dataclass(frozen=True)
+class _Margin:
+    size: float
+    unit: str
+    metric: str
+
+    def __str__(self) -> str:
+        return f"±{self.size:g} {self.unit}, {self.metric}"
 
 
 def audit(
@@ -111,46 +171,36 @@ def audit(
         families: The closed lists that Holm's correction runs over.
         alpha: Level of every test.
     """
-    adjusted = _holm_by_contrast(paper, families)
-    rows = []
-    for claim in claims:
-        answer = _ANSWERS[claim.type](claim, paper, margins, adjusted, alpha)
-        term = claim.terms[0]
-        single = len(claim.terms) == 1
-        note = "; ".join(
-            part
-            for part in (
-                "would change under " + ", ".join(answer.changed_by) if answer.changed_by else "",
-                *answer.remarks,
-                claim.remark,
-            )
-            if part
-        )
-        rows.append(
-            AuditedClaim(
-                id=claim.id,
-                source=claim.source,
-                type=claim.type,
-                method=term.method,
-                reference=term.reference,
-                task=term.task if len({t.task for t in claim.terms}) == 1 else "",
-                label_fraction=term.label_fraction,
-                delta=term.delta if single else None,
-                claim=claim.claim,
-                where=claim.where,
-                printed="" if claim.printed is None else str(claim.printed),
-                effect=answer.effect,
-                p_value=answer.p,
-                p_welch=answer.p_welch,
-                p_ddof0=answer.p_ddof0,
-                p_one_sided=answer.p_one_sided,
-                p_holm=answer.p_holm,
-                outcome=answer.outcome,
-                robust=not answer.changed_by,
-                note=note,
-            )
-        )
-    return rows
+    bare = Evidence(paper, margins, {}, alpha)
+    evidence = replace(bare, adjusted=adjusted_within(bare, _families(families)))
+    return [AuditedClaim(**row(claim, judge(claim, evidence))) for claim in claims]
+
+
+def judge(claim: Claim, evidence: Evidence) -> Answer:
+    """Answer one claim from the printed numbers."""
+    return _ANSWERS[claim.type](claim, evidence)
+
+
+def row(claim: Claim, answer: Answer) -> dict[str, Any]:
+    """Join a claim and its answer: the fields of an ``AuditedClaim``."""
+    term = claim.terms[0]
+    changed = "would change under " + ", ".join(answer.changed_by) if answer.changed_by else ""
+    return {
+        **claim.model_dump(include={"id", "source", "type", "claim", "where"}),
+        **term.model_dump(include={"method", "reference", "label_fraction"}),
+        "task": term.task if len({t.task for t in claim.terms}) == 1 else "",
+        "delta": term.delta if len(claim.terms) == 1 else None,
+        "printed": "" if claim.printed is None else str(claim.printed),
+        "effect": answer.effect,
+        "p_value": answer.p,
+        "p_welch": answer.p_welch,
+        "p_ddof0": answer.p_ddof0,
+        "p_one_sided": answer.p_one_sided,
+        "p_holm": answer.p_holm,
+        "outcome": answer.outcome,
+        "robust": not answer.changed_by,
+        "note": "; ".join(part for part in (changed, *answer.remarks, claim.remark) if part),
+    }
 
 
 def write_audit(path: Path, rows: Sequence[AuditedClaim]) -> None:
@@ -158,53 +208,49 @@ def write_audit(path: Path, rows: Sequence[AuditedClaim]) -> None:
     write_rows(path, AuditedClaim, rows)
 
 
-_Holm = Mapping[Term, float | None]
+def subject(claim: AuditedClaim, labels: Mapping[str, str] | None = None) -> str:
+    """Say what a claim is about: ``dira_simsiam − simsiam, siim_acr``; by label where there are labels."""
+    known = labels or {}
+    sides = " − ".join(known.get(name, name) for name in (claim.method, claim.reference) if name)
+    if not claim.task:
+        return sides
+    where = known.get(claim.task, claim.task)
+    where += "" if claim.label_fraction == 1.0 else f", {percent(claim.label_fraction)}".replace(" %", "\u00a0%")
+    where += "" if claim.delta is None else f", δ = {claim.delta:g}"
+    return ", ".join(part for part in (sides, where) if part)
 
 
-def _pair(paper: Paper, term: Term) -> _Pair | None:
-    """Return both printed cells as groups; None where a spread is not printed."""
-    method = paper.score(term.method, term.task, term.label_fraction, term.delta)
-    reference = paper.score(term.reference, term.task, term.label_fraction, term.delta)
-    if method is None or reference is None or method.group is None or reference.group is None:
-        return None
-    return _Pair(method.group, reference.group)
-
-
-def printed_effect(paper: Paper, term: Term) -> Decimal:
-    """Return method − reference of the printed means, exactly.
-
-    Raises:
-        ValueError: If the paper does not print one of the two.
-    """
-    method = paper.score(term.method, term.task, term.label_fraction, term.delta)
-    reference = paper.score(term.reference, term.task, term.label_fraction, term.delta)
-    if method is None or reference is None or method.mean is None or reference.mean is None:
-        raise ValueError(
-            f"the paper prints no number for {term.method} or {term.reference} on {term.task} at "
-            f"{term.label_fraction:g}; mend the claim."
-        )
-    return method.mean - reference.mean
-
-
-def _holm_by_contrast(paper: Paper, families: Families) -> dict[Term, float | None]:
+def adjusted_within(evidence: Evidence, families: Sequence[Sequence[Term]]) -> dict[Term, float | None]:
+    """Return Holm's p of each contrast, within the closed list that it belongs to."""
     adjusted: dict[Term, float | None] = {}
-    for name in families.families:
-        terms = [
-            Term(method=k.method, reference=k.reference, task=k.task, label_fraction=k.label_fraction, delta=k.delta)
-            for k in families.families[name].contrasts(name)
-        ]
-        pairs = [_pair(paper, term) for term in terms]
-        p_values = [None if pair is None else student(*pair).p for pair in pairs]
+    for terms in families:
+        pairs = [evidence.pair(term) for term in terms]
+        p_values = [None if pair is None else pair.student().p for pair in pairs]
         adjusted.update(zip(terms, holm(p_values, len(terms)), strict=True))
     return adjusted
 
 
-def _significance(claim: Claim, paper: Paper, margins: Mapping[str, float], adjusted: _Holm, alpha: float) -> _Answer:
+def _families(families: Families) -> list[list[Term]]:
+    return [
+        [
+            Term(method=k.method, reference=k.reference, task=k.task, label_fraction=k.label_fraction, delta=k.delta)
+            for k in family.contrasts(name)
+        ]
+        for name, family in families.families.items()
+    ]
+
+
+def _without_spread(effect: Decimal, pair: Pair | None) -> Answer:
+    """Answer what no spread can be tested for."""
+    remark = "no spread is printed" if pair is None else "both printed spreads are zero"
+    return Answer("not testable", remarks=(remark,), effect=float(effect))
+
+
+def _significance(claim: Claim, evidence: Evidence) -> Answer:
     (term,) = claim.terms
-    effect = float(printed_effect(paper, term))
-    pair = _pair(paper, term)
-    if pair is None:
-        return _Answer("not testable", remarks=("no spread is printed",), effect=effect)
+    effect, pair, alpha = evidence.effect(term), evidence.pair(term), evidence.alpha
+    if pair is None or not pair.student().testable:
+        return _without_spread(effect, pair)
 
     def holds(estimate: Estimate, p: float | None) -> bool:
         significant = p is not None and p < alpha
@@ -217,7 +263,7 @@ def _significance(claim: Claim, paper: Paper, margins: Mapping[str, float], adju
     def one_sided(estimate: Estimate) -> float | None:
         return estimate.p_less if claim.says == "not worse" else estimate.p_greater
 
-    primary, by_welch, by_ddof0 = student(*pair), welch(*pair), student(*pair.with_population_sd())
+    primary, by_welch, by_ddof0 = pair.student(), pair.welch(), pair.ddof0()
     answer = holds(primary, primary.p)
     changed = []
     if holds(by_welch, by_welch.p) != answer:
@@ -226,101 +272,167 @@ def _significance(claim: Claim, paper: Paper, margins: Mapping[str, float], adju
         changed.append(f"ddof 0 (p = {by_ddof0.p:.2g})")
     if holds(primary, one_sided(primary)) != answer:
         changed.append(f"a one-sided test (p = {one_sided(primary):.2g})")
-    corners = [student(*corner) for corner in pair.within_rounding()]
-    if any(holds(corner, corner.p) != answer for corner in corners):
+    if any(holds(corner, corner.p) != answer for corner in pair.corners()):
         changed.append("the rounding of the printed numbers")
-    return _Answer(
+    changed += _changed_by_runs(pair, lambda estimate: estimate.p, lambda estimate: holds(estimate, estimate.p))
+    return Answer(
         "supported" if answer else "contradicted",
         tuple(changed),
-        effect=effect,
+        remarks=(_both(evidence, term, pair), _runs_remark(pair, _p, alpha)),
+        effect=float(effect),
         p=primary.p,
         p_welch=by_welch.p,
         p_ddof0=by_ddof0.p,
         p_one_sided=one_sided(primary),
-        p_holm=adjusted.get(term),
+        p_holm=evidence.adjusted.get(term),
+        **_by_runs(pair, _p, alpha),
     )
 
 
-def _direction(claim: Claim, paper: Paper, margins: Mapping[str, float], adjusted: _Holm, alpha: float) -> _Answer:
+def _direction(claim: Claim, evidence: Evidence) -> Answer:
     (term,) = claim.terms
-    exact = printed_effect(paper, term)
-    # Two means rounded to the same two decimals may differ either way; unequal printed means never swap.
-    changed = ("the rounding of the printed numbers",) if exact == 0 else ()
-    remarks = ["the printed means are equal"] if exact == 0 else []
-    answer = _Answer("supported" if exact > 0 else "contradicted", changed, effect=float(exact))
-    pair = _pair(paper, term)
+    gain, pair = evidence.gain(term), evidence.pair(term)
+    # Two means rounded to the same decimals may differ either way; unequal printed means never swap.
+    changed = ("the rounding of the printed numbers",) if gain == 0 else ()
+    remarks = ["the printed means are equal"] if gain == 0 else []
+    answer = Answer("supported" if gain > 0 else "contradicted", changed, effect=float(evidence.effect(term)))
     if pair is None:
         return replace(answer, remarks=(*remarks, "no spread is printed"))
-    primary = student(*pair)
+    primary = pair.student()
     if primary.p is not None:
-        verdict = "significant" if primary.p < alpha else "not significant"
+        verdict = "significant" if primary.p < evidence.alpha else "not significant"
         remarks.append(f"only a direction is claimed; the difference is {verdict} (p = {primary.p:.2g})")
     return replace(
         answer,
-        remarks=tuple(remarks),
+        remarks=(*remarks, _both(evidence, term, pair), _runs_remark(pair, _p, evidence.alpha)),
         p=primary.p,
-        p_welch=welch(*pair).p,
-        p_ddof0=student(*pair.with_population_sd()).p,
+        p_welch=pair.welch().p,
+        p_ddof0=pair.ddof0().p,
         p_one_sided=primary.p_greater,
-        p_holm=adjusted.get(term),
+        p_holm=evidence.adjusted.get(term),
+        **_by_runs(pair, _p, evidence.alpha),
     )
 
 
-def _equivalence(claim: Claim, paper: Paper, margins: Mapping[str, float], adjusted: _Holm, alpha: float) -> _Answer:
+def _equivalence(claim: Claim, evidence: Evidence) -> Answer:
     (term,) = claim.terms
-    effect = float(printed_effect(paper, term))
-    pair, score = _pair(paper, term), paper.score(term.method, term.task, term.label_fraction, term.delta)
-    if pair is None or score is None:
-        return _Answer("not testable", remarks=("no spread is printed",), effect=effect)
-    margin = margins[score.metric]
+    effect, pair, alpha, margin = evidence.effect(term), evidence.pair(term), evidence.alpha, evidence.margin(term)
+    if pair is None or not pair.student().testable:
+        return _without_spread(effect, pair)
+    if margin is None:
+        raise ValueError(f"the equivalence claim {claim.id} is about a metric without a margin; give it one.")
+
+    def p_of(estimate: Estimate) -> float | None:
+        return estimate.p_tost(margin.size)
 
     def shown(estimate: Estimate, within: float) -> bool:
         p = estimate.p_tost(within)
         return p is not None and p < alpha
 
-    primary, by_welch, by_ddof0 = student(*pair), welch(*pair), student(*pair.with_population_sd())
-    answer = shown(primary, margin)
+    primary, by_welch, by_ddof0 = pair.student(), pair.welch(), pair.ddof0()
+    answer = shown(primary, margin.size)
     # Equivalence is refuted, not just unshown, when the whole interval at the test's level lies outside the margin.
-    low, high = primary.interval(2 * alpha) or (effect, effect)
-    refuted = low > margin or high < -margin
+    low, high = primary.interval(2 * alpha) or (float(effect), float(effect))
+    refuted = low > margin.size or high < -margin.size
     changed = []
-    if shown(by_welch, margin) != answer:
-        changed.append(f"Welch (p = {by_welch.p_tost(margin):.2g})")
-    if shown(by_ddof0, margin) != answer:
-        changed.append(f"ddof 0 (p = {by_ddof0.p_tost(margin):.2g})")
-    if any(shown(student(*corner), margin) != answer for corner in pair.within_rounding()):
+    if shown(by_welch, margin.size) != answer:
+        changed.append(f"Welch (p = {p_of(by_welch):.2g})")
+    if shown(by_ddof0, margin.size) != answer:
+        changed.append(f"ddof 0 (p = {p_of(by_ddof0):.2g})")
+    if any(shown(corner, margin.size) != answer for corner in pair.corners()):
         changed.append("the rounding of the printed numbers")
+    changed += _changed_by_runs(pair, p_of, lambda estimate: shown(estimate, margin.size))
     also = [
         f"{'equivalent' if shown(primary, within) else 'not shown'} at ±{within:g} (p = {primary.p_tost(within):.2g})"
         for within in claim.also_at
     ]
-    return _Answer(
+    return Answer(
         "supported" if answer else "contradicted" if refuted else "not shown",
         tuple(changed),
-        remarks=(f"two one-sided tests at ±{margin:g} points, {score.metric}", *also),
-        effect=effect,
-        p=primary.p_tost(margin),
-        p_welch=by_welch.p_tost(margin),
-        p_ddof0=by_ddof0.p_tost(margin),
+        remarks=(
+            f"two one-sided tests at {margin}",
+            *also,
+            _both(evidence, term, pair),
+            _runs_remark(pair, p_of, alpha),
+        ),
+        effect=float(effect),
+        p=p_of(primary),
+        p_welch=p_of(by_welch),
+        p_ddof0=p_of(by_ddof0),
+        **_by_runs(pair, p_of, alpha),
     )
 
 
-def _arithmetic(claim: Claim, paper: Paper, margins: Mapping[str, float], adjusted: _Holm, alpha: float) -> _Answer:
+_PValue = Callable[[Estimate], float | None]
+
+
+def _p(estimate: Estimate) -> float | None:
+    return estimate.p
+
+
+def _both(evidence: Evidence, term: Term, pair: Pair) -> str:
+    """Say of a difference that is significant and shown to lie inside the margin that it is both."""
+    primary, margin = pair.student(), evidence.margin(term)
+    within = None if margin is None else primary.p_tost(margin.size)
+    if primary.p is None or within is None or max(primary.p, within) >= evidence.alpha:
+        return ""
+    return f"both significant and inside the margin ({margin}): a difference, and too small to matter (p = {within:.2g})"
+
+
+def _changed_by_runs(pair: Pair, p_of: _PValue, holds: Callable[[Estimate], bool]) -> list[str]:
+    """Name the numbers of runs at which the outcome is another one, where the paper does not state them."""
+    if not pair.unstated:
+        return []
+    primary = holds(pair.student())
+    others = [(runs, pair.student(runs)) for runs in RUNS_TRIED if runs != UNSTATED_RUNS]
+    return [f"{runs} runs (p = {p_of(other):.2g})" for runs, other in others if holds(other) != primary]
+
+
+def _enough_runs(pair: Pair, p_of: _PValue, alpha: float) -> int | None:
+    """Return the fewest runs at which p falls below α: it only falls as runs are added to the same printed numbers."""
+    for runs in range(2, MOST_RUNS + 1):
+        p = p_of(pair.student(runs))
+        if p is not None and p < alpha:
+            return runs
+    return None
+
+
+def _by_runs(pair: Pair, p_of: _PValue, alpha: float) -> dict[str, Any]:
+    if not pair.unstated:
+        return {}
+    found = {runs: p_of(pair.student(runs)) for runs in RUNS_TRIED}
+    known = {runs: p for runs, p in found.items() if p is not None}
+    return {"p_by_runs": known, "enough_runs": _enough_runs(pair, p_of, alpha)}
+
+
+def _runs_remark(pair: Pair, p_of: _PValue, alpha: float) -> str:
+    """Give p at several numbers of runs, and the fewest that suffice, where the paper does not state them."""
+    found = _by_runs(pair, p_of, alpha)
+    if not found or not found["p_by_runs"]:
+        return ""
+    whose = "" if len(pair.unstated) == 2 else f" of the {pair.unstated[0]}"
+    readings = ", ".join(f"{p:.2g} at {runs}" for runs, p in found["p_by_runs"].items())
+    enough = found["enough_runs"]
+    ending = f"p < {alpha:g} from {enough} runs on" if enough else f"p < {alpha:g} at no number up to {MOST_RUNS}"
+    return f"the runs{whose} are not stated: p = {readings}; {ending}"
+
+
+def _arithmetic(claim: Claim, evidence: Evidence) -> Answer:
     if claim.printed is None:
         raise ValueError(f"the arithmetic claim {claim.id} names no printed number; give it one.")
-    exact = sum((printed_effect(paper, term) for term in claim.terms), Decimal(0)) / len(claim.terms)
+    exact = sum((evidence.gain(term) for term in claim.terms), Decimal(0)) / len(claim.terms)
     unit = Decimal(1).scaleb(_exponent(claim.printed))
     rounded, truncated = exact.quantize(unit, ROUND_HALF_UP), exact.quantize(unit, ROUND_DOWN)
     effect = float(exact)
     shown = f"{exact:.4f}".rstrip("0").rstrip(".")
     if claim.printed == rounded:
         remark = f"{shown}: rounded, not truncated" if rounded != truncated else ""
-        return _Answer("supported", remarks=(remark,), effect=effect)
+        return Answer("supported", remarks=(remark,), effect=effect)
     if claim.printed == truncated:
         tie = ", though half to even prints it too" if claim.printed == exact.quantize(unit, ROUND_HALF_EVEN) else ""
         changed = ("rounding instead of truncating",)
-        return _Answer("supported", changed, (f"{shown}: truncated, not rounded{tie}",), effect=effect)
-    return _Answer("contradicted", remarks=(f"the printed means give {shown}",), effect=effect)
+        return Answer("supported", changed, (f"{shown}: truncated, not rounded{tie}",), effect=effect)
+    return Answer("contradicted", remarks=(f"the printed means give {shown}",), effect=effect)
 
 
 def _exponent(number: Decimal) -> int:
@@ -330,7 +442,7 @@ def _exponent(number: Decimal) -> int:
     return exponent
 
 
-_ANSWERS: dict[ClaimType, Callable[[Claim, Paper, Mapping[str, float], _Holm, float], _Answer]] = {
+_ANSWERS: dict[ClaimType, Callable[[Claim, Evidence], Answer]] = {
     "significance": _significance,
     "direction": _direction,
     "equivalence": _equivalence,

@@ -52,7 +52,7 @@ class Claim(Frozen):
     """
 
     id: str
-    source: Source
+    source: str
     type: ClaimType
     where: str
     claim: str

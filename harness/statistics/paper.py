@@ -13,8 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from harness.errors import ConfigurationError
 from harness.spec import Frozen
 from harness.statistics.estimate import Group
-
-UNSTATED_RUNS = 3  # the fewest that "multiple" is taken to mean: fewer runs make every verdict more careful
+from harness.statistics.printed import UNSTATED_RUNS
 
 
 class PublishedNumber(Frozen):
@@ -61,6 +60,16 @@ class PublishedNumber(Frozen):
     @classmethod
     def _unstated_is_none(cls, value: object) -> object:
         return None if value == "unstated" else value
+
+    @property
+    def unit(self) -> str:
+        """Every number of the paper is in points."""
+        return "points"
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Of none of the paper's metrics less is better."""
+        return False
 
     @property
     def runs(self) -> int:
