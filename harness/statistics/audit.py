@@ -376,7 +376,9 @@ def _both(evidence: Evidence, term: Term, pair: Pair) -> str:
     within = None if margin is None else primary.p_tost(margin.size)
     if primary.p is None or within is None or max(primary.p, within) >= evidence.alpha:
         return ""
-    return f"both significant and inside the margin ({margin}): a difference, and too small to matter (p = {within:.2g})"
+    return (
+        f"both significant and inside the margin ({margin}): a difference, and too small to matter (p = {within:.2g})"
+    )
 
 
 def _changed_by_runs(pair: Pair, p_of: _PValue, holds: Callable[[Estimate], bool]) -> list[str]:
@@ -385,7 +387,7 @@ def _changed_by_runs(pair: Pair, p_of: _PValue, holds: Callable[[Estimate], bool
         return []
     primary = holds(pair.student())
     others = [(runs, pair.student(runs)) for runs in RUNS_TRIED if runs != UNSTATED_RUNS]
-    return [f"{runs} runs (p = {p_of(other):.2g})" for runs, other in others if holds(other) != primary]
+    return [f"{runs} runs a side (p = {p_of(other):.2g})" for runs, other in others if holds(other) != primary]
 
 
 def _enough_runs(pair: Pair, p_of: _PValue, alpha: float) -> int | None:

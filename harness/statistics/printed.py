@@ -117,9 +117,7 @@ class Pair:
         shifts = [-most, most] + ([-effect] if abs(effect) <= most else [])
         halves = ((-side.half_sd, side.half_sd) for side in (self.method, self.reference))
         for shift, (a, b) in product(shifts, tuple(product(*halves))):
-            yield student(
-                self.method.group(UNSTATED_RUNS, shift, a), self.reference.group(UNSTATED_RUNS, wider=b)
-            )
+            yield student(self.method.group(UNSTATED_RUNS, shift, a), self.reference.group(UNSTATED_RUNS, wider=b))
 
 
 def half_unit(number: Decimal) -> float:

@@ -18,7 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.spec import Parameters, percent
-from harness.statistics.audit import AuditedClaim
+from harness.statistics.any_paper.audit import TableClaim
+from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
 from harness.statistics.rows import TrialRow
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import style, wording
@@ -33,7 +34,6 @@ SCRIPT = (
     "for(var d=e;d;d=d.parentElement){if(d.tagName==='DETAILS'){d.open=true}}if(e){e.scrollIntoView()}}"
     "addEventListener('hashchange',reveal);reveal();"
 )
-OUTCOMES = ("supported", "contradicted", "not shown", "not testable")
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,36 @@ def _total(rows: Sequence[Mapping[str, Any]], which: str) -> Counter[str]:
     return total
 
 
+@dataclass(frozen=True)
+class AuditWords:
+    """What an audit says about itself, apart from its claims.
+
+    Attributes:
+        title, lead, intro: Heading, the question, and where the numbers come from.
+        level: α as the field writes it.
+        runs: Whether a number of runs is not stated somewhere.
+        headings, numbers: The printed numbers themselves, where they stand nowhere else.
+    """
+
+    title: str
+    lead: str
+    intro: str
+    level: str = ".05"
+    runs: bool = False
+    headings: tuple[str, ...] = ()
+    numbers: tuple[tuple[str, ...], ...] = ()
+
+
+THE_PAPER = AuditWords(
+    title="Audit of the paper’s printed numbers",
+    lead="Does what DiRA (CVPR 2022) prints support what it says? Each claim is tested with the paper’s own means "
+    "and standard deviations and the test it names: an independent two-sample t-test, p < .05, ten runs.",
+    intro="Only numbers that the paper prints enter here, and they come from real images. No image was read and "
+    "nothing was trained for this page, so it carries no stamp and is the same in every profile.",
+)
+COUNT_HEADINGS = ("Where", "Kind", "Claims", *OUTCOMES, "depends on the reading")
+
+
 def audit_tally(claims: Sequence[AuditedClaim]) -> list[dict[str, Any]]:
     """Count the outcomes of the audited claims by place and kind of claim."""
     groups: dict[tuple[str, str], list[AuditedClaim]] = {}
@@ -244,6 +274,14 @@ def audit_tally(claims: Sequence[AuditedClaim]) -> list[dict[str, Any]]:
     ]
 
 
+def count_rows(claims: Sequence[AuditedClaim]) -> list[list[str]]:
+    """Write the tally as texts, under ``COUNT_HEADINGS``."""
+    return [
+        [r["source"], r["type"], str(r["count"]), *(str(r["outcomes"][o]) for o in OUTCOMES), str(r["fragile"])]
+        for r in audit_tally(claims)
+    ]
+
+
 def source_label(source: str) -> str:
     """Write a place of the paper as the paper does: ``tab2`` → ``Tab. 2``."""
     if source[:3] in ("tab", "fig") and source[3:].isdigit():
@@ -251,30 +289,30 @@ def source_label(source: str) -> str:
     return source
 
 
-def _about(claim: AuditedClaim, labels: Mapping[str, str]) -> str:
-    """Say what a claim is about in the paper's names: ``DiRA (SimSiam) − SimSiam, SIIM-ACR``."""
-    sides = [labels.get(name, name) for name in (claim.method, claim.reference) if name]
-    if not claim.task:
-        return f" {wording.MINUS} ".join(sides)
-    where = wording.column(labels.get(claim.task, claim.task), claim.label_fraction)
-    if claim.delta is not None:
-        where += f", δ = {claim.delta:g}"
-    return ", ".join(part for part in (f" {wording.MINUS} ".join(sides), where) if part)
+def difference(claim: AuditedClaim) -> str:
+    """Write a claim's difference with its sign; that of a table from elsewhere with all its decimals, two at least."""
+    if claim.effect is None or not isinstance(claim, TableClaim):
+        return wording.signed(claim.effect)
+    decimals = f"{claim.effect:.6f}".rstrip("0").partition(".")[2]
+    return wording.signed(claim.effect, max(2, len(decimals)))
 
 
-def audit_page(claims: Sequence[AuditedClaim], labels: Mapping[str, str]) -> str:
-    """Write the audit of the paper's own printed numbers as a page.
+def audit_page(claims: Sequence[AuditedClaim], labels: Mapping[str, str], words: AuditWords = THE_PAPER) -> str:
+    """Write an audit as a page.
 
     Args:
         claims: Every audited claim.
         labels: Registry name → what the paper calls it.
+        words: What the page says about itself.
     """
     return (
         _environment()
         .get_template("audit.html.j2")
         .render(
+            words=words,
             claims=claims,
-            about={claim.id: _about(claim, labels) for claim in claims},
+            about={claim.id: subject(claim, labels) for claim in claims},
+            difference=difference,
             tally=audit_tally(claims),
             outcomes=OUTCOMES,
             total=Counter(c.outcome for c in claims),
@@ -284,24 +322,21 @@ def audit_page(claims: Sequence[AuditedClaim], labels: Mapping[str, str]) -> str
     )
 
 
-def audit_markdown(claims: Sequence[AuditedClaim], labels: Mapping[str, str]) -> str:
-    """Write the audit as Markdown.
+def audit_markdown(claims: Sequence[AuditedClaim], labels: Mapping[str, str], words: AuditWords | None = None) -> str:
+    """Write an audit as Markdown.
 
     Args:
         claims: Every audited claim.
         labels: Registry name → what the paper calls it.
+        words: What the file says about itself; this project's own if not given.
     """
     total = Counter[str](claim.outcome for claim in claims)
-    counts = [
-        [r["source"], r["type"], str(r["count"]), *(str(r["outcomes"][o]) for o in OUTCOMES), str(r["fragile"])]
-        for r in audit_tally(claims)
-    ]
     rows = [
         [
-            f"{source_label(c.source)}, {c.type}",
-            markdown_text(_about(c, labels)),
-            markdown_text(f"{c.claim} ({c.where})"),
-            markdown_text(c.printed) or wording.signed(c.effect),
+            f"{markdown_text(source_label(c.source))}, {c.type}",
+            markdown_text(subject(c, labels)),
+            markdown_text(f"{c.claim} ({c.where})" if c.where else c.claim),
+            markdown_text(c.printed) or difference(c),
             wording.probability(c.p_value),
             c.outcome,
             "yes" if c.robust else "no",
@@ -309,17 +344,22 @@ def audit_markdown(claims: Sequence[AuditedClaim], labels: Mapping[str, str]) ->
         ]
         for c in claims
     ]
+    title = markdown_text(words.title) if words else "Audit of the paper's printed numbers"
+    intro = "Only numbers that the paper prints enter here. No image was read and nothing was trained for this page."
     lines = [
-        "# Audit of the paper's printed numbers",
+        f"# {title}",
         "",
-        "Only numbers that the paper prints enter here. No image was read and nothing was trained for this page.",
+        markdown_text(words.intro) if words else intro,
         "",
         f"{len(claims)} claims: " + ", ".join(f"{total[o]} {o}" for o in OUTCOMES if total[o]) + ".",
         "",
-        markdown_table(("Where", "Kind", "Claims", *OUTCOMES, "depends on the reading"), counts),
+        markdown_table(COUNT_HEADINGS, [[markdown_text(text) for text in row] for row in count_rows(claims)]),
         "",
         markdown_table(("Where", "About", "Claim", "Printed", "p", "Outcome", "Robust", "Note"), rows),
     ]
+    if words and words.numbers:
+        numbers = [[markdown_text(text) for text in row] for row in words.numbers]
+        lines += ["", "## The printed numbers", "", markdown_table(words.headings, numbers)]
     return "\n".join(lines) + "\n"
 
 

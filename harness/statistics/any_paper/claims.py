@@ -99,7 +99,9 @@ def _sort(line: Line) -> tuple[str, Sort]:
             f"{line}: the column printed belongs to claims of type gain, and each of them has one; move or fill it."
         )
     if name != MARKS and (line.get("mark") or line.get("rule") or line.get("column")):
-        raise ConfigurationError(f"{line}: the columns mark, rule and column belong to claims of type marks; empty them.")
+        raise ConfigurationError(
+            f"{line}: the columns mark, rule and column belong to claims of type marks; empty them."
+        )
     rule = line.get("rule").lower()
     if name == MARKS and rule not in RULES:
         raise ConfigurationError(
@@ -121,19 +123,31 @@ def _check_names(line: Line, table: PrintedTable) -> None:
 
 
 def _cells(line: Line, table: PrintedTable) -> list[Cell]:
-    """List the cells a row is about; with ``*``, those of which the table prints one side at least."""
+    """List the cells a row is about: with a named method those of which one side is printed, else the method's own."""
     methods = table.methods if line.get("method") == ALL else (line.get("method"),)
     tasks = table.tasks if line.get("task") == ALL else (line.get("task"),)
     reference = line.get("reference")
-    cells = [
+    asked = [
         Cell(method, task, fraction)
         for method in methods
         if method != reference
         for task in tasks
         for fraction in _fractions(line, table, task)
     ]
-    open_ended = len(methods) > 1 or len(tasks) > 1
-    return [cell for cell in cells if not open_ended or table.score(*cell) is not None]
+    beside = {cell: cell._replace(method=reference) for cell in asked}
+    if ALL not in (line.get("method"), line.get("task")):
+        refuse([_absent(line, side, table) for cell in asked for side in (cell, beside[cell])])
+    either = line.get("method") != ALL
+    cells = [c for c in asked if table.score(*c) or (either and table.score(*beside[c]))]
+    if not cells:
+        raise ConfigurationError(f"{line} comes to no contrast of {table.path}; correct its names.")
+    return cells
+
+
+def _absent(line: Line, cell: Cell, table: PrintedTable) -> str:
+    if table.score(*cell) is not None:
+        return ""
+    return f"{line}: {table.path} has no row for {cell}; add the row or correct the claim."
 
 
 def _fractions(line: Line, table: PrintedTable, task: str) -> tuple[float, ...]:
@@ -144,8 +158,8 @@ def _fractions(line: Line, table: PrintedTable, task: str) -> tuple[float, ...]:
     if fraction not in table.fractions(task):
         known = ", ".join(f"{known:g}" for known in table.fractions(task))
         raise ConfigurationError(
-            f"{line}, column label_fraction: found {text}, which {table.path} does not hold for {task}; expected one of "
-            f"{known}, or {ALL}."
+            f"{line}, column label_fraction: found {text}, which {table.path} does not hold for {task}; expected one "
+            f"of {known}, or {ALL}."
         )
     return (fraction,)
 

@@ -173,6 +173,6 @@ def _wide(path: Path, number: int, row: list[str], header: list[str]) -> str:
     if len(row) == len(header):
         return ""
     return (
-        f"{path}, line {number} has {len(row)} values and the header {len(header)}; expected as many; look for a decimal "
-        "comma (write a point) or a name with a comma (write it in double quotes)."
+        f"{path}, line {number} has {len(row)} values and the header {len(header)}; expected as many; look for a "
+        "decimal comma (write a point) or a name with a comma (write it in double quotes)."
     )

@@ -151,15 +151,16 @@ def _measure(line: Line) -> Metric:
         return known
     if known is not None:
         raise ConfigurationError(
-            f'{line}: of {name} {known.better} values are better, and the column better says "{better}"; correct it, or '
-            "give a metric of your own another name."
+            f'{line}: of {name} {known.better} values are better, and the column better says "{better}"; correct it, '
+            "or give a metric of your own another name."
         )
-    if better == "higher" or better == "lower":
-        return Metric(name, better, "units")
+    if better:
+        return Metric(name, "lower" if better == "lower" else "higher", "units")
     near = difflib.get_close_matches(name, KNOWN, n=1)
     hint = f'did you mean "{near[0]}"? If not, add' if near else "add"
     raise ConfigurationError(
-        f'{line}: the metric "{line.get("metric")}" is not known here; {hint} a column better that says higher or lower.'
+        f'{line}: the metric "{line.get("metric")}" is not known here; {hint} a column better that says higher '
+        "or lower."
     )
 
 
