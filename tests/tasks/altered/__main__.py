@@ -28,19 +28,20 @@ def prepared(data: DataSet, folder: Path) -> Content:
     return read(data, folder)
 
 
-def run(count: int, seed: int, only: list[str]) -> list[tuple[str, str, int, Verdict]]:
-    """Judge ``count`` altered copies, shared evenly among the data sets; returns what each came to."""
+Judged = list[tuple[str, int, Verdict]]
+
+
+def run(count: int, seed: int, only: list[str]) -> Iterator[tuple[str, Judged]]:
+    """Judge ``count`` altered copies, shared evenly; yields each data set with what its copies came to."""
     logging.disable(logging.ERROR)  # the libraries' remarks on what was altered
     chosen = {name: data for name, data in data_sets().items() if not only or name in only}
-    found = []
     with tempfile.TemporaryDirectory() as temporary:
         for at, (name, data) in enumerate(chosen.items()):
             share = count // len(chosen) + (at < count % len(chosen))
             pristine = Path(temporary) / name
             before = prepared(data, pristine)
-            for alteration, number in cases(data, share, seed):
-                found.append((name, alteration, number, judge(data, pristine, before, alteration, number)))
-    return found
+            todo = cases(data, share, seed)
+            yield name, [(change, number, judge(data, pristine, before, change, number)) for change, number in todo]
 
 
 def main() -> int:
@@ -51,18 +52,17 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="a data set; may be given again")
     parser.add_argument("--show", action="store_true", help="print what was said of every case")
     asked = parser.parse_args()
-    found = run(asked.cases, asked.seed, asked.only)
-    outcomes = (READ, REFUSED, WARNED, FAULT)
-    counts = Counter((name, verdict.outcome) for name, _, _, verdict in found)
+    outcomes, total = (READ, REFUSED, WARNED, FAULT), Counter[str]()
     print(f"{'data set':12}" + "".join(f"{outcome:>12}" for outcome in outcomes))
-    for name in dict.fromkeys(name for name, *_ in found):
-        print(f"{name:12}" + "".join(f"{counts[name, outcome]:12}" for outcome in outcomes))
-    total = [sum(counts[name, outcome] for name in data_sets()) for outcome in outcomes]
-    print(f"{'all':12}" + "".join(f"{number:12}" for number in total))
-    for name, alteration, number, verdict in found:
-        if verdict.outcome == FAULT or asked.show:
-            print(f"{name} {alteration} {number}: {verdict.outcome}: {' | '.join(verdict.said)[:400]}")
-    return int(total[-1] > 0)
+    for name, found in run(asked.cases, asked.seed, asked.only):
+        counts = Counter(verdict.outcome for _, _, verdict in found)
+        total += counts
+        print(f"{name:12}" + "".join(f"{counts[outcome]:12}" for outcome in outcomes), flush=True)
+        for change, number, verdict in found:
+            if verdict.outcome == FAULT or asked.show:
+                print(f"  {change} {number}: {verdict.outcome}: {' | '.join(verdict.said)[:400]}", flush=True)
+    print(f"{'all':12}" + "".join(f"{total[outcome]:12}" for outcome in outcomes))
+    return int(total[FAULT] > 0)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def of_dicom(find: Finder) -> dict[str, Alteration]:
     def pixels(count: int) -> Callable[[Any], object]:
         def change(data: Any) -> None:
             packed = data.file_meta.TransferSyntaxUID.is_compressed
-            data.PixelData = pydicom.encaps.encapsulate([bytes(count)]) if packed else bytes(count)
+            data.PixelData = pydicom.encaps.encapsulate([bytes(max(count, 2))]) if packed else bytes(count)
 
         return change
 
