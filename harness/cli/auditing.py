@@ -70,10 +70,11 @@ def print_audit(audited: Sequence[AuditedClaim]) -> None:
     from harness.statistics.audit import subject
 
     for claim in audited:
-        p = "" if claim.p_value is None else f"  p = {claim.p_value:.3g}"
+        numbers = "" if claim.effect is None else f"  {claim.effect:+.4g}"
+        numbers += "" if claim.p_value is None else f"  p = {claim.p_value:.3g}"
         fragile = "" if claim.robust else "  [yellow]not robust[/]"
         head = f"[{COLOURS[claim.outcome]}]{claim.outcome:12s}[/] {shown(claim.source)}  {shown(subject(claim))}"
-        console.print(f"{head}: {shown(claim.claim)}{p}{fragile}")
+        console.print(f"{head}: {shown(claim.claim)}{numbers}{fragile}")
         if claim.note:
             console.print(f"             [dim]{shown(claim.note)}[/]")
     console.print()

@@ -15,6 +15,7 @@ elsewhere.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -26,7 +27,7 @@ from harness.spec import Frozen, percent
 from harness.statistics.claims import Claim, ClaimType, Term
 from harness.statistics.estimate import Estimate, holm
 from harness.statistics.paper import Paper
-from harness.statistics.printed import MOST_RUNS, RUNS_TRIED, UNSTATED_RUNS, Pair, Printed, PrintedNumber, Side
+from harness.statistics.printed import MOST_RUNS, RUNS_TRIED, Pair, Printed, PrintedNumber, Side
 from harness.statistics.tables import write_rows
 
 Outcome = Literal["supported", "contradicted", "not shown", "not testable"]
@@ -80,7 +81,7 @@ class Answer:
         effect: method − reference, as printed.
         p, p_welch, p_ddof0, p_one_sided, p_holm: As in ``AuditedClaim``.
         p_by_runs: The primary p at each of ``RUNS_TRIED``, where a number of runs is not stated.
-        enough_runs: The fewest runs at which that p falls below α; None if no number does, or all are stated.
+        enough_runs: From how many runs on that p is below α; None if from none, or if all runs are stated.
     """
 
     outcome: Outcome
@@ -248,44 +249,29 @@ def _without_spread(effect: Decimal, pair: Pair | None) -> Answer:
 
 def _significance(claim: Claim, evidence: Evidence) -> Answer:
     (term,) = claim.terms
-    effect, pair, alpha = evidence.effect(term), evidence.pair(term), evidence.alpha
+    effect, pair = evidence.effect(term), evidence.pair(term)
     if pair is None or not pair.student().testable:
         return _without_spread(effect, pair)
 
     def holds(estimate: Estimate, p: float | None) -> bool:
-        significant = p is not None and p < alpha
+        significant = p is not None and p < evidence.alpha
         if claim.says == "better":
             return significant and estimate.effect > 0
         if claim.says == "not different":
             return not significant
         return not (significant and estimate.effect < 0)
 
-    def one_sided(estimate: Estimate) -> float | None:
-        return estimate.p_less if claim.says == "not worse" else estimate.p_greater
-
-    primary, by_welch, by_ddof0 = pair.student(), pair.welch(), pair.ddof0()
+    primary = pair.student()
+    one_sided = primary.p_less if claim.says == "not worse" else primary.p_greater
     answer = holds(primary, primary.p)
-    changed = []
-    if holds(by_welch, by_welch.p) != answer:
-        changed.append(f"Welch (p = {by_welch.p:.2g})")
-    if holds(by_ddof0, by_ddof0.p) != answer:
-        changed.append(f"ddof 0 (p = {by_ddof0.p:.2g})")
-    if holds(primary, one_sided(primary)) != answer:
-        changed.append(f"a one-sided test (p = {one_sided(primary):.2g})")
-    if any(holds(corner, corner.p) != answer for corner in pair.corners()):
-        changed.append("the rounding of the printed numbers")
-    changed += _changed_by_runs(pair, lambda estimate: estimate.p, lambda estimate: holds(estimate, estimate.p))
+    aside = f"a one-sided test (p = {one_sided:.2g})" if holds(primary, one_sided) != answer else ""
     return Answer(
         "supported" if answer else "contradicted",
-        tuple(changed),
-        remarks=(_both(evidence, term, pair), _runs_remark(pair, _p, alpha)),
+        _changes(pair, _p, lambda estimate: holds(estimate, estimate.p), aside),
+        remarks=(_both(evidence, term, pair), _runs(pair, _p, evidence.alpha).remark),
         effect=float(effect),
-        p=primary.p,
-        p_welch=by_welch.p,
-        p_ddof0=by_ddof0.p,
-        p_one_sided=one_sided(primary),
-        p_holm=evidence.adjusted.get(term),
-        **_by_runs(pair, _p, alpha),
+        p_one_sided=one_sided,
+        **_p_values(evidence, term, pair),
     )
 
 
@@ -304,13 +290,9 @@ def _direction(claim: Claim, evidence: Evidence) -> Answer:
         remarks.append(f"only a direction is claimed; the difference is {verdict} (p = {primary.p:.2g})")
     return replace(
         answer,
-        remarks=(*remarks, _both(evidence, term, pair), _runs_remark(pair, _p, evidence.alpha)),
-        p=primary.p,
-        p_welch=pair.welch().p,
-        p_ddof0=pair.ddof0().p,
+        remarks=(*remarks, _both(evidence, term, pair), _runs(pair, _p, evidence.alpha).remark),
         p_one_sided=primary.p_greater,
-        p_holm=evidence.adjusted.get(term),
-        **_by_runs(pair, _p, evidence.alpha),
+        **_p_values(evidence, term, pair),
     )
 
 
@@ -329,37 +311,26 @@ def _equivalence(claim: Claim, evidence: Evidence) -> Answer:
         p = estimate.p_tost(within)
         return p is not None and p < alpha
 
-    primary, by_welch, by_ddof0 = pair.student(), pair.welch(), pair.ddof0()
+    primary = pair.student()
     answer = shown(primary, margin.size)
     # Equivalence is refuted, not just unshown, when the whole interval at the test's level lies outside the margin.
     low, high = primary.interval(2 * alpha) or (float(effect), float(effect))
     refuted = low > margin.size or high < -margin.size
-    changed = []
-    if shown(by_welch, margin.size) != answer:
-        changed.append(f"Welch (p = {p_of(by_welch):.2g})")
-    if shown(by_ddof0, margin.size) != answer:
-        changed.append(f"ddof 0 (p = {p_of(by_ddof0):.2g})")
-    if any(shown(corner, margin.size) != answer for corner in pair.corners()):
-        changed.append("the rounding of the printed numbers")
-    changed += _changed_by_runs(pair, p_of, lambda estimate: shown(estimate, margin.size))
     also = [
         f"{'equivalent' if shown(primary, within) else 'not shown'} at ±{within:g} (p = {primary.p_tost(within):.2g})"
         for within in claim.also_at
     ]
+    runs = _runs(pair, p_of, alpha)
     return Answer(
         "supported" if answer else "contradicted" if refuted else "not shown",
-        tuple(changed),
-        remarks=(
-            f"two one-sided tests at {margin}",
-            *also,
-            _both(evidence, term, pair),
-            _runs_remark(pair, p_of, alpha),
-        ),
+        _changes(pair, p_of, lambda estimate: shown(estimate, margin.size)),
+        remarks=(f"two one-sided tests at {margin}", *also, _both(evidence, term, pair), runs.remark),
         effect=float(effect),
         p=p_of(primary),
-        p_welch=p_of(by_welch),
-        p_ddof0=p_of(by_ddof0),
-        **_by_runs(pair, p_of, alpha),
+        p_welch=p_of(pair.welch()),
+        p_ddof0=p_of(pair.ddof0()),
+        p_by_runs=runs.p_values,
+        enough_runs=runs.enough,
     )
 
 
@@ -368,6 +339,33 @@ _PValue = Callable[[Estimate], float | None]
 
 def _p(estimate: Estimate) -> float | None:
     return estimate.p
+
+
+def _p_values(evidence: Evidence, term: Term, pair: Pair) -> dict[str, Any]:
+    """Return the two-sided p under every reading: fields of an ``Answer``."""
+    runs = _runs(pair, _p, evidence.alpha)
+    return {
+        "p": pair.student().p,
+        "p_welch": pair.welch().p,
+        "p_ddof0": pair.ddof0().p,
+        "p_holm": evidence.adjusted.get(term),
+        "p_by_runs": runs.p_values,
+        "enough_runs": runs.enough,
+    }
+
+
+def _changes(pair: Pair, p_of: _PValue, holds: Callable[[Estimate], bool], aside: str = "") -> tuple[str, ...]:
+    """Name the readings under which the outcome is another one; ``aside`` is one that is not of this kind."""
+    primary = holds(pair.student())
+    readings = [("Welch", pair.welch()), ("ddof 0", pair.ddof0())]
+    more = [(f"{runs} runs a side", pair.student(runs)) for runs in RUNS_TRIED if pair.unstated]
+    first, last = (
+        [f"{name} (p = {p_of(other):.2g})" for name, other in some if holds(other) != primary]
+        for some in (readings, more)
+    )
+    rounding = any(holds(corner) != primary for corner in pair.corners())
+    changed = (*first, aside, "the rounding of the printed numbers" if rounding else "", *last)
+    return tuple(name for name in changed if name)
 
 
 def _both(evidence: Evidence, term: Term, pair: Pair) -> str:
@@ -381,42 +379,50 @@ def _both(evidence: Evidence, term: Term, pair: Pair) -> str:
     )
 
 
-def _changed_by_runs(pair: Pair, p_of: _PValue, holds: Callable[[Estimate], bool]) -> list[str]:
-    """Name the numbers of runs at which the outcome is another one, where the paper does not state them."""
-    if not pair.unstated:
-        return []
-    primary = holds(pair.student())
-    others = [(runs, pair.student(runs)) for runs in RUNS_TRIED if runs != UNSTATED_RUNS]
-    return [f"{runs} runs a side (p = {p_of(other):.2g})" for runs, other in others if holds(other) != primary]
+@dataclass(frozen=True)
+class _Runs:
+    """What follows for a p value from a number of runs that is not stated; empty where all are.
+
+    Attributes:
+        p_values: p at each of ``RUNS_TRIED``.
+        enough: From how many runs on p is below α; None if it is not at ``MOST_RUNS``.
+        remark: Both in words.
+    """
+
+    p_values: Mapping[int, float] = field(default_factory=dict)
+    enough: int | None = None
+    remark: str = ""
+
+
+def _runs(pair: Pair, p_of: _PValue, alpha: float) -> _Runs:
+    found = {runs: p_of(pair.student(runs)) for runs in RUNS_TRIED} if pair.unstated else {}
+    p_values = {runs: p for runs, p in found.items() if p is not None}
+    if not p_values:
+        return _Runs()
+    enough = _enough_runs(pair, p_of, alpha)
+    whose = "" if len(pair.unstated) == 2 else f" of the {pair.unstated[0]}"
+    readings = ", ".join(f"{p:.2g} at {runs}" for runs, p in p_values.items())
+    ending = f"from {enough} runs on" if enough else f"not even at {MOST_RUNS}"
+    return _Runs(p_values, enough, f"the runs{whose} are not stated: p = {readings}; p < {alpha:g} {ending}")
 
 
 def _enough_runs(pair: Pair, p_of: _PValue, alpha: float) -> int | None:
-    """Return the fewest runs at which p falls below α: it only falls as runs are added to the same printed numbers."""
-    for runs in range(2, MOST_RUNS + 1):
+    """Return from how many runs on p is below α.
+
+    With both sides unstated p only falls as runs are added. With one side stated it may rise again, because a pooled
+    variance moves towards the side that grows, so every number is tried.
+    """
+
+    def below(runs: int) -> bool:
         p = p_of(pair.student(runs))
-        if p is not None and p < alpha:
-            return runs
-    return None
+        return p is not None and p < alpha
 
-
-def _by_runs(pair: Pair, p_of: _PValue, alpha: float) -> dict[str, Any]:
-    if not pair.unstated:
-        return {}
-    found = {runs: p_of(pair.student(runs)) for runs in RUNS_TRIED}
-    known = {runs: p for runs, p in found.items() if p is not None}
-    return {"p_by_runs": known, "enough_runs": _enough_runs(pair, p_of, alpha)}
-
-
-def _runs_remark(pair: Pair, p_of: _PValue, alpha: float) -> str:
-    """Give p at several numbers of runs, and the fewest that suffice, where the paper does not state them."""
-    found = _by_runs(pair, p_of, alpha)
-    if not found or not found["p_by_runs"]:
-        return ""
-    whose = "" if len(pair.unstated) == 2 else f" of the {pair.unstated[0]}"
-    readings = ", ".join(f"{p:.2g} at {runs}" for runs, p in found["p_by_runs"].items())
-    enough = found["enough_runs"]
-    ending = f"p < {alpha:g} from {enough} runs on" if enough else f"p < {alpha:g} at no number up to {MOST_RUNS}"
-    return f"the runs{whose} are not stated: p = {readings}; {ending}"
+    numbers = range(2, MOST_RUNS + 1)
+    if not below(MOST_RUNS):
+        return None
+    if len(pair.unstated) == 2:
+        return numbers[bisect_left(numbers, True, key=below)]
+    return next((runs + 1 for runs in reversed(numbers) if not below(runs)), numbers[0])
 
 
 def _arithmetic(claim: Claim, evidence: Evidence) -> Answer:
@@ -425,7 +431,7 @@ def _arithmetic(claim: Claim, evidence: Evidence) -> Answer:
     exact = sum((evidence.gain(term) for term in claim.terms), Decimal(0)) / len(claim.terms)
     unit = Decimal(1).scaleb(_exponent(claim.printed))
     rounded, truncated = exact.quantize(unit, ROUND_HALF_UP), exact.quantize(unit, ROUND_DOWN)
-    effect = float(exact)
+    effect = float(sum((evidence.effect(term) for term in claim.terms), Decimal(0)) / len(claim.terms))
     shown = f"{exact:.4f}".rstrip("0").rstrip(".")
     if claim.printed == rounded:
         remark = f"{shown}: rounded, not truncated" if rounded != truncated else ""

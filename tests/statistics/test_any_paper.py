@@ -19,7 +19,7 @@ from harness.errors import ConfigurationError
 from harness.statistics.any_paper.audit import TableClaim, audit_table
 from harness.statistics.any_paper.claims import read_claim_lines
 from harness.statistics.any_paper.table import read_table
-from harness.statistics.audit import AuditedClaim
+from harness.statistics.audit import AuditedClaim, subject
 from harness.statistics.margins import read_margins
 from harness.statistics.tables import read_rows
 from reports.render.audited import FILES, write_table_audit
@@ -233,7 +233,11 @@ def test_fractions_give_the_answers_of_points(tmp_path):
 
 def test_a_byte_order_mark_other_line_ends_blank_rows_and_capitals_change_nothing(tmp_path):
     plain = audited(tmp_path, TABLE, CLAIMS + "better,B,A,*\n")
-    excel = "\ufeff" + TABLE.replace("method,task", "Method,Task").replace("\n", "\r\n") + ",,,,,\r\n\r\n"
+    excel = (
+        "\ufeff"
+        + TABLE.replace("method,task", "Method,Task").replace("\n", "\r\n").replace("\r\n", ",,\r\n")
+        + ",,,,,\r\n\r\n"
+    )
     assert audited(tmp_path, excel, "\ufeff" + CLAIMS + "Better,B,A,*\n") == plain
 
 
@@ -250,6 +254,29 @@ def test_an_outcome_that_depends_on_the_unstated_runs_is_not_robust_and_one_that
     (row,) = audited(tmp_path, TABLE, CLAIMS + "better,B,A,*\n")
     assert (row.p_n3, row.enough_runs) == (None, None)
     assert "not stated" not in row.note
+
+
+def test_with_one_side_stated_runs_suffice_only_from_where_no_more_of_them_undo_it(tmp_path):
+    table = HEADER + "A,Heart,dice,90.00,0.10,10\nB,Heart,dice,93.20,5.00,unstated\n"
+    (row,) = audited(tmp_path, table, CLAIMS + "better,B,A,*\n")
+    p = [stats.ttest_ind_from_stats(93.2, 5, n, 90, 0.1, 10).pvalue for n in range(2, 1001)]
+    assert min(p[:3]) < max(p)  # a pooled variance moves towards the side that grows
+    assert row.enough_runs == max(n for n, value in enumerate(p, start=2) if value >= 0.05) + 1
+
+
+def test_a_claim_is_about_each_label_fraction_or_the_one_it_names(tmp_path):
+    cells = [
+        f"{method},Heart,dice,{mean},0.50,5,{fraction}"
+        for fraction in ("0.1", "1")
+        for method, mean in (("A", "90.00"), ("B", "91.00"))
+    ]
+    table = HEADER.strip() + ",label_fraction\n" + "\n".join(cells)
+    claims = CLAIMS.strip() + ",label_fraction\nbetter,B,A,Heart,\nbetter,B,A,*,0.1\n"
+    rows = audited(tmp_path, table, claims)
+    assert [row.label_fraction for row in rows] == [0.1, 1.0, 0.1]
+    assert subject(rows[0]) == "B − A, Heart, 10\u00a0%"
+    with pytest.raises(ConfigurationError, match=r"expected one of 0.1, 1, or \*"):
+        audited(tmp_path, table, claims + "better,B,A,*,0.5\n")
 
 
 def test_a_difference_that_is_significant_and_inside_the_margin_is_said_to_be_both(tmp_path):
@@ -330,6 +357,9 @@ MALFORMED = {
     "a label fraction in percent": (
         (HEADER.strip() + ",label_fraction\nA,T,dice,90,1,5,10\n").encode(), "10 % is 0.1",
     ),
+    "a title above the header": (("Table 3,,,,,\n" + TABLE).encode(), "has no column method, task"),
+    "a control character": (TABLE.replace("A,Heart", "A\x1b[2J,Heart").encode(), "line 2 holds a control character"),
+    "a folder's worth of text": (b"Dear reader\n", "has no column method"),
     "no method": (TABLE.replace("A,Heart", ",Heart").encode(), "column method is empty"),
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ class TableClaim(AuditedClaim):
         mean_method, sd_method, n_method, mean_reference, sd_reference, n_reference: As printed; n is empty where the
             paper does not state it, and counts as 3 in every other column.
         p_n3, p_n5, p_n10: ``p_value`` if each unstated number of runs were 3, 5 or 10.
-        enough_runs: The fewest runs at which ``p_value`` would fall below α; empty if no number up to 1,000 does.
+        enough_runs: From how many runs on ``p_value`` would be below α; empty if it is not even at 1,000.
     """
 
     metric: str

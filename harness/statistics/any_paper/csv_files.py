@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from harness.errors import ConfigurationError
+from harness.foreign import has_commands
 
 LARGEST = 10_000_000  # bytes; a table of a paper has a few thousand
 FEW = 12  # sentences at a time: more would push the first off the screen
@@ -71,13 +72,14 @@ def read_lines(path: Path, columns: Columns) -> list[Line]:
             f"{path} is not CSV ({error}); expected values between commas, text with commas in double quotes; see "
             f"{columns.template}."
         ) from None
-    rows = [(number, row) for number, row in rows if any(row)]
+    rows = _narrow([(number, row) for number, row in rows if any(row)])
     if not rows:
         raise ConfigurationError(f"{path} is empty; expected a header and one row a line; see {columns.template}.")
+    _refuse_other_marks(path, text, rows[0][1])
     header = _header(path, rows[0][1], columns)
     if len(rows) == 1:
         raise ConfigurationError(f"{path} has a header and no row; expected one row a line; see {columns.template}.")
-    refuse([_wide(path, number, row, header) for number, row in rows[1:]])
+    refuse([_ragged(path, number, row, header) for number, row in rows[1:]])
     return [Line(path, number, dict(zip(header, row, strict=False))) for number, row in rows[1:]]
 
 
@@ -138,13 +140,25 @@ def _text(path: Path, columns: Columns) -> str:
         raise ConfigurationError(f"{path} is not UTF-8 text; expected CSV; save it as CSV (UTF-8).") from None
 
 
-def _header(path: Path, row: list[str], columns: Columns) -> list[str]:
-    names = [name.lower() for name in row]
+def _narrow(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Leave out empty columns at the right, which spreadsheets add."""
+    width = max((len(row) for _, row in rows), default=0)
+    while width and not any("".join(row[width - 1 :]) for _, row in rows):
+        width -= 1
+    return [(number, row[:width]) for number, row in rows]
+
+
+def _refuse_other_marks(path: Path, text: str, header: list[str]) -> None:
+    first = next((line for line in text.splitlines() if line.strip()), "")
     for mark, word in ((";", "semicolons"), ("\t", "tabs")):
-        if len(names) == 1 and (mark in names[0] or (mark == "\t" and " " in names[0])):
+        if len(header) == 1 and mark in first:
             raise ConfigurationError(
                 f"{path} separates its values by {word}; expected commas, and a decimal point in numbers; save it so."
             )
+
+
+def _header(path: Path, row: list[str], columns: Columns) -> list[str]:
+    names = [name.lower() for name in row]
     missing = [name for name in columns.required if name not in names]
     problems = [f"{path} has no column {_listed(missing)}; {_expected(columns)}."] if missing else []
     problems += [_unknown(path, name, columns) for name in names if not columns.known(name)]
@@ -169,7 +183,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _wide(path: Path, number: int, row: list[str], header: list[str]) -> str:
+def _ragged(path: Path, number: int, row: list[str], header: list[str]) -> str:
+    if any(has_commands(cell) for cell in row):
+        return f"{path}, line {number} holds a control character; expected plain text; type the cell anew."
     if len(row) == len(header):
         return ""
     return (
