@@ -26,8 +26,10 @@ def flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 def of_profile(name: str) -> dict[str, Any]:
     volumes = load_profile(name).volumes
     assert volumes is not None
-    settings = volumes.model_dump()
-    settings["amount"] = {key: settings["amount"][key] for key in ("unit", "budget", "total")}  # matched has no more
+    settings = {"terms": {}, **volumes.model_dump(mode="json", exclude_unset=True)}
+    settings["amount"] = {
+        key: settings["amount"][key] for key in ("unit", "budget", "total") if key in settings["amount"]
+    }
     return dict(flat(settings))
 
 
@@ -48,7 +50,7 @@ def test_a_small_profile_has_no_setting_without_a_row(profile: str) -> None:
 
 # TransVW bd4f3e3. Setting → file, number.
 SOURCE: dict[str, tuple[str, Any]] = {
-    "cube": ("keras/train.py --input_rows --input_cols --input_deps", (64, 64, 32)),
+    "cube": ("keras/train.py --input_rows --input_cols --input_deps", [64, 64, 32]),
     "batch": ("keras/train.py --batch_size", 8),
     "optimiser.name": ("keras/train.py", "adam"),
     "optimiser.learning_rate": ("keras/config.py lr", 1e-3),
