@@ -25,10 +25,12 @@ else:  # libyaml reads dvc.lock some ten times faster; a PyYAML built without it
 DEEPEST = 50  # lists and mappings within each other; our files have eight
 
 
-# What YAML 1.1 and 1.2 read differently: a leading zero, 0o10, 0b1, 1_000, 1:30, 2022-06-19, yes, no, on, off and "=".
+# What YAML 1.1 and 1.2 read differently: a leading zero, 0o10, 0b1, 1_000, 1:30, 2022-06-19, yes, no, on, off
+# and "="; and .5e2, a number by YAML 1.2 that DVC's reader takes for text.
 DISPUTED = re.compile(
     r"""[-+]?(?:0[0-9_]+|0[ob][0-9_]+|0x[0-9a-fA-F]*_[0-9a-fA-F_]*)$
     |[-+]?[0-9.]*_[0-9_.]*(?:[eE][-+]?[0-9]+)?$
+    |[-+]?\.[0-9]+[eE][0-9]+$
     |[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$
     |[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\ ].*)?$
     |(?:yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|=)$""",
