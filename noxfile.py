@@ -99,7 +99,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Hold the paper's own printed numbers against its claims; no GPU, no data, no torch."""
+    """Hold the paper's own printed numbers against its claims, or any table's (docs/auditing-a-table.md); no torch."""
     install(session, "requirements/report.txt")
     session.run("dira-bench", "audit", *session.posargs)
 

@@ -220,6 +220,8 @@ def test_a_metric_of_which_less_is_better_gives_the_same_answers_with_every_sign
     for ours, theirs in zip(lower, higher, strict=True):
         assert ours.effect == pytest.approx(-theirs.effect)
         assert ours.p_value == pytest.approx(theirs.p_value)
+    assert all("less is better" in row.note for row in lower)
+    assert not any("less is better" in row.note for row in higher)
     assert (lower[0].outcome, lower[0].unit, lower[0].effect) == ("supported", "mm", pytest.approx(-0.9))
 
 

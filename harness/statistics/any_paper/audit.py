@@ -97,7 +97,8 @@ def _answer(claim: Claim, evidence: Evidence) -> Answer:
     lacking = [name for name, number in sides if number is None]
     if lacking:
         return Answer("not testable", remarks=(f"the table prints no number of {' or '.join(lacking)} here",))
-    return judge(claim, evidence)
+    answer, method = judge(claim, evidence), evidence.sides(term)[0]
+    return replace(answer, remarks=(*answer.remarks, "less is better")) if method and method.lower_is_better else answer
 
 
 def _row(claim: Claim, answer: Answer, evidence: Evidence) -> TableClaim:
