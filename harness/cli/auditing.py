@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.listing import AsJson
+from harness.cli.numbers import level
 from harness.cli.session import Session, console, notes, open_session, output, print_json, shown
 from harness.errors import ConfigurationError
 from harness.results import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from harness.statistics.audit import AuditedClaim
 
 COLOURS = {"supported": "green", "contradicted": "red", "not shown": "yellow", "not testable": "dim"}
+DEFAULT_LEVEL = 0.05
 OWN_FOLDERS = ("results", "reports", "methods", "tasks", "harness")  # of a checkout, where nothing is written
 
 
@@ -38,7 +40,10 @@ def audit(
     scale: Annotated[str, typer.Option(help="How the table prints Dice, AUC and their like: points or fractions.")] = (
         "points"
     ),
-    alpha: Annotated[float | None, typer.Option(help="Level of every test of the table; 0.05 if not given.")] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(callback=level("--alpha"), help="Level of every test of the table; 0.05 if not given."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write into; audit-<table>/ beside the table.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -125,17 +130,17 @@ def _audit_table(
         raise ConfigurationError(
             f"found no claims about {path}; expected --claims CLAIMS.csv; start from docs/examples/claims-template.csv."
         )
-    level = _level(alpha)
+    chosen = DEFAULT_LEVEL if alpha is None else alpha
     folder = out or path.with_name(f"audit-{path.stem}")
     _refuse_own(folder)
     table = read_table(path, _scale(scale))
     margins = _margins(margin, table)
-    audited = audit_table(table, read_claim_lines(claims, table), margins, level)
+    audited = audit_table(table, read_claim_lines(claims, table), margins, chosen)
     _tell(table, margins)
 
     from reports.render.audited import write_table_audit  # draws in matplotlib: a refusal need not wait for it
 
-    return audited, write_table_audit(folder, table, audited, claims.name, level)
+    return audited, write_table_audit(folder, table, audited, claims.name, chosen)
 
 
 def _tell(table: PrintedTable, margins: dict[str, float]) -> None:
@@ -154,14 +159,6 @@ def _tell(table: PrintedTable, margins: dict[str, float]) -> None:
             f"[yellow]note:[/] {unstated} of {len(table.numbers)} rows do not state their runs: {UNSTATED_RUNS} are "
             "taken, p is given at 5 and 10 as well, and an outcome that depends on it is not robust."
         )
-
-
-def _level(alpha: float | None) -> float:
-    if alpha is None:
-        return 0.05
-    if not 0 < alpha <= 0.5:
-        raise ConfigurationError(f"found --alpha {alpha:g}; expected a number above 0, at most 0.5.")
-    return alpha
 
 
 def _scale(text: str) -> Scale:

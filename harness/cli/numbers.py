@@ -46,3 +46,14 @@ def between(option: str, low: float, high: float) -> Callable[[float], float]:
         return value
 
     return check
+
+
+def level(option: str) -> Callable[[float | None], float | None]:
+    """Return the callback of an option that takes the level of a test: above 0, at most a half."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not 0 < value <= 0.5:
+            raise ConfigurationError(f"found {option} {value:g}; expected a number above 0, at most 0.5.")
+        return value
+
+    return check

@@ -9,10 +9,7 @@ import pytest
 
 from harness import versions
 from harness.cli import upkeep
-from harness.cli.session import Session
 from harness.errors import UnknownName, VersionError
-from harness.identity import item_id
-from harness.spec import Item, Parameters, Status
 
 FLOW = 'components:\n  views: {version: 1, modules: [code/views.py], code: ""}\n  views_more: {version: 3, modules: [code/more.py], code: ""}\n'
 BLOCK = 'components:\n  metrics:\n    version: 2\n    modules: [code/metrics.py]\n    code: ""\n'
@@ -141,18 +138,3 @@ def test_a_module_that_is_no_python_is_one_sentence(root):
     (root / "code/views.py").write_text("def broken(:\n")
     with pytest.raises(VersionError, match=r"methods/versions.yaml lists a module that is no Python"):
         versions.components(root)
-
-
-def test_an_edited_record_is_told_in_one_sentence(tmp_path):
-    session = Session(tmp_path, Parameters(profile="smoke", repeats=1, pretrain_seeds=1, base_seed=1, alpha=0.05))
-    spec = {"phase": "dis", "seed": 1}
-    item = Item(kind="phase", id=item_id("phase", spec), title="a phase", run="a:b", spec=spec)
-    with session.store.driver() as driver:
-        session.store.finish(session.store.claim(item, driver), Status.OK)
-    assert upkeep._damaged_records(session) == []
-    (path,) = (tmp_path / ".trials").rglob("record.json")
-    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
-    (sentence,) = upkeep._damaged_records(session)
-    assert "holds a spec whose digest is" in sentence
-    assert "run again to redo it" in sentence
-    assert not path.exists()
