@@ -21,7 +21,7 @@ from harness.identity import canonical_json, digest, item_id
 from harness.published import CellKey, Families
 from harness.registry import Registry, from_entry_point
 from harness.seeding import seed, subset_seed
-from harness.spec import Item, MethodEntry, MethodPlan, Parameters, PhasePlan, TaskEntry, TaskPlan, percent
+from harness.spec import NO_TRANSFER, Item, MethodEntry, MethodPlan, Parameters, PhasePlan, TaskEntry, TaskPlan, percent
 
 Block = Literal["published", "added"]
 
@@ -244,9 +244,16 @@ def _check_pretraining_cohorts(registry: Registry, entry: MethodEntry, resolved:
                 f'method "{entry.name}" ({entry.origin}) pretrains on "{phase.cohort}", which is no registered task; '
                 "add that task to tasks/registry.yaml or name another cohort."
             )
+        if phase.cohort and registry.tasks[phase.cohort].dimensions != entry.dimensions:
+            raise ConfigurationError(
+                f'method "{entry.name}" ({entry.origin}) has {entry.dimensions} dimensions and pretrains on '
+                f'"{phase.cohort}", which has {registry.tasks[phase.cohort].dimensions}; name another cohort.'
+            )
 
 
 def _skip(method: MethodEntry, task: TaskEntry, fraction: float) -> str | None:
+    if task.transfer == NO_TRANSFER:
+        return f"{task.label} is there to pretrain on: its entry has transfer {NO_TRANSFER}"
     if method.dimensions != task.dimensions:
         return f"{method.dimensions}D method, {task.dimensions}D task"
     if method.transfer == "encoder_only" and task.transfer == "classification":

@@ -23,6 +23,7 @@ from harness.foreign import has_commands
 
 Kind = Literal["cohort", "phase", "trial"]
 KEY = r"^[a-z0-9_]+$"  # DVC cannot expand a key with an "@" or a dot
+NO_TRANSFER = "none"  # of a task whose images are pretrained on and judge nobody
 LONGEST_NAME = 64  # letters of a key: it becomes part of file names
 
 

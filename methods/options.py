@@ -248,6 +248,7 @@ class PretextOptions(Frozen):
             (``cluster`` or ``word``), or a label, which the entry must own up to in ``saw_labels_of``.
         optimiser: Overrides the profile's; needed for a term that the profile does not know.
         schedule: Likewise.
+        cohort: Task whose training images are pretrained on; None: the profile's.
         own_length: Length of the base's own schedule in the profile's unit, under ``as_paper`` and ``code``; likewise.
     """
 
@@ -270,6 +271,7 @@ class PretextOptions(Frozen):
     pair_class: str = Field(default="cluster", min_length=1)
     optimiser: Optimiser | None = None
     schedule: Schedule | None = None
+    cohort: str | None = Field(default=None, min_length=1)
     own_length: int | None = Field(default=None, ge=1)
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, unknown
 from harness.pixels import SPLITS
 from harness.registry import import_dotted
-from harness.spec import Frozen, TaskEntry, TaskPlan, Version
+from harness.spec import NO_TRANSFER, Frozen, TaskEntry, TaskPlan, Version
 from harness.typed import Mistakes, read
 from tasks.cohort_options import (
     adapter_mistakes,
@@ -44,6 +44,17 @@ ADAPTERS: dict[str, str] = {
     "pe_cad": "tasks.datasets.pe_cad:ADAPTER",
     "lits": "tasks.datasets.lits:ADAPTER",
     "brats": "tasks.datasets.brats:ADAPTER",
+    "table": "tasks.datasets.table:ADAPTER",
+    "image_mask_folders": "tasks.datasets.image_mask_folders:ADAPTER",
+    "arrays": "tasks.datasets.arrays:ADAPTER",
+    "image_folder": "tasks.datasets.image_folder:ADAPTER",
+}
+# Layouts of one's own: which transfers they have the labels for.
+SERVES: dict[str, tuple[str, ...]] = {
+    "table": ("classification", NO_TRANSFER),
+    "image_mask_folders": ("segmentation", NO_TRANSFER),
+    "arrays": ("classification", NO_TRANSFER),
+    "image_folder": (NO_TRANSFER,),
 }
 SYNTHETIC_MARKER = "SYNTHETIC.txt"  # lies in the root of every phantom; its first line is the stamp
 GENERATORS: dict[str, str] = {
@@ -156,6 +167,8 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
         errors.append(str(unknown("adapter", entry.adapter, ADAPTERS, f"task {entry.name}")))
     transfer, metrics, trial_run = _transfer(entry, scale, errors)
     cohort, problem = _cohort(entry, scale, errors)
+    if not errors and entry.adapter == "table":
+        errors += _outputs_of_table(entry, cohort)
     if errors:
         raise _all_of(entry, errors)
     synthetic = scale.pixels == "phantom"
@@ -233,6 +246,8 @@ def _cohort_mistakes(adapter: str, given: Mapping[str, Any], pixels: str, prefix
     if given.get("adapter"):
         mistakes += adapter_mistakes(ADAPTERS[adapter], given["adapter"], f"{prefix}adapter.")
     generator = given.get("made_by") or adapter
+    if generator == adapter and adapter not in GENERATORS:  # nobody makes phantoms of one's own images
+        return mistakes
     if generator not in GENERATORS and ":" not in generator:
         return [*mistakes, f"{prefix}made_by: {unknown('generator', generator, GENERATORS, 'the profile')}"]
     if pixels == "phantom":
@@ -250,8 +265,13 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
     if ":" in entry.transfer:  # the work of someone else, with options of its own
         metrics = (entry.metric, *(m for m in entry.options.get("metrics", ()) if m != entry.metric))
         return {**asked, "kind": entry.transfer, "outputs": entry.outputs}, metrics, entry.transfer
+    if entry.transfer not in SERVES.get(entry.adapter, (entry.transfer,)):
+        served = " or ".join(SERVES[entry.adapter])
+        errors.append(f"transfer: found {entry.transfer}; adapter {entry.adapter} serves {served}; write that")
+    if entry.transfer == NO_TRANSFER:
+        return _no_transfer(entry, errors)
     if entry.transfer not in TRANSFERS:
-        errors.append(str(unknown("transfer", entry.transfer, TRANSFERS, f"task {entry.name}")))
+        errors.append(str(unknown("transfer", entry.transfer, (*TRANSFERS, NO_TRANSFER), f"task {entry.name}")))
         return {}, (), ""
     if "metrics" in entry.options:
         errors.append(
@@ -309,10 +329,21 @@ def _without_effect(entry: TaskEntry, asked: Mapping[str, Any]) -> Iterator[str]
         return
     if asked.get("uncertain") is not None and entry.adapter not in UNCERTAIN:
         yield f"options.transfer.uncertain: has no effect for adapter {entry.adapter}, which has no uncertain label."
+    if entry.adapter in SERVES:  # whose labels are the entry's or the files'
+        return
     known = import_dotted(ADAPTERS[entry.adapter]).labels
     for label in asked.get("scored_labels") or ():
         if label not in known:
             yield str(unknown("label", label, known, f"options.transfer.scored_labels of task {entry.name}"))
+
+
+def _no_transfer(entry: TaskEntry, errors: list[str]) -> tuple[dict[str, Any], tuple[str, ...], str]:
+    """Images that are pretrained on and judge nobody: no trial, no metric."""
+    if entry.metric != NO_TRANSFER:
+        errors.append(f"metric: found {entry.metric}; with transfer none nothing is scored; write metric: none")
+    if entry.options.get("transfer"):
+        errors.append("options.transfer: has no effect with transfer none; remove it.")
+    return {"kind": NO_TRANSFER}, (), NO_TRANSFER
 
 
 def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, Any], str | None]:
@@ -423,6 +454,16 @@ def _published_test_cases(cohort: Mapping[str, Any]) -> str | None:
     from tasks.datasets.opening import open_adapter
 
     return getattr(open_adapter(cohort), "test_cases", None)
+
+
+def _outputs_of_table(entry: TaskEntry, cohort: Mapping[str, Any]) -> list[str]:
+    """Hold the outputs against the labels, which a table has from its entry; elsewhere the files say them."""
+    from tasks.datasets.opening import open_adapter
+
+    labels, scored = open_adapter(cohort).labels, entry.options.get("transfer", {}).get("scored_labels") or ()
+    if entry.transfer == NO_TRANSFER or entry.outputs in {len(labels), len(scored)}:
+        return []
+    return [f"outputs: found {entry.outputs}; the entry names the labels {', '.join(labels)}; write {len(labels)}"]
 
 
 def _lists(given: Any, split: Any, errors: list[str]) -> dict[str, str]:

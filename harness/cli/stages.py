@@ -31,7 +31,7 @@ from harness.results import (
     write_trials,
 )
 from harness.results.examination import MEND
-from harness.spec import Item
+from harness.spec import NO_TRANSFER, Item
 from harness.store import State
 from harness.store.claims import process_id
 from harness.store.committed import Standing, judge
@@ -173,6 +173,7 @@ def write_statistics(session: Session) -> None:
             unavailable=plan.tasks[entry.name].unavailable or "",
         )
         for entry in session.registry.tasks
+        if entry.transfer != NO_TRANSFER
     }
     summary = summarise(
         folder,

@@ -110,7 +110,7 @@ class PretextRecipe(Frozen):
             if found is None
         ]
         problems += without_effect(entry.options, self._needs(options, roles))
-        cohort = scale.cohorts[entry.dimensions]
+        cohort = options.cohort or scale.cohorts[entry.dimensions]
         unlabelled = options.pairs == "same_image" or options.pair_class in PSEUDO_LABELS
         if not unlabelled and cohort not in entry.saw_labels_of:
             problems.append(

@@ -36,6 +36,18 @@ def to_square(image: np.ndarray, side: int, resize: Resize) -> np.ndarray:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
+def read_image(root: Path, name: str, index: Index) -> np.ndarray:
+    """Return an image of a data set as uint8 grey ``(h, w)``.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    if index.reader is not None:
+        return index.reader(name)
+    path = root / name
+    return read_dicom(path) if name.lower().endswith(".dcm") else read_grey(path, index.white)
+
+
 def read_mask(root: Path, parts: tuple[str, ...], shape: tuple[int, int], side: int, resize: Resize) -> np.ndarray:
     """Return the union of mask files, uint8 in {0, 1} ``(side, side)``.
 
@@ -97,8 +109,7 @@ def write_pixels(
     names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
 
     def decode(row: int) -> None:
-        path = root / paths[row]
-        image = read_dicom(path) if paths[row].lower().endswith(".dcm") else read_grey(path, index.white)
+        image = read_image(root, paths[row], index)
         pixels[row] = to_square(image, side, resize)
         if masks is not None and index.runs is not None:
             masks[row] = read_runs(names[row], index.runs[names[row]], image.shape, side, resize)

@@ -24,16 +24,17 @@ PNG_SIGNATURE, PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # where the header says how
 EIGHT = "expected 8-bit grey"
 
 
-def read_grey(path: Path, white: int | None = None, *, bilevel: bool = False) -> np.ndarray:
+def read_grey(path: Path, white: int | None = None, *, bilevel: bool = False, colour: bool = False) -> np.ndarray:
     """Return an image as uint8 grey ``(height, width)``.
 
-    Colours that are grey become the ITU-R 601 luma, which is exact where the three channels are equal.
+    Colours become the ITU-R 601 luma, which is exact where the three channels are equal.
 
     Args:
         path: The file.
         white: The value of a 16-bit grey PNG that becomes 255; the others follow in proportion, rounded half to even.
             None: 16 bits are refused.
         bilevel: Whether one bit a pixel is welcome, as of a mask.
+        colour: Whether a picture in colour is welcome and loses it. False: it is refused.
 
     Raises:
         DataError: If the file is absent, truncated, no PNG or JPEG, or holds anything but one upright opaque 8-bit grey
@@ -48,7 +49,7 @@ def read_grey(path: Path, white: int | None = None, *, bilevel: bool = False) ->
                 raise DataError(f"{path} {problem}; convert it, or fetch it again")
             grey = image.convert("L")
             if image.mode not in GREY:
-                _require_grey(path, image)
+                _require_grey(path, image, colour)
             return np.asarray(grey)
     except DataError:
         raise
@@ -120,13 +121,13 @@ def _bits(path: Path) -> int:
     return head[PNG_DEPTH] if head.startswith(PNG_SIGNATURE) and len(head) > PNG_DEPTH else 8
 
 
-def _require_grey(path: Path, image: Image.Image) -> None:
-    """Refuse pictures with a colour or with transparent pixels, for both would be lost."""
+def _require_grey(path: Path, image: Image.Image, colour: bool) -> None:
+    """Refuse pictures with transparent pixels or, unless it may be lost, with a colour."""
     channels = np.asarray(image.convert("RGBA")).astype(np.int16)
     if (channels[..., 3] != 255).any():
         raise DataError(f"{path} has transparent pixels; {EIGHT}, opaque; convert it, or fetch it again")
     apart = int(np.ptp(channels[..., :3], axis=2).max())
-    if apart > COLOUR_TOLERANCE:
+    if apart > COLOUR_TOLERANCE and not colour:
         raise DataError(
             f"{path} is a picture in colour (its channels differ by up to {apart} levels); {EIGHT}; "
             "convert it, or fetch it again"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import pandas as pd
 
 from harness.errors import DataError
@@ -42,12 +43,15 @@ class Index:
         boxes: ``case, label, x, y, width, height`` in pixels, top-left corner first.
         box_frame: (width, height) of the pictures in which the boxes were drawn, in pixels; None: the images' own size.
         white: The 16-bit value that becomes 255 (``tasks.datasets.images``); None: 16 bits are refused.
+        reader: What reads an image by what ``image`` says of it, uint8 grey ``(height, width)``, where that is not
+            ``tasks.datasets.images.read_grey`` of a file with ``white``.
         split_rule: In words, how the split came about.
         runs: Case → run lengths (``tasks.datasets.runs``); their union is the foreground, none is an empty mask. Given
             instead of ``masks``.
         facts: What the manifest should say besides: states of label cells, images left out.
         split_facts: Those of them that describe the adapter's own split, so not one by lists of the user's.
         without_cases: Names of scans and patients that are there and have no case, which a list may name.
+        parts: Splits that must have a case; images that are only pretrained on need none for test.
         thinned: Splits whose negatives were thinned, so that no test set can be made of their cases.
     """
 
@@ -57,11 +61,13 @@ class Index:
     boxes: pd.DataFrame | None = None
     box_frame: tuple[int, int] | None = None
     white: int | None = None
+    reader: Callable[[str], np.ndarray] | None = None
     split_rule: str = ""
     runs: Mapping[str, tuple[str, ...]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     split_facts: tuple[str, ...] = ()
     without_cases: frozenset[str] = frozenset()
+    parts: tuple[str, ...] = SPLITS
     thinned: tuple[str, ...] = ()
 
     def split_hashes(self) -> dict[str, str]:

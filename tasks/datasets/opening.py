@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
-from harness.pixels import SPLITS
 from harness.registry import import_dotted
 from tasks.configuration import ADAPTERS
 from tasks.datasets.index import Index
@@ -36,7 +35,7 @@ def read_index(adapter: Any, root: Path, cohort: Mapping[str, Any]) -> Index:
     lists = cohort.get("lists")
     if lists:
         index = apply_lists(index, root, lists, patches="patches" in cohort)
-    empty = [part for part in SPLITS if not (index.cases["split"] == part).any()]
+    empty = [part for part in index.parts if not (index.cases["split"] == part).any()]
     if empty:
         raise DataError(
             f"no case for {' and '.join(empty)} below {root} ({index.split_rule}); expected some of each split; fetch "
