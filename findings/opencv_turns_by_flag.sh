@@ -7,7 +7,7 @@
 # IMREAD_UNCHANGED does not, and neither does Pillow. An image read as grey and its mask read unchanged, to keep its
 # values, lie at a right angle, and for a square image no shape tells.
 # Known: opencv issues 15786 and 23122; PNG since issue 16579.
-# Why it matters here: masks and boxes fit the stored pixels; a converter from DICOM or a phone writes the tag.
+# Why it matters here: masks and boxes fit the stored pixels; cameras and editors write the tag.
 # Where it is handled: tasks/datasets/images.py refuses any orientation but upright; docs/datasets.md, "What an image
 # file may be".
 set -euo pipefail
