@@ -499,8 +499,6 @@ def test_nothing_is_written_into_a_checkouts_own_folders(place):
         ({"margin": ["dice=inf"]}, "METRIC=NUMBER above 0"),
         ({"margin": ["hd95=2"]}, "measures dice"),
         ({"scale": "percent"}, "points, fractions"),
-        ({"alpha": 1.5}, "at most 0.5"),
-        ({"alpha": float("nan")}, "at most 0.5"),
         ({"table": None}, "no table"),
     ],
     ids=str,
