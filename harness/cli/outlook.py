@@ -15,6 +15,7 @@ from harness.spec import percent
 from harness.statistics.margins import margin_of, read_margins
 from harness.statistics.outlook import Contrast, Outlook, Plan, Proposal, cheapest, contrast_of, outlook
 from harness.statistics.paper import Paper, read_paper
+from harness.statistics.summary import FAITHFUL
 from harness.store.files import parse_json, write_whole
 
 TARGET = 0.8
@@ -86,6 +87,8 @@ def print_outlook(session: Session, found: Sequence[Outlook]) -> None:
         f"seed{'s' * (parameters.pretrain_seeds > 1)} can answer[/], were the paper's effects true "
         "(rates by its printed spreads):"
     )
+    if parameters.profile != FAITHFUL:
+        console.print(f"  (of the profile {FAITHFUL} alone; here Agreement reads not comparable)")
     for family in dict.fromkeys(row.family for row in found):
         console.print(f"  {family}: {_family(session, [row for row in found if row.family == family])}")
 
