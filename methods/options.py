@@ -240,6 +240,8 @@ class PretextOptions(Frozen):
             GPUs without synchronised batch norm); 1 is plain batch norm over the batch on one device.
         normalisation: ``none`` (code) or ``imagenet`` mean and standard deviation at the network's input.
         precision: ``float32``, or ``bf16`` or ``fp16`` (autocast; fp16 with a loss scale that adapts).
+        channels_last: Whether float32 on a CPU keeps images channels last in memory, which is faster there and sums in
+            another order; a GPU and half precision always do.
         learning_rate: Overrides the optimiser's.
         term: Fields of the discrimination term's configuration (``queue``, ``temperature``, …).
         pairs: ``same_image``: query and key are two views of one image (every base of the paper); ``same_class``: the
@@ -265,6 +267,7 @@ class PretextOptions(Frozen):
     norm_splits: int = Field(default=1, ge=1)
     normalisation: Literal["none", "imagenet"] = "none"
     precision: Literal["float32", "bf16", "fp16"] = "float32"
+    channels_last: bool = False
     learning_rate: float | None = Field(default=None, gt=0)
     term: dict[str, Any] = Field(default_factory=dict)
     pairs: Literal["same_image", "same_class"] = "same_image"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from harness.spec import Status
 from methods.training.batches import first_batch_sha256
 from methods.training.checkpoints import ENCODER, LAST, load_encoder, load_state, save_encoder, write_atomically
 from methods.training.loop import Training
+from methods.training.measurements import held_out_views, measure
 from methods.training.objective import Objective
 
 
@@ -44,6 +46,7 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
     configuration = spec["configuration"]
     pixels = Pixels(Path(context.inputs[spec["cohort"]]))
     objective = Objective(configuration, seed_of(spec["seed"], "init"))
+    fresh = copy.deepcopy(objective)
     if spec["parent"] is not None:
         carry_on(objective, configuration, Path(context.inputs[spec["parent"]]))
     classes = classes_of(pixels, configuration["views"])
@@ -51,11 +54,20 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
         objective, spec, context, pixels.images, pixels.rows("train"), pixels.rows("validation"), classes
     )
     training.run()
-    return leave(spec, context, objective, training, first_batch_sha256(training.order, training.augment_seed))
+    held_out = held_out_views(
+        pixels.images, pixels.rows("validation"), seed_of(spec["seed"], "measure"), configuration["views"]
+    )
+    learnt = [] if training.diverged else measure(objective, fresh, configuration, held_out)
+    return leave(spec, context, objective, training, first_batch_sha256(training.order, training.augment_seed), learnt)
 
 
 def leave(
-    spec: Mapping[str, Any], context: Context, objective: Objective, training: Training, first_batch: str
+    spec: Mapping[str, Any],
+    context: Context,
+    objective: Objective,
+    training: Training,
+    first_batch: str,
+    learnt: list[dict[str, Any]],
 ) -> Outcome:
     """Write what a trained phase leaves and return its outcome; see ``run_phase``."""
     configuration = spec["configuration"]
@@ -68,6 +80,7 @@ def leave(
         "initial_state_sha256": training.initial_state_sha256,
         "order_sha256": training.order.sha256(),
         "first_batch_sha256": first_batch,
+        "measurements": learnt,
     }
     values: dict[str, float] = {}
     if training.best is not None:

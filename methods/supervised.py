@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,6 +38,7 @@ from methods.training.checkpoints import (
     state_sha256,
     write_atomically,
 )
+from methods.training.measurements import FEWEST, IMAGES, Measurement
 from methods.training.optimisers import build_optimiser, rate_factor, set_rates
 from methods.view_parameters import parameters, uniforms
 from methods.views import crop, transform
@@ -92,6 +94,7 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
         "initial_state_sha256": training.initial_state_sha256,
         "order_sha256": training.order.sha256(),
         "first_batch_sha256": first_batch_sha256(training.order, training.seeds["augment"]),
+        "measurements": [] if training.diverged else training.measured(),
     }
     values: dict[str, float] = {}
     if training.best is not None:
@@ -138,6 +141,12 @@ def cohort(spec: Mapping[str, Any], context: Context) -> Labelled:
     labels = np.zeros((len(pixels.images), len(names)), np.float32)
     labels[pixels.cases["row"].to_numpy(dtype=np.int64)] = pixels.cases[names].to_numpy(np.float32)
     return Labelled(pixels.images, labels, len(names), pixels.rows("train"), pixels.rows("validation"))
+
+
+def area_under_roc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Return the area under the ROC curve of the scores of positives and negatives: Mann–Whitney's U over all pairs."""
+    pairs = len(positive) * len(negative)
+    return float(mannwhitneyu(positive, negative, method="asymptotic").statistic / pairs)
 
 
 def one_view(
@@ -238,10 +247,14 @@ class Supervised:
         self._optimiser.step()
         return float(loss.detach())
 
+    def _logits(self, views: Tensor) -> Tensor:
+        images = views.to(self._device).expand(-1, self.backbone.in_channels, -1, -1).contiguous()
+        logits: Tensor = self.head(self.backbone.encode(images)[-1].mean(dim=(2, 3)))
+        return logits
+
     def _loss(self, views: Tensor, rows: np.ndarray) -> Tensor:
         """Return the cross-entropy, mean over images (and findings)."""
-        images = views.to(self._device).expand(-1, self.backbone.in_channels, -1, -1).contiguous()
-        logits = self.head(self.backbone.encode(images)[-1].mean(dim=(2, 3)))
+        logits = self._logits(views)
         labels = torch.from_numpy(self._data.labels[rows]).to(self._device)
         if self._configuration["loss"] == "cross_entropy":
             return F.cross_entropy(logits, labels)
@@ -271,6 +284,42 @@ class Supervised:
             weights = {name: value.detach().cpu().clone() for name, value in self.backbone.state_dict().items()}
             self.best = {"step": self.step, "loss": loss, "backbone": weights}
         self.curve.append(row)
+
+    @torch.no_grad()
+    def measured(self) -> list[dict[str, Any]]:
+        """Return the area under the ROC curve on held-out whole images, a class against the rest, mean over classes.
+
+        Of the last weights; classes without positives or without negatives there do not count.
+        """
+        rows = self._held_out[:IMAGES]
+        if len(rows) < FEWEST:
+            return []
+        self._modules().eval()
+        batch, px = self._configuration["batch"], self._configuration["image_px"]
+        parts = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+        logits = torch.cat([self._logits(whole_image(self._data.images, part, px)).cpu() for part in parts]).numpy()
+        self._modules().train()
+        labels = self._data.labels[rows]
+        positive = labels if labels.ndim == 2 else np.eye(self._data.outputs, dtype=np.float32)[labels]
+        areas = [
+            area_under_roc(logits[positive[:, column] > 0, column], logits[positive[:, column] == 0, column])
+            for column in range(positive.shape[1])
+            if 0 < positive[:, column].sum() < len(rows)
+        ]
+        if not areas:
+            return []
+        found = Measurement(
+            measure="supervised_auc",
+            role="supervised",
+            term="methods.supervised:Supervised",
+            views="undistorted",
+            value=sum(areas) / len(areas),
+            chance=0.5,
+            start=None,
+            images=len(rows),
+            among=None,
+        )
+        return [asdict(found)]
 
     def _modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"backbone": self.backbone, "head": self.head})

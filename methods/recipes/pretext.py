@@ -171,6 +171,7 @@ class PretextRecipe(Frozen):
                 },
                 "selection": options.selection,
                 "precision": options.precision,
+                **({"channels_last": True} if options.channels_last else {}),
                 "threads_on_cpu": 1,
                 "versions": versions_of("networks", "views", "trainer", *(term.component for term in used)),
             }

@@ -56,6 +56,20 @@ class BoundTerm(nn.Module):
         """Return the term's unweighted loss, a scalar. Changes no state in ``eval`` mode."""
         raise NotImplementedError
 
+    def embeddings(
+        self, views: Views, features: tuple[Tensor, ...], backbone: nn.Module
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return what the term compares of query and key, each ``(B, D)``, or None if it compares nothing.
+
+        Whether it was learnt is measured by them (``methods.training.measurements``), in ``eval`` mode.
+
+        Args:
+            views: The batch.
+            features: Feature maps of the query, finest first.
+            backbone: The network.
+        """
+        return None
+
     def before_step(self, views: Views) -> None:
         """Compute what needs this process's whole batch and no gradient; called once a step, before any ``forward``."""
 

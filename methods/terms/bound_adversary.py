@@ -88,6 +88,12 @@ class BoundAdversary(BoundTerm):
         real, fake = self.discriminator(both).float().chunk(2)
         return discriminator_loss(real, fake, self.configuration.loss)
 
+    def judged(self, clean: Tensor, restored: Tensor) -> Tensor:
+        """Return which patches of clean and restored images the discriminator tells rightly, 0 or 1, one row."""
+        between = 0.5 if self.configuration.loss == "lsgan" else 0.0  # halfway between what the two sides aim at
+        real, fake = self.discriminator(torch.cat([clean, restored])).float().chunk(2)
+        return torch.cat([(real > between).flatten(), (fake <= between).flatten()]).float()
+
 
 def generator_loss(fake: Tensor, form: str) -> Tensor:
     """Return the generator's loss on the logits of restored images, mean over patches.

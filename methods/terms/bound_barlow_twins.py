@@ -53,6 +53,12 @@ class BoundBarlowTwins(BoundTerm):
         with torch.autocast(query.device.type, enabled=False):
             return self.correlate(over_all_processes(query), over_all_processes(key))
 
+    def embeddings(
+        self, views: Views, features: tuple[Tensor, ...], backbone: nn.Module
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return the projections of both views, not yet standardised."""
+        return self.project(features[-1]), self.project(backbone.encode(views.key)[-1])
+
 
 def over_all_processes(embeddings: Tensor) -> Tensor:
     """Return the embeddings of every process ``(B · processes, D)``; with one process, what was given.

@@ -63,6 +63,12 @@ class BoundMocoV2(BoundTerm):
         with torch.autocast(query.device.type, enabled=False):
             return info_nce(query, key, self.queue, self.configuration.temperature)
 
+    def embeddings(
+        self, views: Views, features: tuple[Tensor, ...], backbone: nn.Module
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return unit embeddings: the query's, and the key's by the momentum encoder."""
+        return embed(self.head, features[-1]), embed(self.key_head, self.key_encoder(views.key)[-1])
+
     def _embed_keys(self, views: Views) -> tuple[Tensor, Tensor]:
         """Return the keys of this process's batch, and in training those of all processes."""
         processes = joined()

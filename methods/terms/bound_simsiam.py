@@ -53,6 +53,14 @@ class BoundSimSiam(BoundTerm):
         with torch.autocast(views.query.device.type, enabled=False):
             return self.symmetric(predicted, [projection.detach() for projection in projected])
 
+    def embeddings(
+        self, views: Views, features: tuple[Tensor, ...], backbone: nn.Module
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return the projections of both views."""
+        both = (features[-1], backbone.encode(views.key)[-1])
+        query, key = (self.projector(feature.mean(dim=(2, 3))).float() for feature in both)
+        return query, key
+
     def symmetric(self, predicted: list[Tensor], target: list[Tensor]) -> Tensor:
         """Return ½ D(p₁, z₂) + ½ D(p₂, z₁) in float32 of two pairs of ``(B, D)``."""
         (one, two), (of_one, of_two) = predicted, target

@@ -100,7 +100,8 @@ class Training:
         self._spec_digest = digest(dict(spec))
         self._device = torch.device(context.device)
         self._precision = PRECISIONS[configuration["precision"]]
-        self._channels_last = self._device.type == "cuda" or self._precision is not None
+        half_or_gpu = self._device.type == "cuda" or self._precision is not None
+        self._channels_last = half_or_gpu or bool(configuration.get("channels_last", False))
         self._seeds = {name: seed_of(spec["seed"], name) for name in ("order", "augment", "validation", "step")}
         self.initial_state_sha256 = state_sha256(objective.state_dict())
         layout = memory_layout(objective.backbone.dimensions, self._channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from harness.errors import ConfigurationError
 from harness.seeding import seed as seed_of
 from methods.pretext import carry_on, leave
 from methods.training.loop import Training
+from methods.training.measurements import IMAGES, HeldOut, measure
 from methods.training.objective import Objective
 from methods.training.pairs import Pairs
 from methods.training.processes import Processes
 from methods.training.validation import Validation
 from methods.volumes.cubes import Cubes, cube_batches, first_batch_sha256, make_cubes
+
+CUBES_AT_ONCE = 64  # measured in one pass; changes no number
 
 
 def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
@@ -41,15 +45,30 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
     cubes = Cubes(Path(context.inputs[spec["uses"]["discovery"]]))
     check(cubes, configuration)
     objective = Objective(configuration, seed_of(spec["seed"], "init"))
+    fresh = copy.deepcopy(objective)
     if configuration["start"] != "fresh":
         carry_on(objective, configuration, Path(context.inputs[spec["parent"]]))
     # Cubes lie word by word; whatever part of the held-out ones is looked at must hold every word.
     shuffle = np.random.Generator(np.random.PCG64(seed_of(spec["seed"], "held out")))
-    training = CubeTraining(
-        objective, spec, context, cubes, cubes.rows("train"), shuffle.permutation(cubes.rows("validation"))
-    )
+    validation = shuffle.permutation(cubes.rows("validation"))
+    training = CubeTraining(objective, spec, context, cubes, cubes.rows("train"), validation)
     training.run()
-    return leave(spec, context, objective, training, first_batch_sha256(training.order, training.augment_seed))
+    held_out = held_out_cubes(cubes, validation, seed_of(spec["seed"], "measure"), configuration["views"])
+    learnt = [] if training.diverged else measure(objective, fresh, configuration, {"distorted": held_out})
+    return leave(spec, context, objective, training, first_batch_sha256(training.order, training.augment_seed), learnt)
+
+
+def held_out_cubes(cubes: Cubes, rows: np.ndarray, stream_seed: int, views: Mapping[str, Any]) -> HeldOut:
+    """Return distorted held-out cubes, the first ``IMAGES`` of ``rows``, in batches of 64 at most."""
+    rows = rows[:IMAGES]
+
+    def made() -> Iterator[tuple[Tensor, ...]]:
+        for start in range(0, len(rows), CUBES_AT_ONCE):
+            part = rows[start : start + CUBES_AT_ONCE]
+            query, target, words = make_cubes(cubes.volumes, cubes.words, part, stream_seed, 0, views)
+            yield query, query, target, words
+
+    return HeldOut(made, len(rows), min(CUBES_AT_ONCE, len(rows)))
 
 
 def check(cubes: Cubes, configuration: Mapping[str, Any]) -> None:
