@@ -144,3 +144,17 @@ def key_lines(path: Path, top: str) -> dict[str, int]:
             if key.value == top and isinstance(value, yaml.MappingNode):
                 return {k.value: k.start_mark.line + 1 for k, _ in value.value}
     return {}
+
+
+def item_lines(path: Path, top: str) -> dict[str, list[int]]:
+    """Return key under ``top`` → the line, from 1, on which it begins, then that of each item of the list it holds."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=FastLoader)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == top and isinstance(value, yaml.MappingNode):
+                return {k.value: [k.start_mark.line + 1, *_starts(v)] for k, v in value.value}
+    return {}
+
+
+def _starts(node: yaml.Node) -> list[int]:
+    return [item.start_mark.line + 1 for item in node.value] if isinstance(node, yaml.SequenceNode) else []

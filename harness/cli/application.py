@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import auditing, cleaning, data, execution, exporting, listing, stages, upkeep
+from harness.cli import auditing, cleaning, data, execution, exporting, gates, listing, stages, upkeep
 from harness.cli.session import console
 from harness.errors import BrokenCode
 
@@ -73,6 +73,7 @@ application.command("clean")(cleaning.clean)
 application.command("pin")(upkeep.pin)
 application.command("check")(upkeep.check)
 application.command("audit")(auditing.audit)
+application.command("gates")(gates.gates)
 application.command("report")(stages.report)
 application.command("export")(exporting.export)
 application.command("compare")(execution.compare_command)

@@ -143,8 +143,10 @@ def _stamp(plan: Plan, method: str) -> str:
 
 
 def write_statistics(session: Session) -> None:
-    """Write the four tables that statistics leave of the profile."""
+    """Write the tables that statistics leave of the profile."""
+    from harness.cli.gates import judged
     from harness.cli.outlook import ask, outlooks
+    from harness.gates import NO_GATES, GateRow, verdicts
     from harness.statistics.margins import read_margins
     from harness.statistics.outlook import prospect
     from harness.statistics.paper import read_paper
@@ -154,6 +156,8 @@ def write_statistics(session: Session) -> None:
 
     plan = session.plan
     folder = profile_folder(session.root, plan.profile)
+    gates = judged(session)
+    learnt = verdicts(gates)
     methods = {
         entry.name: MethodFacts(
             label=entry.label,
@@ -161,6 +165,7 @@ def write_statistics(session: Session) -> None:
             reinitialised=plan.methods[entry.name].reinitialised,
             unavailable=plan.methods[entry.name].unavailable or "",
             stamp=_stamp(plan, entry.name),
+            gate=learnt.get(entry.name, NO_GATES).word,
         )
         for entry in session.registry.methods
     }
@@ -192,6 +197,7 @@ def write_statistics(session: Session) -> None:
         table_text(Comparison, summary.comparisons),
         table_text(View, summary.views),
         table_text(Prospect, [prospect(row) for row in told]),
+        table_text(GateRow, gates),
     )
     for name, text in zip(TABLES, texts, strict=True):
         replace(session.root, folder / name, text)

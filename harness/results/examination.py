@@ -23,7 +23,7 @@ OF_METHODS = (
     ("pretraining", ".json"), ("curves", ".csv"), ("trials", ".csv"), ("resamples", ".npz"), ("localization", ".npz"),
     ("provenance", ".csv"),
 )  # fmt: skip
-TABLES = ("cells.csv", "comparisons.csv", "views.csv", "outlook.csv")
+TABLES = ("cells.csv", "comparisons.csv", "views.csv", "outlook.csv", "gates.csv")
 MEND = 'restore it with "git checkout HEAD -- {name}", or remove it and run the command that writes it ("dvc repro")'
 
 

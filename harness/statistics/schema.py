@@ -7,7 +7,7 @@ as the paper prints them. An empty cell means "does not apply", never zero.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from harness.spec import Frozen
 
@@ -46,6 +46,7 @@ class CellSummary(Frozen):
         flags: What a reader must know about values that do count: ``1 diverged, scored at its best validation``.
         best_in, second_in: The tables in whose column the cell ranks first or second (``tab2;tab4``; ``added`` in the
             added block), because Tab. 2 and Tab. 4 share cells but not columns.
+        gate: ``learnt``, ``not learnt`` or ``not gated``: what the method's gates come to (``gates.csv`` has each).
     """
 
     block: Block
@@ -84,6 +85,8 @@ class CellSummary(Frozen):
     flags: str = ""
     best_in: str = ""
     second_in: str = ""
+    gate: str = ""
+    added_later: ClassVar = ("gate",)
 
 
 class Comparison(Frozen):
@@ -120,6 +123,7 @@ class Comparison(Frozen):
         agreement, agreement_reason: With the paper.
         missing: Why it could not be tested: ``reference: 1 diverged``; empty when complete.
         synthetic, stamp: As for cells.
+        gate: Whose encoder was not learnt: ``method not learnt``, ``reference not learnt``, both, or empty.
     """
 
     family: str
@@ -187,6 +191,8 @@ class Comparison(Frozen):
     missing: str
     synthetic: bool
     stamp: str
+    gate: str = ""
+    added_later: ClassVar = ("gate",)
 
 
 class View(Frozen):
@@ -199,6 +205,7 @@ class View(Frozen):
         task: ``task|label fraction|metric``; empty where cells are averaged.
         estimate, low, high: With its 95 % interval.
         units: Cells averaged, or pairs of checkpoints.
+        gate: Which methods in it were not learnt: ``not learnt: simsiam``; empty if none.
     """
 
     kind: Literal["probability of improvement", "mean gain over bases"]
@@ -211,6 +218,8 @@ class View(Frozen):
     low: float | None
     high: float | None
     units: int
+    gate: str = ""
+    added_later: ClassVar = ("gate",)
 
 
 class Prospect(Frozen):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.gates import NOT_LEARNT
 from harness.published import CellKey, ContrastKey, Families
 from harness.spec import Frozen, Parameters
 from harness.statistics.contrast import Side, compare
@@ -44,6 +45,7 @@ class MethodFacts(Frozen):
         reinitialised: The encoder is drawn anew for each repeat (Random), so it has one pretraining seed only.
         unavailable: Why it cannot run here, or empty.
         stamp: That of the images it was pretrained on, where a program made them; empty for real ones and for none.
+        gate: ``learnt``, ``not learnt`` or ``not gated`` (``harness.gates``).
     """
 
     label: str
@@ -51,6 +53,7 @@ class MethodFacts(Frozen):
     reinitialised: bool = False
     unavailable: str = ""
     stamp: str = ""
+    gate: str = ""
 
 
 class TaskFacts(Frozen):
@@ -98,6 +101,11 @@ class _Desk:
         cohort = self.trials.cohort(task)
         stamps = [*((cohort.stamp,) if cohort.synthetic else ()), *(self.methods[method].stamp for method in methods)]
         return cohort.synthetic or any(stamps), "; ".join(dict.fromkeys(stamp for stamp in stamps if stamp))
+
+    def gate(self, method: str, reference: str) -> str:
+        """Say whose encoder was not learnt; empty if neither is known to be so."""
+        sides = (("method", method), ("reference", reference))
+        return "; ".join(f"{side} {NOT_LEARNT}" for side, name in sides if self.methods[name].gate == NOT_LEARNT)
 
     def not_the_papers(self, task: str, *methods: str) -> str:
         """Say why no number of these methods on this task may be set against the paper's; empty if it may."""
@@ -283,6 +291,7 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
         stamp=stamp,
         device_classes=desk.devices.get(cell, ""),
         flags=runs.flags,
+        gate=desk.methods[cell.method].gate,
     )
 
 
@@ -461,6 +470,7 @@ def _comparison(desk: _Desk, block: Block, key: ContrastKey, label: str, size: i
             "task_label": task.label,
             "label_fraction": key.label_fraction,
             "metric": metric,
+            "gate": desk.gate(key.method, key.reference),
             "synthetic": synthetic,
             "stamp": stamp,
         },

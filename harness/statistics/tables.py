@@ -45,6 +45,8 @@ def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
 def read_rows(path: Path, model: type[Row]) -> list[Row]:
     """Read what ``write_rows`` wrote.
 
+    A file of an older version may lack the columns that the model's ``added_later`` names; they have their defaults.
+
     Raises:
         ConfigurationError: If the file is absent, has other columns, or holds a malformed row.
     """
@@ -57,7 +59,8 @@ def read_rows(path: Path, model: type[Row]) -> list[Row]:
         raise ConfigurationError(
             f"{path} cannot be read ({error.strerror}); expected what statistics write; run `dvc repro statistics`."
         ) from error
-    if found != list(model.model_fields):
+    later = getattr(model, "added_later", ())
+    if found != [name for name in model.model_fields if name in found or name not in later]:
         odd = sorted(set(found) ^ set(model.model_fields)) or ["their order"]
         raise ConfigurationError(
             f"{path} has columns that this version does not write ({', '.join(odd)}); run `dvc repro statistics`."

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness.gates import NOT_LEARNT
 from harness.published import CellKey, ContrastKey, Families
 from harness.seeding import seed
 from harness.statistics.estimate import Estimate, Group
@@ -45,14 +46,30 @@ def views(
         alpha: 1 − coverage of the intervals.
     """
     rows: list[View] = []
+    unlearnt = _unlearnt(comparisons)
     for name, family in families.families.items():
         keys = [key for key in family.contrasts(name) if key.delta is None]
         for pair in family.pairs:
             cells = [key for key in keys if (key.method, key.reference) == tuple(pair)]
-            rows += _improvement(family.label, cells, runs, base_seed, alpha)
+            rows += _gated(_improvement(family.label, cells, runs, base_seed, alpha), unlearnt & set(pair))
         if len(family.pairs) > 1:
-            rows += _over_bases(name, family.label, [row for row in comparisons if row.family == name], alpha)
+            own = [row for row in comparisons if row.family == name]
+            every = {method for pair in family.pairs for method in pair}
+            rows += _gated(_over_bases(name, family.label, own, alpha), unlearnt & every)
     return rows
+
+
+def _unlearnt(comparisons: Sequence[Comparison]) -> set[str]:
+    """Return the methods whose contrasts say that their encoder was not learnt."""
+    sides = [("method", row.method, row.gate) for row in comparisons]
+    sides += [("reference", row.reference, row.gate) for row in comparisons]
+    return {name for side, name, gate in sides if f"{side} {NOT_LEARNT}" in gate}
+
+
+def _gated(rows: list[View], unlearnt: set[str]) -> list[View]:
+    """Let views say which methods in them were not learnt."""
+    gate = f"{NOT_LEARNT}: {', '.join(sorted(unlearnt))}" if unlearnt else ""
+    return [row.model_copy(update={"gate": gate}) for row in rows]
 
 
 def _improvement(

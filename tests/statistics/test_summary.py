@@ -662,6 +662,43 @@ def test_a_table_of_another_version_is_refused_with_what_to_do(tmp_path):
         read_cells(path)
 
 
+def test_what_a_methods_gates_come_to_stands_beside_its_numbers_and_moves_none(folder, tmp_path):
+    folder.cell("dira_moco_v2", "chestxray14", around(81.1, 0.1))
+    folder.cell("moco_v2", "chestxray14", around(80.3, 0.1))
+    plain = folder.summarise()
+    words = {"moco_v2": "not learnt", "dira_moco_v2": "learnt"}
+    gated = {name: facts.model_copy(update={"gate": words.get(name, "")}) for name, facts in METHODS.items()}
+    cells, comparisons = folder.summarise(methods=gated)
+    assert {cell.method: cell.gate for cell in cells if cell.done} == words
+    assert contrast(comparisons, "fig4").gate == "reference not learnt"
+    bare = [[row.model_copy(update={"gate": ""}) for row in rows] for rows in (cells, comparisons)]
+    assert bare == list(plain)
+    words |= {"dira_moco_v2": "not learnt"}
+    gated = {name: facts.model_copy(update={"gate": words.get(name, "")}) for name, facts in METHODS.items()}
+    _, comparisons = folder.summarise(methods=gated)
+    assert contrast(comparisons, "fig4").gate == "method not learnt; reference not learnt"
+
+
+def test_tables_from_before_there_were_gates_are_read_and_lack_nothing_else(folder, tmp_path):
+    full(folder)
+    paths = write(tmp_path / "older", *folder.summarise())
+    for path, reader in zip(paths, (read_cells, read_comparisons), strict=True):
+        rows = list(csv.DictReader(path.open(newline="")))
+
+        def without(*names, rows=rows, path=path):
+            with path.open("w", newline="") as stream:
+                kept = [name for name in rows[0] if name not in names]
+                writer = csv.DictWriter(stream, kept, extrasaction="ignore", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+
+        without("gate")
+        assert {row.gate for row in reader(path)} == {""}
+        without("gate", "stamp")
+        with pytest.raises(ConfigurationError, match="columns that this version does not write"):
+            reader(path)
+
+
 def test_device_classes_are_marked_where_they_are_known(folder):
     folder.cell("moco_v2", "montgomery", around(98.0, 0.1))
     folder.summarise()

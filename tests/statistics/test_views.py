@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.published import load_families
+from harness.published import CellKey, load_families
 from harness.statistics.views import improvement, views
 
 ROOT = Path(__file__).parents[2]
@@ -20,9 +20,9 @@ TASKS = FAMILIES.families["fig4"].tasks
 class Row:
     """What the views read of a contrast."""
 
-    def __init__(self, family, method, reference, task, effect):
+    def __init__(self, family, method, reference, task, effect, gate=""):
         self.family, self.method, self.reference, self.task, self.effect = family, method, reference, task, effect
-        self.label_fraction, self.metric = 1.0, "auc"
+        self.label_fraction, self.metric, self.gate = 1.0, "auc", gate
 
 
 def fig4(runs, rows=()):
@@ -73,6 +73,21 @@ def test_the_pair_of_checkpoints_is_the_unit_of_a_gain_over_bases():
     assert (found[0].low, found[0].high) == pytest.approx((expected.low, expected.high))
     assert found[-1].task == ""
     assert found[-1].estimate == pytest.approx(np.mean(list(gains.values())) + 1.5)
+
+
+def test_a_view_names_the_methods_in_it_that_were_not_learnt():
+    gates = {"simsiam": "reference not learnt", "barlow_twins": ""}
+    rows = [
+        Row("fig4", method, reference, "chestxray14", 1.0, gates.get(reference, ""))
+        for method, reference in FAMILIES.families["fig4"].pairs
+    ]
+    over_bases = [view.gate for view in fig4({}, rows) if view.kind == "mean gain over bases"]
+    assert set(over_bases) == {"not learnt: simsiam"}
+    runs = {
+        CellKey(method, "chestxray14", 1.0): [1.0, 2.0] for pair in FAMILIES.families["fig4"].pairs for method in pair
+    }
+    pairs = {view.reference: view.gate for view in fig4(runs, rows) if view.kind == "probability of improvement"}
+    assert pairs == {"moco_v2": "", "barlow_twins": "", "simsiam": "not learnt: simsiam"}
 
 
 def test_the_same_names_draw_the_same_resamples():

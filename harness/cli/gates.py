@@ -1,0 +1,84 @@
+"""``gates``: was it learnt? Every phase's measurements beside the thresholds, as ``results/`` has them."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from harness.cli.session import Session, console, open_session, shown
+from harness.errors import DataError
+from harness.gates import GATES, GateRow, Verdict, figure, judge, named, read_gates, required, verdicts
+from harness.results import profile_folder
+from harness.store.files import parse_json
+
+
+def judged(session: Session) -> list[GateRow]:
+    """Judge every method that has a pretraining file, in the order of the registry.
+
+    Raises:
+        DataError: If such a file is malformed.
+    """
+    declared = read_gates(session.root / GATES)
+    folder = profile_folder(session.root, session.plan.profile) / "pretraining"
+    rows: list[GateRow] = []
+    for method in session.plan.methods:
+        path = folder / f"{method}.json"
+        if not path.is_file():
+            continue
+        try:
+            rows += judge(parse_json(path.read_text(encoding="utf-8")), declared, str(path))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}: cannot be read as a method's pretraining ({error!r}); write it again with "
+                "`dira-bench report`."
+            ) from error
+    return rows
+
+
+def gates(
+    profile: Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")] = None,
+) -> None:
+    """Show whether each pretraining was learnt: value, chance, start and threshold of every gate, phase by phase.
+
+    The last phase of a method decides. Refuses what was edited; exits with 0 whether or not a gate was passed.
+    """
+    session = open_session(profile)
+    session.refuse_edits(may_lack=None)
+    rows = judged(session)
+    if not rows:
+        console.print(
+            shown(
+                f"results/{session.plan.profile}/pretraining has no phase yet; "
+                'run "dira-bench run", then "dira-bench report".'
+            )
+        )
+    found = verdicts(rows)
+    for method, own in groupby(rows, key=lambda row: row.method):
+        _print_method(session.registry.methods[method].label, found[method], list(own))
+
+
+def _print_method(label: str, verdict: Verdict, rows: list[GateRow]) -> None:
+    console.print(f"[bold]{shown(label)}[/]: {verdict.word}" + (f" ({shown(verdict.why)})" if verdict.why else ""))
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for heading in ("phase", "measure"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("value", "chance", "start"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("gate", overflow="fold")
+    table.add_column("")
+    several = len({row.pretrain_seed for row in rows}) > 1
+    for (seed, phase), part in groupby(rows, key=lambda row: (row.pretrain_seed, row.phase)):
+        name = f"  {phase}" + (f", seed {seed}" if several else "")
+        for place, row in enumerate(part):
+            table.add_row("" if place else shown(name), *(shown(word) for word in gate_words(row)))
+    console.print(table)
+
+
+def gate_words(row: GateRow) -> tuple[str, str, str, str, str, str]:
+    """Say a row in six words: measure, value, chance, start, gate, whether it was passed."""
+    measure = named(row) or row.term.rpartition(":")[2] or "–"
+    passed = {True: "passed", False: "failed", None: row.note or "reported"}[row.passed]
+    return measure, figure(row.value), figure(row.chance), figure(row.start), required(row) or "–", passed
