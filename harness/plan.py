@@ -72,6 +72,14 @@ class Plan:
         """Return the trials of the cells that ``keep`` accepts, in planned order."""
         return {key: item for cell in self.cells.values() if keep(cell) for key, item in cell.trials.items()}
 
+    def seeds(self, method: str) -> int:
+        """Return a method's number of pretraining seeds: what the parameters or its profile ask, whichever is more.
+
+        An encoder that is drawn anew for each trial has no pretraining, so one.
+        """
+        resolved = self.methods[method]
+        return 1 if resolved.reinitialised else max(self.parameters.pretrain_seeds, resolved.pretrain_seeds)
+
     def needed(self, targets: Iterable[Item], done: Collection[str]) -> list[Item]:
         """Return the targets that are not done, with whatever they need and is not done, needs first.
 
@@ -119,9 +127,8 @@ class Plan:
         }
 
     def _runs(self, key: CellKey) -> int:
-        """Return how many trials a cell has: an encoder that is drawn anew for each has no pretraining seeds."""
-        seeds = 1 if self.methods[key.method].reinitialised else self.parameters.pretrain_seeds
-        return seeds * self.parameters.repeats
+        """Return how many trials a cell has."""
+        return self.seeds(key.method) * self.parameters.repeats
 
 
 def make_plan(
@@ -142,7 +149,7 @@ def make_plan(
     Raises:
         ConfigurationError: Every entry that makes no sense under the profile, at once.
     """
-    registry.check_profile(parameters.profile)
+    registry = registry.under(parameters.profile)
     problems: list[str] = []
     methods = _resolved_methods(registry, parameters.profile, problems)
     tasks = _resolved_tasks(registry, parameters.profile, problems, margin_of)
@@ -239,6 +246,11 @@ def _check_pretraining_cohorts(registry: Registry, entry: MethodEntry, resolved:
     for phase in () if resolved.unavailable else resolved.phases:
         if phase.cohort in broken:
             raise Unavailable(f"it pretrains on {phase.cohort}, which is unavailable: {broken[phase.cohort]}")
+        if phase.cohort in registry.tasks.elsewhere:
+            raise ConfigurationError(
+                f'method "{entry.name}" ({entry.origin}) pretrains on "{phase.cohort}", which '
+                f"{registry.tasks.elsewhere[phase.cohort]}, or name another cohort."
+            )
         if phase.cohort and phase.cohort not in registry.tasks:
             raise ConfigurationError(
                 f'method "{entry.name}" ({entry.origin}) pretrains on "{phase.cohort}", which is no registered task; '
@@ -302,8 +314,7 @@ def _plan_pretraining(plan: Plan, method: MethodEntry) -> None:
     for phase in resolved.phases:
         if phase.cohort and phase.cohort not in plan.cohorts:
             return
-    seeds = 1 if resolved.reinitialised else plan.parameters.pretrain_seeds
-    for index in range(seeds):
+    for index in range(plan.seeds(method.name)):
         chain: list[Item] = []
         for phase in resolved.phases:
             chain.append(_plan_phase(plan, phase, chain, index))
@@ -357,7 +368,7 @@ def _words(phase: PhasePlan) -> str:
 def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -> None:
     parameters, resolved, judged = plan.parameters, plan.methods[method.name], plan.tasks[task.name]
     cohort = plan.cohorts[task.name]
-    seeds = 1 if resolved.reinitialised else parameters.pretrain_seeds
+    seeds = plan.seeds(method.name)
     shared = {
         "method": method.name,
         "method_version": method.version,

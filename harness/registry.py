@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import ValidationError
 
 from harness.contracts import ResolveMethod, ResolveTask
-from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, unknown
+from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, UnknownName, unknown
 from harness.foreign import EndedPython, guest, printable
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan, extras
 from harness.typed import Mistakes, read, sentences
@@ -80,6 +80,7 @@ class Shelf(Generic[Entry]):
     kind: str
     entries: dict[str, Entry] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
+    elsewhere: dict[str, str] = field(default_factory=dict)  # name → why this profile has no such entry
 
     def __getitem__(self, name: str) -> Entry:
         if name in self.entries:
@@ -87,7 +88,18 @@ class Shelf(Generic[Entry]):
         for broken in self.broken:
             if broken.name == name:
                 raise ConfigurationError(f'{self.kind} "{name}" ({broken.origin}) is unavailable: {broken.reason}')
-        raise unknown(self.kind, name, self.entries, f"the registry of {self.kind}s")
+        raise self.unknown(name)
+
+    def unknown(self, name: str, where: str = "") -> ConfigurationError:
+        """Return the error for a name that has no entry here: one of another profile, or none at all."""
+        if name in self.elsewhere:
+            return UnknownName(f'{self.kind} "{name}" {self.elsewhere[name]}.')
+        return unknown(self.kind, name, self.entries, where or f"the registry of {self.kind}s")
+
+    def without(self, elsewhere: Mapping[str, str]) -> Shelf[Entry]:
+        """Return the shelf without the named entries, which keep their reasons."""
+        left = {name: entry for name, entry in self.entries.items() if name not in elsewhere}
+        return Shelf(self.kind, left, self.broken, {**self.elsewhere, **elsewhere})
 
     def __iter__(self) -> Any:
         return iter(self.entries.values())
@@ -230,8 +242,44 @@ class Registry:
     @cached_property
     def profiles(self) -> tuple[str, ...]:
         """Names of the profiles that both sides know."""
-        sides = [load_yaml(self.root / side / "profiles.yaml").get("profiles", {}) for side in (METHODS, TASKS)]
-        return tuple(name for name in sides[0] if name in sides[1])
+        methods, tasks = self._profiles
+        return tuple(name for name in methods if name in tasks)
+
+    @cached_property
+    def _profiles(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        methods, tasks = (
+            load_yaml(self.root / side / "profiles.yaml").get("profiles") or {} for side in (METHODS, TASKS)
+        )
+        return methods, tasks
+
+    def under(self, profile: str) -> Registry:
+        """Return the registry as a profile sees it.
+
+        An entry that names profiles exists under these alone; a closed profile has only the tasks that name it. Of
+        ``compare_with`` only what is left remains.
+
+        Raises:
+            UnknownName: If there is no profile of that name.
+        """
+        self.check_profile(profile)
+        closed = self._closed(profile)
+        methods = self.methods.without(_elsewhere(self.methods, profile))
+        tasks = self.tasks.without(_elsewhere(self.tasks, profile, closed=closed))
+        for name, entry in methods.entries.items():
+            left = tuple(other for other in entry.compare_with if other not in methods.elsewhere)
+            methods.entries[name] = entry.model_copy(update={"compare_with": left})
+        return Registry(self.root, methods, tasks)
+
+    def _closed(self, profile: str) -> bool:
+        """Say whether a profile, or one that it extends, is closed in ``tasks/profiles.yaml``."""
+        _, profiles = self._profiles
+        seen: set[str] = set()
+        while isinstance(of := profiles.get(profile), dict) and profile not in seen:
+            if "closed" in of:
+                return of["closed"] is True
+            seen.add(profile)
+            profile = str(of.get("extends"))
+        return False
 
     @cached_property
     def data_roots(self) -> dict[str, Path]:
@@ -271,6 +319,21 @@ class Registry:
         resolve = cast("ResolveTask", import_dotted(f"{TASKS}.configuration:resolve"))
         entry = self.tasks[name]
         return _guard(lambda: resolve(entry, self.check_profile(profile), self.data_roots), entry)
+
+
+def _elsewhere(shelf: Shelf[Entry], profile: str, *, closed: bool = False) -> dict[str, str]:
+    """Return why a profile has no entry of a name, for each entry that it has not."""
+    found = {}
+    for entry in shelf:
+        if profile in entry.profiles or not (entry.profiles or closed):
+            continue
+        where = f"is not of profile {profile} ({entry.origin}): "
+        if entry.profiles:
+            where += f"its entry names {', '.join(entry.profiles)}; choose such a profile, or name {profile} there"
+        else:
+            where += f"that profile is closed, and the entry names no profile; write profiles: [{profile}] there"
+        found[entry.name] = where
+    return found
 
 
 def _local_data_roots(path: Path) -> dict[str, str]:
@@ -338,17 +401,29 @@ def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[
 
 
 def _check_references(registry: Registry) -> None:
-    """Entries that name other entries must name ones that exist; one from a package that does not is unavailable."""
+    """Entries must name entries and profiles that exist; one from a package that does not is unavailable."""
     problems: list[str] = []
-    for method in list(registry.methods):
-        found = _dangling(registry, method)
-        if found and from_entry_point(method):
-            del registry.methods.entries[method.name]
-            registry.methods.broken.append(Broken(method.name, method.origin, " ".join(found)))
-        else:
-            problems += found
+    shelves: tuple[Shelf[Any], ...] = (registry.methods, registry.tasks)
+    for shelf in shelves:
+        for entry in list(shelf):
+            found = _unknown_profiles(registry, entry)
+            found += _dangling(registry, entry) if isinstance(entry, MethodEntry) else []
+            if found and from_entry_point(entry):
+                del shelf.entries[entry.name]
+                shelf.broken.append(Broken(entry.name, entry.origin, " ".join(found)))
+            else:
+                problems += found
     if problems:
         raise ConfigurationError("\n".join(problems))
+
+
+def _unknown_profiles(registry: Registry, entry: MethodEntry | TaskEntry) -> list[str]:
+    """Return a sentence for each profile of an entry that neither file of profiles has."""
+    if not entry.profiles:
+        return []
+    known = {*registry._profiles[0], *registry._profiles[1]}
+    where = f"profiles of {entry.name} ({entry.origin})"
+    return [str(unknown("profile", name, known, where)) for name in entry.profiles if name not in known]
 
 
 def _check_environment(registry: Registry, environment: Mapping[str, str]) -> None:

@@ -79,6 +79,7 @@ class MethodEntry(BaseModel):
     saw_labels_of: tuple[str, ...] = ()
     transfer: Literal["encoder_decoder", "encoder_only"] = "encoder_decoder"
     compare_with: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()  # under which it exists; empty: under every one; never identity
     options: dict[str, Any] = Field(default_factory=dict)
     origin: str = ""  # the file or entry point it came from; never identity
 
@@ -98,6 +99,7 @@ class TaskEntry(Frozen):
     subset: Literal["fixed", "per_repeat"] = "fixed"
     version: Version
     source: Text
+    profiles: tuple[str, ...] = ()  # under which it exists; empty: under every one that is not closed; never identity
     options: dict[str, Any] = Field(default_factory=dict)
     training_images: Count | None = None  # as published, to price a pretraining; never identity
     sample: bool = Field(default=False, strict=True)  # only a part of the data set is meant to be at the data root
@@ -151,6 +153,7 @@ class MethodPlan(Frozen):
             a ``harness.contracts.Obtain``; the rest is the method's own (network, which decoder, weights file).
         reinitialised: True if the encoder is drawn anew for each repeat (Random), so it has one pretraining
             seed only, and the trial's ``init`` seed makes it.
+        pretrain_seeds: Encoders that the profile asks of it; the larger of this and ``params.yaml``'s are trained.
         budget: For the reader: steps or epochs and images seen, by phase.
         unavailable: One sentence why it cannot run here, or None.
     """
@@ -158,6 +161,7 @@ class MethodPlan(Frozen):
     phases: tuple[PhasePlan, ...] = ()
     encoder: dict[str, Any]
     reinitialised: bool = False
+    pretrain_seeds: Count = 1
     budget: dict[str, Any] = Field(default_factory=dict)
     unavailable: str | None = None
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from harness.errors import ConfigurationError, unknown
-from harness.spec import Frozen
+from harness.spec import Count, Frozen
 from harness.typed import given, read
 from harness.yaml_files import key_lines, load_yaml
 from methods.options import (
@@ -164,6 +164,8 @@ class Profile(Frozen):
         terms: Term → fields of its configuration that differ from the paper's at this scale.
         options: Defaults of a recipe's options under this profile.
         options_of: Discrimination term (or ``none``) → defaults that hold for that base alone.
+        pretrain_seeds: Discrimination term (or ``none``) → encoders of each of its pretext methods; the larger of this
+            and ``params.yaml``'s counts.
         supervised: What a supervised recipe trains on → how; what is absent cannot be had under this profile.
         volumes: How methods pretrain in 3D.
     """
@@ -180,6 +182,7 @@ class Profile(Frozen):
     terms: dict[TermName, dict[str, Any]] = Field(default_factory=dict)
     options: PretextOptions = Field(default_factory=PretextOptions)
     options_of: dict[Base, PretextOptions] = Field(default_factory=dict)
+    pretrain_seeds: dict[Base, Count] = Field(default_factory=dict)
     supervised: dict[str, Supervision] = Field(default_factory=dict)
     volumes: Volumes | None = None
 

@@ -23,6 +23,7 @@ class Profile(Frozen):
 
     Attributes:
         extends: The profile it starts from; mappings are merged key by key.
+        closed: It has only the tasks whose entries name it in ``profiles``.
         pixels: ``phantom``: made by a program in the data set's true layout; ``data_root``: the real files.
         stamp: What every page prints beside a number from these pixels.
         cohorts: Adapter → how its images are made, split and cached.
@@ -31,6 +32,7 @@ class Profile(Frozen):
     """
 
     extends: str | None = None
+    closed: bool = Field(default=False, strict=True)
     pixels: Literal["phantom", "data_root"]
     stamp: str = ""
     cohorts: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -24,7 +24,7 @@ def clean(
     swept = session.store.sweep()
     if swept:
         console.print(f"swept {swept} leftover{'s' * (swept > 1)} of ended runs out of the store")
-    found = orphans(session.root, session.registry)
+    found = orphans(session.root, session.whole_registry)
     tracked = _tracked(session.root, [orphan.path for orphan in found])
     for orphan in found:
         name = orphan.path.relative_to(session.root).as_posix()

@@ -10,7 +10,7 @@ import typer
 from harness.cli.execution import execute
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import console, open_session, print_json, shown
-from harness.errors import DataError, Unavailable, unknown
+from harness.errors import DataError, Unavailable
 from harness.registry import import_dotted
 from harness.spec import TaskPlan
 
@@ -27,7 +27,7 @@ def phantom(
     """Write a task's phantom cohort in the data set's true on-disk layout. Everything in it is SYNTHETIC."""
     session = open_session(profile)
     if task not in session.plan.tasks:
-        raise unknown("task", task, session.plan.tasks, "tasks/registry.yaml")
+        raise session.registry.tasks.unknown(task, "tasks/registry.yaml")
     resolved = session.plan.tasks[task]
     _refuse_broken(task, resolved)
     if not resolved.synthetic:
@@ -72,7 +72,7 @@ def verify(
     """Check a data set on disk: leaks and corruption fail (exit code 2), odd counts warn."""
     session = open_session(profile)
     if task not in session.registry.tasks:
-        raise unknown("task", task, session.registry.tasks.entries, "tasks/registry.yaml")
+        raise session.registry.tasks.unknown(task, "tasks/registry.yaml")
     place = root or session.registry.data_roots.get(task)
     if place is None:
         raise Unavailable(
@@ -101,7 +101,7 @@ def prepare(task: TaskName, profile: Profile = None) -> None:
     """Verify a task's images and decode them once into the memory map that pretraining and trials read."""
     session = open_session(profile)
     if task not in session.plan.tasks:
-        raise unknown("task", task, session.plan.tasks, "tasks/registry.yaml")
+        raise session.registry.tasks.unknown(task, "tasks/registry.yaml")
     item = session.plan.cohorts.get(task)
     if item is None:
         raise Unavailable(session.plan.tasks[task].unavailable or f"{task} is unavailable.")

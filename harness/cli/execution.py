@@ -17,7 +17,7 @@ from harness.cli import numbers
 from harness.cli.listing import Profile, check_block, describe, done_ids, print_plan
 from harness.cli.session import Session, console, open_session, shown
 from harness.environment import check_device
-from harness.errors import ConfigurationError, StoreError, Unavailable, unknown
+from harness.errors import ConfigurationError, StoreError, Unavailable
 from harness.plan import Cell, Plan
 from harness.registry import import_dotted, project_root
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
@@ -212,10 +212,10 @@ class Chosen:
         """Refuse names that the plan does not hold, with near ones."""
         for name in self.methods:
             if name not in planned.methods:
-                raise unknown("method", name, planned.methods, "--method")
+                raise planned.registry.methods.unknown(name, "--method")
         for name in self.tasks:
             if name not in planned.tasks:
-                raise unknown("task", name, planned.tasks, "--task")
+                raise planned.registry.tasks.unknown(name, "--task")
         check_block(self.block)
 
     def holds(self, cell: Cell) -> bool:

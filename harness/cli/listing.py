@@ -17,6 +17,7 @@ from harness.cli import numbers
 from harness.cli.session import WIDE, Session, console, notes, open_session, print_json, shown
 from harness.environment import check_device
 from harness.errors import UnknownName, unknown
+from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import SCORED, examine, measured_seconds, speaks_for, trial_status
 from harness.spec import Item, Record, Status, percent
@@ -234,7 +235,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
     return {
         "profile": planned.profile,
         "repeats": planned.parameters.repeats,
-        "pretrain_seeds": planned.parameters.pretrain_seeds,
+        "pretrain_seeds": most_seeds(planned),
         **planned.counts(),
         "runnable": sum(len(cell.trials) for cell in cells),
         "done": states["done"],
@@ -293,7 +294,7 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
         block = counts[name]
         console.print(
             f"  {name:9s}  {block['distinct_cells']} cells × {parameters.repeats} repeats"
-            f"{_seeds(parameters.pretrain_seeds)} = {block['distinct_trials']} trials"
+            f"{_seeds(session.plan)} = {block['distinct_trials']} trials"
             + (f"  ({block['naive_cells']} cells printed, shared ones are run once)" if name == "published" else "")
         )
     console.print(
@@ -323,8 +324,18 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
             console.print(f"  {what} ({cells} cell{'s' * (cells > 1)}): {shown(reason)}")
 
 
-def _seeds(count: int) -> str:
-    return f" × {count} pretraining seeds (1 where nothing is pretrained)" if count > 1 else ""
+def _seeds(plan: Plan) -> str:
+    """Say how many pretraining seeds there are: of every method, or at most where the profile asks more of some."""
+    least, most = plan.parameters.pretrain_seeds, most_seeds(plan)
+    if most == 1:
+        return ""
+    fewer = f"{least} where the profile asks no more, " if least < most else ""
+    return f" × {'up to ' if fewer else ''}{most} pretraining seeds ({fewer}1 where nothing is pretrained)"
+
+
+def most_seeds(plan: Plan) -> int:
+    """Return the largest number of pretraining seeds that any method of a plan has."""
+    return max(map(plan.seeds, plan.methods), default=plan.parameters.pretrain_seeds)
 
 
 def show(

@@ -77,9 +77,14 @@ class Session:
     parameters: Parameters
 
     @cached_property
-    def registry(self) -> Registry:
-        """Both registries."""
+    def whole_registry(self) -> Registry:
+        """Both registries, with the entries of every profile."""
         return load_registry(self.root)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Both registries, with the entries of the profile alone."""
+        return self.whole_registry.under(self.parameters.profile)
 
     @cached_property
     def families(self) -> Families:

@@ -163,6 +163,7 @@ def write_statistics(session: Session) -> None:
             label=entry.label,
             compare_with=entry.compare_with,
             reinitialised=plan.methods[entry.name].reinitialised,
+            pretrain_seeds=plan.seeds(entry.name),
             unavailable=plan.methods[entry.name].unavailable or "",
             stamp=_stamp(plan, entry.name),
             gate=learnt.get(entry.name, NO_GATES).word,

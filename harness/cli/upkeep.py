@@ -219,6 +219,9 @@ def _checked_names(session: Session, name: str, everything: bool) -> list[tuple[
         return known
     found = [(kind, entry) for kind, entry in known if entry == name]
     if not found:
+        for shelf in (session.registry.methods, session.registry.tasks):
+            if name in shelf.elsewhere:
+                raise shelf.unknown(name)
         raise unknown("method or task", name, [entry for _, entry in known], "the registries")
     return found
 

@@ -43,6 +43,7 @@ class MethodFacts(Frozen):
         label: As printed in tables.
         compare_with: Methods that an added method asks to be compared with.
         reinitialised: The encoder is drawn anew for each repeat (Random), so it has one pretraining seed only.
+        pretrain_seeds: Encoders that the profile asks of it; the larger of this and the parameters' counts.
         unavailable: Why it cannot run here, or empty.
         stamp: That of the images it was pretrained on, where a program made them; empty for real ones and for none.
         gate: ``learnt``, ``not learnt`` or ``not gated`` (``harness.gates``).
@@ -51,9 +52,14 @@ class MethodFacts(Frozen):
     label: str
     compare_with: tuple[str, ...] = ()
     reinitialised: bool = False
+    pretrain_seeds: int = 1
     unavailable: str = ""
     stamp: str = ""
     gate: str = ""
+
+    def seeds(self, parameters: Parameters) -> int:
+        """Return how many encoders it has."""
+        return 1 if self.reinitialised else max(parameters.pretrain_seeds, self.pretrain_seeds)
 
 
 class TaskFacts(Frozen):
@@ -89,7 +95,7 @@ class _Desk:
     lineages: Mapping[CellKey, Mapping[TrialIndex, Lineage]]
 
     def seeds(self, method: str) -> int:
-        return 1 if self.methods[method].reinitialised else self.parameters.pretrain_seeds
+        return self.methods[method].seeds(self.parameters)
 
     def runs(self, cell: CellKey, metric: str) -> Runs:
         seeds = self.seeds(cell.method)
@@ -157,7 +163,7 @@ def summarise(
     """
     planned = Planned(
         parameters.repeats,
-        {name: 1 if facts.reinitialised else parameters.pretrain_seeds for name, facts in methods.items()},
+        {name: facts.seeds(parameters) for name, facts in methods.items()},
         {name: facts.label_fractions for name, facts in tasks.items()},
     )
     trials = Trials(results, methods, tasks, planned)

@@ -188,7 +188,12 @@ class PretextRecipe(Frozen):
             if amount.unit == "steps":
                 row["images_seen"] = count * batch
             budget.append(row)
-        return MethodPlan(phases=tuple(phases), encoder=encoder, budget={"rule": amount.budget, "phases": budget})
+        return MethodPlan(
+            phases=tuple(phases),
+            encoder=encoder,
+            pretrain_seeds=scale.pretrain_seeds.get(base, 1),
+            budget={"rule": amount.budget, "phases": budget},
+        )
 
     @staticmethod
     def _needs(options: PretextOptions, roles: list[str]) -> dict[str, tuple[str, bool]]:
