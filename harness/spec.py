@@ -103,6 +103,7 @@ class TaskEntry(Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
     training_images: Count | None = None  # as published, to price a pretraining; never identity
     sample: bool = Field(default=False, strict=True)  # only a part of the data set is meant to be at the data root
+    sample_note: str = Field(default="", max_length=200)  # how that part was chosen, for every page; never identity
     origin: str = ""
 
     @field_validator("label_fractions")
@@ -174,6 +175,8 @@ class TaskPlan(Frozen):
         cohort: Its configuration: generator, sizes, version, or the fingerprint of a data root. JSON values only.
         synthetic: True if any pixel was made by a program.
         stamp: What every page prints beside a number from this cohort, e.g. ``SYNTHETIC: analytic phantoms``.
+        scale: How small the experiment is, as the profile says it, where pixels are real; else empty. Never identity.
+        sample_note: How a sample was chosen, as the entry says it. Never identity.
         trial_run: Dotted path of the work that fine-tunes and judges.
         transfer: The resolved transfer: image size, normalisation as applied, augmentation, optimiser, schedule,
             batch, selection rule, loss, precision, test-time augmentation, metric protocol, component versions.
@@ -188,6 +191,8 @@ class TaskPlan(Frozen):
     cohort: dict[str, Any]
     synthetic: bool
     stamp: str
+    scale: str = ""
+    sample_note: str = ""
     trial_run: str
     transfer: dict[str, Any]
     metrics: tuple[str, ...]

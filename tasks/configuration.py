@@ -188,6 +188,8 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
         cohort=cohort,
         synthetic=synthetic,
         stamp=stamp,
+        scale="" if synthetic else scale.scale,
+        sample_note="" if synthetic else entry.sample_note,
         trial_run=trial_run,
         transfer=transfer,
         metrics=metrics,
@@ -467,7 +469,7 @@ def _outputs_of_table(entry: TaskEntry, cohort: Mapping[str, Any]) -> list[str]:
 
 
 def _lists(given: Any, split: Any, errors: list[str]) -> dict[str, str]:
-    """Check split lists of the user's own: split → path relative to the data root."""
+    """Check split lists of the user's own: split → path relative to the data root or, in tasks/lists/, of ours."""
     asked = "options.cohort.lists"
     if not isinstance(given, Mapping) or not all(isinstance(file, str) for file in given.values()):
         errors.append(f"{asked}: found {given!r}; expected {{train: PATH, validation: PATH, test: PATH}}")
@@ -479,8 +481,8 @@ def _lists(given: Any, split: Any, errors: list[str]) -> dict[str, str]:
     needed = ("train", "validation") if rule == "official" else SPLITS
     errors += [f"{asked}: no list for {part}; add it" for part in needed if part not in given]
     errors += [
-        f"{asked}.{part}: found {file}; expected a path relative to the data root, because an absolute one would be "
-        "part of the results' identity; put the list there, or a link to it"
+        f"{asked}.{part}: found {file}; expected a path relative to the data root, or tasks/lists/… for one of the "
+        "repository, because an absolute one would be part of the results' identity; put the list there, or a link"
         for part, file in given.items()
         if Path(file).is_absolute()
     ]

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Unavailable
+from harness.errors import DataError, Unavailable
 from harness.registry import import_dotted
 from tasks.configuration import GENERATORS, SYNTHETIC_MARKER
 from tasks.datasets.index import Finding, declared
-from tasks.datasets.opening import open_adapter
+from tasks.datasets.lists import describe_list
+from tasks.datasets.opening import open_adapter, read_index
 from tasks.options import Split
 
 
@@ -55,4 +56,27 @@ def verify(cohort: Mapping[str, Any], root: Path, *, published: bool) -> list[Fi
     adapter = open_adapter(cohort)
     split = Split.model_validate(cohort["split"])
     found = adapter.verify(root, split, published=published and not split.sample, decode=True)
-    return [*declared(split), *found]
+    return [*declared(split), *found, *_lists(adapter, root, cohort)]
+
+
+def _lists(adapter: Any, root: Path, cohort: Mapping[str, Any]) -> list[Finding]:
+    """Say what lists of the user's own make of the split: cases and patients of each part, or what is wrong."""
+    lists = cohort.get("lists")
+    if not lists:
+        return []
+    try:
+        described = {part: describe_list(root, _path_of(given)) for part, given in lists.items()}
+        index = read_index(adapter, root, {**cohort, "lists": described})
+    except DataError as error:
+        return [Finding("fail", str(error))]
+    parts = index.cases.groupby("split")["patient"].agg(["size", "nunique"])
+    words = ", ".join(f"{part} {row['size']} cases of {row['nunique']} patients" for part, row in parts.iterrows())
+    if index.boxes is not None:
+        tested = index.boxes["case"].isin(set(index.cases.loc[index.cases["split"] == "test", "case"]))
+        words += f"; {int(tested.sum())} of {len(tested)} boxes lie on test cases"
+    return [Finding("note", f"by the entry's lists: {words}")]
+
+
+def _path_of(given: Any) -> str:
+    """A list is known by its path, or once the data root is known by path and content."""
+    return str(given["file"] if isinstance(given, Mapping) else given)

@@ -26,6 +26,7 @@ class Profile(Frozen):
         closed: It has only the tasks whose entries name it in ``profiles``.
         pixels: ``phantom``: made by a program in the data set's true layout; ``data_root``: the real files.
         stamp: What every page prints beside a number from these pixels.
+        scale: In one sentence, how small the experiment is: what pages print beside numbers from real images.
         cohorts: Adapter → how its images are made, split and cached.
         transfers: Transfer → how an encoder is fine-tuned and judged; ``…_3d`` on volumes.
         transfers_of: Adapter → what its data set has of its own in that.
@@ -35,6 +36,7 @@ class Profile(Frozen):
     closed: bool = Field(default=False, strict=True)
     pixels: Literal["phantom", "data_root"]
     stamp: str = ""
+    scale: str = Field(default="", max_length=200)
     cohorts: dict[str, dict[str, Any]] = Field(default_factory=dict)
     transfers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     transfers_of: dict[str, dict[str, Any]] = Field(default_factory=dict)

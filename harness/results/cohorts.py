@@ -28,6 +28,8 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
         "test_cases_published": False,
         "validation_labels": resolved.transfer.get("validation_labels", "full"),
     }
+    said = {"scale": resolved.scale, "sample_note": resolved.sample_note}
+    base |= {key: text for key, text in said.items() if text}  # of real images; other files stay as they were
     item = plan.cohorts.get(task)
     record = store.ok("cohort", item.id) if item else None
     if item is None:

@@ -30,7 +30,7 @@ from harness.typed import near, read
 from tasks.datasets.finding import Files
 from tasks.datasets.images import COLOUR_TOLERANCE
 from tasks.datasets.index import Finding, Index, leaks, refuse
-from tasks.datasets.pictures import OPTIONS, SAME, look_at_all, rare_labels, require_parts
+from tasks.datasets.pictures import OPTIONS, SAME, kept_of_repeated, look_at_all, rare_labels, require_parts
 from tasks.datasets.splits import draw_splits
 from tasks.options import Split
 
@@ -221,7 +221,7 @@ class Arrays:
             facts["colour"] = self.options.colour
         reader = self._reader(path, parts)
         if self.options.repeated == "leave_out":
-            kept = _kept(cases, reader)
+            kept = kept_of_repeated(cases, reader)
             cases, facts["left_out"] = cases[kept].reset_index(drop=True), int((~kept).sum())
         return Index(cases, tuple(columns), reader=reader, split_rule=rule, facts=facts), reader
 
@@ -249,16 +249,6 @@ def _look(index: Index, reader: Reader) -> list[Finding]:
         replace(found, message=found.message + advice) if found.level == "fail" and SAME in found.message else found
         for found in look_at_all(index, lambda _, image: reader(image))
     ]
-
-
-def _kept(cases: pd.DataFrame, reader: Reader) -> pd.Series:
-    """Say which cases are in no later split too, pixel by pixel; the splits are train, validation and test."""
-    contents = [(pixels.shape, pixels.tobytes()) for pixels in map(reader, cases["image"])]
-    last = {}
-    for content, part in zip(contents, cases["split"], strict=True):
-        last[content] = max(last.get(content, 0), SPLITS.index(part))
-    latest = [SPLITS[last[content]] for content in contents]
-    return pd.Series(cases["split"].to_numpy() == np.array(latest), index=cases.index)
 
 
 ADAPTER = Arrays()

@@ -5,7 +5,8 @@ ROOT/images/001.png …        ROOT/masks/001.png …        or ROOT/masks/001_m
 ```
 
 The folders are found by their names, however deep they lie; folders below them may divide the files. An extension does
-not count: ``001.jpg`` has the mask ``001.png``. Masks are 0 and 255, or 0 and 1, on the grid of their image.
+not count: ``001.jpg`` has the mask ``001.png``. Masks are 0 and 255, or 0 and 1, on the grid of their image; images may
+be of different sizes. Who is the patient is said by file names (``patient_pattern``) or by a CSV (``patients``).
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
 from harness.errors import DataError
+from harness.identity import digest, file_sha256
 from harness.pixels import SPLITS
+from harness.spec import Frozen
 from harness.typed import read
-from tasks.datasets.finding import Choice, Files
+from tasks.datasets.finding import Choice, Files, plain
 from tasks.datasets.images import read_binary
 from tasks.datasets.index import Finding, Index, leaks, refuse
 from tasks.datasets.pictures import (
@@ -37,10 +40,25 @@ from tasks.datasets.pictures import (
     same_files,
 )
 from tasks.datasets.splits import draw_splits
+from tasks.datasets.table import read_rows
 from tasks.options import Split
 
 WHAT = "the folders of images and masks"
 SHOWN = 3  # unpaired files that a message names
+
+
+class Patients(Frozen):
+    """A CSV that says whose the images are, one a row.
+
+    Attributes:
+        table: Name of the file.
+        path: Column of the images' file names, or of paths that end in them.
+        patient: Column of patients.
+    """
+
+    table: str = Field(min_length=1)
+    path: str = Field(default="path", min_length=1)
+    patient: str = Field(default="patient", min_length=1)
 
 
 class Options(Pictures):
@@ -50,18 +68,24 @@ class Options(Pictures):
         images: Name of the folder of images.
         masks: Name of the folder of masks.
         suffix: What a mask's name has behind its image's.
-        patient_pattern: Regular expression whose group is the patient in an image's name; None: each is a patient.
+        patient_pattern: Regular expression whose group is the patient in an image's name.
+        patients: The CSV that says it instead. With neither, each image is a patient.
+        unmasked: ``refuse``: an image without a mask is an error; ``leave_out``: it is not used.
     """
 
     images: str = Field(default="images", min_length=1)
     masks: str = Field(default="masks", min_length=1)
     suffix: str = ""
     patient_pattern: PatientPattern | None = None
+    patients: Patients | None = None
+    unmasked: Literal["refuse", "leave_out"] = "refuse"
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Options:
         if self.images.lower() == self.masks.lower() or any("/" in name for name in (self.images, self.masks)):
             raise ValueError(f"found the folders {self.images} and {self.masks}; expected two names of folders")
+        if self.patient_pattern is not None and self.patients is not None:
+            raise ValueError("found patient_pattern and patients; expected one of them; remove the other")
         return self
 
 
@@ -103,13 +127,17 @@ class ImageMaskFolders:
         index = self._index(root, found.paths, split)
         findings += leaks(index.cases)
         findings += look_at_all(index, self._look(root, index)) if decode else same_files(root, index)
-        if self.options.patient_pattern is None:
-            findings.append(Finding("note", "the entry has no patient_pattern, so each image counts as a patient"))
+        if self.options.patient_pattern is None and self.options.patients is None:
+            text = "the entry has no patient_pattern and no patients, so each image counts as a patient"
+            findings.append(Finding("note", text))
         return findings
 
     def fingerprint(self, root: Path) -> str:
-        """Digest of every picture's path and size, whatever the options are."""
-        return layout_fingerprint(root, WHAT)
+        """Digest of every picture's path and size, and of the CSV of patients."""
+        found = layout_fingerprint(root, WHAT)
+        if self.options.patients is None:
+            return found
+        return digest({"files": found, "patients": file_sha256(_table(root, self.options.patients))})
 
     def _files(self, root: Path) -> Choice[tuple[str, str]]:
         """Return (images or masks, name without extension and suffix) → path."""
@@ -142,7 +170,12 @@ class ImageMaskFolders:
         """Return a failure for images without a mask and one for masks without an image."""
         images, masks = ({name for where, name in paths if where == part} for part in ("images", "masks"))
         findings = []
-        for names, part, other in ((images - masks, "images", "mask"), (masks - images, "masks", "image")):
+        bare, or_else = images - masks, f" (or write {OPTIONS}.unmasked: leave_out)"
+        if self.options.unmasked == "leave_out" and bare:
+            text = f"{len(bare)} of {len(images)} images have no mask; the entry says that they are left out"
+            findings.append(Finding("note", text))
+            bare = set()
+        for names, part, other in ((bare, "images", "mask"), (masks - images, "masks", "image")):
             if names:
                 shown = ", ".join(paths[part, name] for name in sorted(names)[:SHOWN])
                 findings.append(
@@ -150,7 +183,7 @@ class ImageMaskFolders:
                         "fail",
                         f"{len(names)} {part} have no {other} (first: {shown}); expected pairs of the same name"
                         f"{f' and {self.options.suffix}' if self.options.suffix else ''}; add the other half, remove "
-                        f"this one, or correct {OPTIONS}.suffix",
+                        f"this one, or correct {OPTIONS}.suffix{or_else if part == 'images' else ''}",
                     )
                 )
         return findings
@@ -161,15 +194,33 @@ class ImageMaskFolders:
                 f'split "{split.rule}" of {WHAT} is not said anywhere; expected "random"; correct the entry, and give '
                 "lists of your own if you have them"
             )
-        names = sorted(name for where, name in paths if where == "images")
-        rows = [[name, patient_of(paths["images", name], self.options.patient_pattern)] for name in names]
-        cases = pd.DataFrame(rows, columns=["case", "patient"])
+        names = sorted(name for where, name in paths if where == "images" and ("masks", name) in paths)
+        unmasked = sum(where == "images" for where, _ in paths) - len(names)
+        cases = pd.DataFrame({"case": names, "patient": self._patients(root, [paths["images", n] for n in names])})
         cases["image"] = [paths["images", name] for name in names]
         cases["split"], rule = draw_splits(cases["patient"].tolist(), split, WHAT)
         masks = {name: (paths["masks", name],) for name in names}
-        return Index(
-            cases, self.labels, masks, reader=self.options.reader(root), split_rule=rule, facts=self.options.facts()
-        )
+        facts = self.options.facts() | ({"without_mask_left_out": unmasked} if unmasked else {})
+        return Index(cases, self.labels, masks, reader=self.options.reader(root), split_rule=rule, facts=facts)
+
+    def _patients(self, root: Path, images: list[str]) -> list[str]:
+        """Return the patient of each image.
+
+        Raises:
+            DataError: If the CSV lacks an image or a patient, or says two of one image.
+        """
+        options = self.options.patients
+        if options is None:
+            return [patient_of(image, self.options.patient_pattern) for image in images]
+        table = _table(root, options)
+        said = _said_patients(table, options)
+        lacking = [image for image in images if _file_name(image) not in said]
+        if lacking:
+            raise DataError(
+                f"{len(lacking)} of {len(images)} images are not in {table} (first: {lacking[0]}); expected a row for "
+                f"each, with its name in column {options.path}; add them, or correct {OPTIONS}.patients"
+            )
+        return [said[_file_name(image)] for image in images]
 
     def _look(self, root: Path, index: Index) -> Any:
         """Return what reads an image and refuses a mask of another shape or with other values."""
@@ -184,6 +235,34 @@ class ImageMaskFolders:
             return pixels
 
         return look
+
+
+def _file_name(path: str) -> str:
+    return plain(PurePosixPath(path).name)
+
+
+def _table(root: Path, options: Patients) -> Path:
+    return root / Files.under(root, WHAT).one(options.table, what=f"the table of patients ({OPTIONS}.patients.table)")
+
+
+def _said_patients(table: Path, options: Patients) -> dict[str, str]:
+    """Return file name → patient, as the CSV says.
+
+    Raises:
+        DataError: For an empty cell, or two patients of one name.
+    """
+    said: dict[str, tuple[str, str]] = {}
+    for row in read_rows(table, [options.path, options.patient]):
+        for column in (options.path, options.patient):
+            if not row.cells[column]:
+                raise DataError(f"{row.line} is empty in {column}; expected an image and its patient; fill it")
+        name, patient = _file_name(row.cells[options.path]), row.cells[options.patient]
+        earlier, line = said.setdefault(name, (patient, row.line))
+        if earlier != patient:
+            raise DataError(
+                f"{name} has patient {earlier} in {line} and {patient} in {row.line}; expected one; correct the table"
+            )
+    return {name: patient for name, (patient, _) in said.items()}
 
 
 ADAPTER = ImageMaskFolders()

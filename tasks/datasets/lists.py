@@ -4,6 +4,8 @@ A list is a text or CSV file; the first field of a line (up to white space or a 
 or by a path that ends in it, with or without its extension. A header line is skipped. What stands behind the first
 field (labels, in the authors' lists) is not read: labels come from the data set. In 3D, where a case is a patch, a name
 may also be that of a scan (``case`` up to the slash, or its file) or of a patient, and stands for all cases of it.
+
+A path that begins with ``tasks/lists/`` is a list of this repository; any other is relative to the data root.
 """
 
 from __future__ import annotations
@@ -21,19 +23,34 @@ UNCERTAIN = -1  # of a label
 
 HEADERS = {"path", "image", "image index", "imageid", "image_id", "file", "filename", "name", "case"}
 HEADERS |= {"seriesuid", "series_uid", "scan", "patient", "patient_id", "patientid"}
+COMMITTED = "tasks/lists/"  # begins the path of a list that is part of this repository
 EXTENSION = re.compile(r"\.(?:png|jpe?g|dcm|mhd|nii|nii\.gz)$", re.IGNORECASE)  # no other: a UID has dots of its own
 
 
+def place_of(root: Path, file: str) -> Path:
+    """Return where a list lies: in this repository if its path begins with ``tasks/lists/``, else below the data root.
+
+    Raises:
+        DataError: If the path could leave the folder.
+    """
+    if ".." in PurePosixPath(file).parts:
+        raise DataError(f"the list {file} lies above its folder; expected no .. in its path; put the list there")
+    if file.startswith(COMMITTED):
+        return Path(__file__).parents[1] / "lists" / file.removeprefix(COMMITTED)
+    return root / file
+
+
 def describe_list(root: Path, file: str) -> dict[str, str]:
-    """Return what identifies a list: its path relative to the data root, as written, and its content's SHA-256.
+    """Return what identifies a list: its path as written, and its content's SHA-256.
 
     Raises:
         DataError: If it is not there.
     """
-    path = root / file
+    path = place_of(root, file)
     if not path.is_file():
         raise DataError(
-            f"no split list {path}; expected a path relative to the data root; correct options.cohort.lists"
+            f"no list {path}; expected a path relative to the data root, or {COMMITTED}… for one of the repository; "
+            "correct it in the entry"
         )
     return {"file": file, "sha256": file_sha256(path)}
 
@@ -80,7 +97,7 @@ def apply_lists(index: Index, root: Path, lists: Mapping[str, Mapping[str, str]]
     known = _names_of(index, patches)
     assigned = {} if "test" in lists else dict.fromkeys(index.cases.loc[index.cases["split"] == "test", "case"], "test")
     for part, given in lists.items():
-        path = root / given["file"]
+        path = place_of(root, given["file"])
         if describe_list(root, given["file"])["sha256"] != given["sha256"]:
             raise DataError(f"the list {path} has changed since it was planned; run again to plan for what is there")
         for name in read_names(path):
@@ -94,7 +111,7 @@ def apply_lists(index: Index, root: Path, lists: Mapping[str, Mapping[str, str]]
         if part not in assigned.values():
             raise DataError(f"{path} names scans without a case alone; expected {part} cases; give another list")
     if "test" in lists:
-        _check_test(index, assigned, root / lists["test"]["file"])
+        _check_test(index, assigned, place_of(root, lists["test"]["file"]))
     cases = index.cases.assign(split=index.cases["case"].map(lambda case: assigned.get(case, "")))
     cases = cases[cases["split"] != ""].reset_index(drop=True)
     for finding in leaks(cases):

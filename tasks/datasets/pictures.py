@@ -14,10 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import AfterValidator, Field
 
 from harness.errors import DataError
 from harness.identity import file_sha256
+from harness.pixels import SPLITS
 from harness.spec import Frozen
 from tasks.datasets.finding import Files
 from tasks.datasets.images import read_grey
@@ -160,6 +162,17 @@ def twins(index: Index, contents: Mapping[str, str], what: str) -> list[Finding]
             Finding("warn", f"{rest[0][0]} and {rest[0][1]} {SAME} {what}{_more(rest)}; each counts as a case")
         )
     return findings
+
+
+def kept_of_repeated(cases: pd.DataFrame, reader: Callable[[str], np.ndarray]) -> pd.Series:
+    """Say which cases are in no later split too, pixel by pixel; the splits are train, validation and test."""
+    found = map(reader, cases["image"])
+    contents = [hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest() for pixels in found]
+    last: dict[bytes, int] = {}
+    for content, part in zip(contents, cases["split"], strict=True):
+        last[content] = max(last.get(content, 0), SPLITS.index(part))
+    latest = [SPLITS[last[content]] for content in contents]
+    return pd.Series(cases["split"].to_numpy() == np.array(latest), index=cases.index)
 
 
 def rare_labels(index: Index) -> list[Finding]:

@@ -128,7 +128,7 @@ def _opened(resolved, root: Path):
 
 def test_an_absent_list_makes_the_task_unavailable_and_a_malformed_entry_is_an_error(tmp_path: Path) -> None:
     chexpert.write(tmp_path, DATA["chexpert"][1])
-    assert "no split list" in plan("chexpert", tmp_path, LISTS).unavailable
+    assert "no list" in plan("chexpert", tmp_path, LISTS).unavailable
     for lists, said in (
         ({"train": str(tmp_path / "a"), "validation": "b"}, "relative to the data root"),
         ({"train": "a"}, "no list for validation"),
