@@ -143,3 +143,28 @@ class Conformance:
     def passed(self) -> bool:
         """Whether every check passed."""
         return all(passed for _, passed, _ in self.results)
+
+
+@dataclass(frozen=True)
+class SplitTwins:
+    """What a comparison of two cohorts' images says of one split of the first.
+
+    Attributes:
+        split: train, validation or test.
+        images: How many it has.
+        with_twin: How many of them have a twin in the other cohort.
+        threshold: Correlation above which two images are twins.
+        below: Highest correlation of an image without a twin; None where each has one.
+    """
+
+    split: str
+    images: int
+    with_twin: int
+    threshold: float
+    below: float | None
+
+
+class CountTwins(Protocol):
+    """``tasks.leakage.count_twins``: compares a task's cohort with what a pretraining has seen, split by split."""
+
+    def __call__(self, task: Path, pretraining: Path, /) -> list[SplitTwins]: ...

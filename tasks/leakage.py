@@ -10,17 +10,22 @@ above .995, where no other image comes, it finds 84 of the 107, the others reach
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 
+from harness.contracts import SplitTwins
+from harness.pixels import SPLITS, Pixels
 from tasks.cohorts.decode import to_square
 
 SIDE = 24
 THRESHOLD = 0.99
-ROWS = 4096  # images compared at once
+ROWS = 2048  # images compared at once
+DECIMALS = 4  # kept of a correlation that is written down
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,45 @@ class Twins:
         """Whether each test image has a twin, bool ``(N,)``."""
         return self.highest > THRESHOLD
 
-    @property
-    def below(self) -> float | None:
-        """Highest correlation of a test image that has no twin; None where each has one."""
-        rest = self.highest[~self.having]
-        return float(rest.max()) if len(rest) else None
+
+def count_twins(task: Path, pretraining: Path, /) -> list[SplitTwins]:
+    """Count the images of a task's cohort that a pretraining has seen, in training or validation, by split.
+
+    Of a cohort that is both, the test images alone are counted: the others are the same images.
+
+    Args:
+        task: Folder of the task's cohort, with pixels in 2D.
+        pretraining: Folder of the pretraining's.
+    """
+    seen = np.concatenate([_ranks_of(pretraining, split) for split in SPLITS if split != "test"])
+    found = []
+    for split in ("test",) if task == pretraining else SPLITS:
+        images = _ranks_of(task, split)
+        if len(images):
+            twins = find_twins(images, seen)
+            rest = twins.highest[~twins.having]
+            below = round(float(rest.max()), DECIMALS) if len(rest) else None
+            found.append(SplitTwins(split, len(images), int(twins.having.sum()), THRESHOLD, below))
+    return found
+
+
+def twins_seen(task: Path, pretraining: Path, /) -> list[str]:
+    """Return the cases of a pretraining's cohort that have a twin in a task's, in any split, sorted.
+
+    Args:
+        task: Folder of the task's cohort, with pixels in 2D.
+        pretraining: Folder of the pretraining's.
+    """
+    judged, seen = (np.concatenate([_ranks_of(folder, split) for split in SPLITS]) for folder in (task, pretraining))
+    cases = Pixels(pretraining).cases
+    names = np.concatenate([cases.loc[cases["split"] == split, "case"].to_numpy() for split in SPLITS])
+    return sorted({str(name) for name in names[find_twins(judged, seen).pairs[:, 1]]})
+
+
+@functools.lru_cache(maxsize=16)
+def _ranks_of(folder: Path, split: str) -> np.ndarray:
+    pixels = Pixels(folder)
+    return ranks(pixels.images[row] for row in pixels.rows(split))
 
 
 def ranks(images: Iterable[np.ndarray]) -> np.ndarray:
@@ -54,15 +93,19 @@ def ranks(images: Iterable[np.ndarray]) -> np.ndarray:
         images: uint8 grey ``(height, width)`` each, of any size; the aspect is not kept, as in a cohort.
 
     Returns:
-        Whole numbers in [-575, 575], float64 ``(N, 576)``: their products and sums are exact, whatever library adds
-        them up. An image of a single grey is all zeros, and nobody's twin.
+        Whole numbers in [-575, 575], int16 ``(N, 576)``. An image of a single grey is all zeros, and nobody's twin.
     """
     small = [to_square(np.asarray(image), SIDE, "area").ravel() for image in images]
-    return 2 * rankdata(np.asarray(small, np.uint8).reshape(-1, SIDE**2), axis=1) - (SIDE**2 + 1)
+    found = np.empty((len(small), SIDE**2), np.int16)
+    for start in range(0, len(small), ROWS):
+        found[start : start + ROWS] = 2 * rankdata(small[start : start + ROWS], axis=1) - (SIDE**2 + 1)
+    return found
 
 
 def find_twins(test: np.ndarray, seen: np.ndarray) -> Twins:
     """Compare test images with those that pretraining has seen.
+
+    Ranks are whole numbers, so their sums of products are exact, whatever library adds them up.
 
     Args:
         test: ``ranks`` of the test images.
@@ -70,14 +113,18 @@ def find_twins(test: np.ndarray, seen: np.ndarray) -> Twins:
     """
     highest = np.full(len(test), -1.0)
     pairs = [np.empty((0, 2), np.int64)]
-    lengths = _length(test)
-    for start in range(0, len(seen), ROWS):
-        part = seen[start : start + ROWS]
-        correlation = (test @ part.T) / np.outer(lengths, _length(part))
-        highest = np.maximum(highest, correlation.max(axis=1))
-        pairs.append(np.argwhere(correlation > THRESHOLD) + np.array([0, start]))
+    for first, above in _blocks(test):
+        for second, below in _blocks(seen):
+            correlation = (above @ below.T) / np.outer(_length(above), _length(below))
+            place = slice(first, first + len(above))
+            highest[place] = np.maximum(highest[place], correlation.max(axis=1))
+            pairs.append(np.argwhere(correlation > THRESHOLD) + np.array([first, second]))
     found = np.concatenate(pairs)
     return Twins(found[np.lexsort((found[:, 1], found[:, 0]))], highest)
+
+
+def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    return ((start, rows[start : start + ROWS].astype(np.float64)) for start in range(0, len(rows), ROWS))
 
 
 def _length(rows: np.ndarray) -> np.ndarray:

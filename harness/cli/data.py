@@ -1,20 +1,25 @@
-"""``data phantom|verify|prepare``: images, before any training."""
+"""``data phantom|verify|prepare|twins``: images, before any training."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from harness.cli.execution import execute
 from harness.cli.listing import AsJson, Profile
-from harness.cli.session import console, open_session, print_json, shown
-from harness.errors import DataError, Unavailable
+from harness.cli.session import Session, console, open_session, print_json, shown
+from harness.errors import DataError, Unavailable, unknown
 from harness.registry import import_dotted
+from harness.results.leakage import Leak, count_leaks, pairs, place_of
 from harness.spec import TaskPlan
 
-data = typer.Typer(help="Write phantoms, verify a data root, decode it once.", no_args_is_help=True)
+data = typer.Typer(
+    help="Write phantoms, verify a data root, decode it once, find what pretraining has seen.", no_args_is_help=True
+)
 TaskName = Annotated[str, typer.Argument(help="A task of tasks/registry.yaml.")]
 
 
@@ -113,3 +118,73 @@ def prepare(task: TaskName, profile: Profile = None) -> None:
             (last.error or {}).get("message", "") if last else f"the cohort of {task} could not be prepared."
         )
     console.print(shown(f"{task}: {session.store.folder(record)}"))
+
+
+@data.command("twins")
+def twins(
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--names",
+            metavar="COHORT",
+            help="Print the images of this pretraining cohort that have a twin, one a line.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+) -> None:
+    """Count the images of every task that a pretraining has seen, perhaps at another size, format or contrast.
+
+    Compares the decoded cohorts of real images in 2D that the store holds; "data prepare" decodes one.
+    """
+    session = open_session(profile)
+    if names is not None:
+        _print_names(session, names)
+        return
+    found = dict(count_leaks(session.plan, session.store))
+    rows = [row for counted in found.values() for row in counted or ()]
+    missing = sorted({name for pair, counted in found.items() if counted is None for name in _missing(session, pair)})
+    if as_json:
+        print_json({"rows": [row.model_dump() for row in rows], "missing": missing})
+        return
+    if rows:
+        console.print(_table_of(rows))
+        console.print(
+            f"a twin: its greys at 24 x 24 px have nearly the same order, rank correlation above {rows[0].threshold:g}"
+        )
+    for name in missing:
+        console.print(shown(f'{name} is not decoded and was not compared; run "dira-bench data prepare {name}".'))
+    if not found:
+        console.print(shown(f"profile {session.plan.profile} pretrains on no real image that a task could share."))
+
+
+def _table_of(rows: list[Leak]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("pretrained on", "judged on", "split"):
+        table.add_column(column, overflow="fold")
+    for column in ("images", "with a twin", "highest without"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        share = f"{row.with_twin} ({row.with_twin / row.images:.1%})"
+        below = "" if row.below is None else f"{row.below:.3f}"
+        table.add_row(row.pretraining_cohort, row.task, row.split, str(row.images), share, below)
+    return table
+
+
+def _missing(session: Session, names: Iterable[str]) -> Iterator[str]:
+    """Yield the tasks whose cohort is not in the store."""
+    return (name for name in names if session.store.ok("cohort", session.plan.cohorts[name].id) is None)
+
+
+def _print_names(session: Session, cohort: str) -> None:
+    """Print the images of a pretraining cohort that have a twin in any task's cohort: a list to leave out."""
+    met = [task for pretraining, task in pairs(session.plan) if pretraining == cohort and task != cohort]
+    if not met:
+        known = sorted({pretraining for pretraining, _ in pairs(session.plan)})
+        raise unknown("pretraining cohort of real images", cohort, known, f"profile {session.plan.profile}")
+    for name in _missing(session, (cohort, *met)):
+        raise Unavailable(f'{name} is not decoded; run "dira-bench data prepare {name}".')
+    places = {name: place_of(session.plan, session.store, name) for name in (cohort, *met)}
+    of_pair = import_dotted("tasks.leakage:twins_seen")
+    for name in sorted({case for task in met for case in of_pair(places[task], places[cohort])}):
+        console.print(shown(name))

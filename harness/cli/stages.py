@@ -26,6 +26,7 @@ from harness.results import (
     profile_folder,
     replace,
     write_cohort,
+    write_leakage,
     write_localization,
     write_pretraining,
     write_trials,
@@ -71,6 +72,13 @@ def stage_trials(profile: ProfileName, method: str) -> None:
     _run_to_the_end(session, list(session.plan.trials(lambda cell: cell.key.method == method).values()))
     write_trials(session.plan, session.root, session.store, session.adopted, method)
     write_localization(session.plan, session.root, session.store, method)
+
+
+@stages.command("leakage")
+def stage_leakage(profile: ProfileName) -> None:
+    """Count the test images that a pretraining has seen, by how they look, and write results/<profile>/leakage.csv."""
+    session = _session(profile)
+    write_leakage(session.plan, session.root, session.store)
 
 
 @stages.command("statistics")
@@ -124,6 +132,7 @@ def report(
         write_pretraining(plan, session.root, session.store, session.adopted, method)
         write_trials(plan, session.root, session.store, session.adopted, method)
         write_localization(plan, session.root, session.store, method)
+    write_leakage(plan, session.root, session.store)
     write_statistics(session)
     run_audit(session)
     write_report(session)

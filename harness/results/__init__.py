@@ -1,8 +1,8 @@
 """What a run leaves in ``results/``: small byte-stable text files, made from records and nothing else.
 
 For each profile: ``cohorts/<task>.json``, ``pretraining/<method>.json``, ``trials/<method>.csv``,
-``resamples/<method>.npz``, ``localization/<method>.npz``, ``curves/<method>.csv`` and, alone outside every claim of
-byte-identity, ``provenance/<method>.csv``. The others hold no time, no host and no attempt.
+``resamples/<method>.npz``, ``localization/<method>.npz``, ``curves/<method>.csv``, ``leakage.csv`` and, alone
+outside every claim of byte-identity, ``provenance/<method>.csv``. The others hold no time, no host and no attempt.
 
 **Adoption.** In a fresh clone the committed rows are as good as a record: a row whose trial id is still planned is
 kept, if its file and the resamples beside it are exactly what ``dvc.lock`` says, in place or in the copy that the store
@@ -17,6 +17,7 @@ from harness.results.adoption import Adopted, adopt, from_scratch_marker
 from harness.results.cohorts import write_cohort
 from harness.results.examination import TABLES, Examination, examine
 from harness.results.files import parse_rows, profile_folder, read_rows, write_atomically
+from harness.results.leakage import count_leaks, write_leakage
 from harness.results.localization import SHOWN, write_localization
 from harness.results.orphans import Orphan, orphans
 from harness.results.pretraining import write_pretraining
@@ -34,6 +35,7 @@ __all__ = [
     "Examination",
     "Orphan",
     "adopt",
+    "count_leaks",
     "device_classes",
     "examine",
     "from_scratch_marker",
@@ -49,6 +51,7 @@ __all__ = [
     "trial_status",
     "write_atomically",
     "write_cohort",
+    "write_leakage",
     "write_localization",
     "write_pretraining",
     "write_trials",

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.errors import DataError
 from harness.plan import Plan, TrialKey
 from harness.results.files import profile_folder
+from harness.results.leakage import LEAKAGE
 from harness.spec import Kind
 from harness.statistics.rows import TrialRow, read_trial_rows
 from harness.store import Store
@@ -76,7 +77,7 @@ def results_files(plan: Plan, root: Path) -> Iterator[Path]:
     for kind, suffix in OF_METHODS:
         yield from (folder / kind / f"{method}{suffix}" for method in plan.methods)
     yield folder / "provenance" / "environments.json"
-    yield from (folder / name for name in TABLES)
+    yield from (folder / name for name in (LEAKAGE, *TABLES))
     yield root / "results" / "published" / "audit.csv"
 
 
