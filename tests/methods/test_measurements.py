@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.gates import judge, read_gates, verdicts
 from methods.supervised import area_under_roc
 from methods.training.measurements import (
     held_out_views,
@@ -16,6 +17,9 @@ from methods.training.measurements import (
     own_key_entropy,
     spread,
 )
+from tests.methods.conftest import REGISTRY
+from tests.methods.phantom_pixels import write_pixels
+from tests.methods.pretraining import configurations, train
 
 
 def _numbers(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -75,3 +79,24 @@ def test_held_out_views_are_whole_batches_of_256_and_always_the_same():
 def test_the_area_under_the_curve_counts_pairs_in_order_and_ties_half():
     assert area_under_roc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
     assert area_under_roc(np.array([1.0, 1.0]), np.array([1.0, 0.0])) == 0.75
+
+
+@pytest.mark.parametrize("base", ["moco_v2", "barlow_twins", "simsiam"])
+def test_a_method_of_learning_rate_0_fails_every_gate_of_learning(base, tmp_path):
+    cohort = write_pixels(tmp_path / "cohort", train=64, validation=256, px=32)
+    configuration = configurations(steps=4, discrimination=base)["dis+res+adv"]
+    for rate in {"learning_rate", "one_dimensional_rate"} & configuration["optimiser"].keys():
+        configuration["optimiser"][rate] = 0.0
+    configuration["start"] = "fresh"
+    outcome = train(configuration, tmp_path / "phase", cohort)
+    phase = {"name": "dis+res+adv", "configuration": configuration, **outcome.facts}
+    told = {"method": base, "pretraining_seeds": [{"pretrain_seed": 0, "phases": [phase]}]}
+    rows = judge(told, read_gates(REGISTRY.parent / "gates.yaml"), "test")
+    failed = {(row.measure, row.views) for row in rows if row.passed is False}
+    learning = {
+        ("own_key", "undistorted"),
+        ("restoration_over_mean", "distorted"),
+        ("restoration_over_copy", "distorted"),
+    }
+    assert failed >= learning | ({("key_cross_entropy", "undistorted")} if base == "moco_v2" else set())
+    assert verdicts(rows)[base].word == "not learnt"
