@@ -18,7 +18,8 @@ from harness.results.leakage import Leak, count_leaks, pairs, place_of
 from harness.spec import TaskPlan
 
 data = typer.Typer(
-    help="Write phantoms, verify a data root, decode it once, find what pretraining has seen.", no_args_is_help=True
+    help="Fetch real images, write phantoms, verify a data root, decode it once, find what pretraining has seen.",
+    no_args_is_help=True,
 )
 TaskName = Annotated[str, typer.Argument(help="A task of tasks/registry.yaml.")]
 

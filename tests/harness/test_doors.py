@@ -94,7 +94,7 @@ def test_a_number_that_makes_no_sense_is_refused_by_its_option_and_nothing_runs(
         ("plan", "--profile", "foo"), ("run", "--profile", "foo"), ("list", "--profile", "foo"),
         ("status", "--profile", "foo"), ("show", "abc", "--profile", "foo"), ("list", "foo"),
         ("run", "--method", "foo"), ("run", "--task", "foo"), ("export", "foo", "--layout", "torchvision"), ("check", "foo"),
-        ("data", "phantom", "foo", "x"), ("data", "verify", "foo"), ("data", "prepare", "foo"),
+        ("data", "phantom", "foo", "x"), ("data", "verify", "foo"), ("data", "prepare", "foo"), ("data", "fetch", "foo"),
         ("stage", "cohort", "smoke", "foo"), ("stage", "pretrain", "smoke", "foo"), ("stage", "trials", "smoke", "foo"),
         ("stage", "cohort", "foo", "montgomery"), ("stage", "report", "foo"), ("stage", "statistics", "foo"),
         ("run", "--together", "2", "--method", "foo"),
