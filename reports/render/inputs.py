@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.errors import ConfigurationError, DataError
+from harness.results.leakage import LEAKAGE, Leak
 from harness.spec import Frozen
 from harness.statistics.audit import AuditedClaim
 from harness.statistics.rows import TrialRow, read_trial_rows
@@ -53,6 +54,7 @@ class Results:
         cohorts, pretraining: Task or method → the JSON object.
         claims: The audit of the paper's own numbers; empty where it was not made.
         maps: Method → task → evidence maps of the first repeat, of methods that were localized.
+        leaks: How many images a pretraining has seen; empty where no real ones were compared.
     """
 
     profile: str
@@ -66,6 +68,7 @@ class Results:
     pretraining: Mapping[str, Mapping[str, Any]]
     claims: tuple[AuditedClaim, ...]
     maps: Mapping[str, Mapping[str, Maps]] = field(default_factory=dict)
+    leaks: tuple[Leak, ...] = ()
 
 
 class Facts(Frozen):
@@ -230,6 +233,9 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
             for path in present("localization", methods, ".npz")
             if (found := read_maps(path))
         },
+        leaks=tuple(
+            row for row in _beside(folder / LEAKAGE, Leak) if row.task in tasks and row.pretraining_cohort in tasks
+        ),
     )
 
 

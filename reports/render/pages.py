@@ -26,6 +26,7 @@ from reports.render import style, wording
 from reports.render.formats import effect, markdown_table, markdown_text
 from reports.render.frames import points
 from reports.render.inputs import Overlap, Results
+from reports.render.leakage import shared_pairs, without_twins
 from reports.render.tables import Table
 
 # Opens the drawer a link points into; without it every drawer still opens by hand.
@@ -400,6 +401,8 @@ def report_page(
             unshown=unshown,
             pictures=pictures,
             overlaps=shared_images(results, overlaps),
+            leaks=shared_pairs(results.leaks),
+            without_twins=without_twins(results.leaks, results.contrasts, results.pretraining),
             legend=wording.legend(parameters.alpha),
             stamp=wording.stamp_of([*results.cells, *results.contrasts]),
             tally=rows,
