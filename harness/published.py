@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,11 +98,50 @@ class Family(Frozen):
         )
 
 
+class AddedFamily(Frozen):
+    """A family of contrasts on tasks that no table of the paper has: a question of the paper's, asked there too.
+
+    Attributes:
+        label: What the family asks.
+        like: The published family whose pairs and IoU thresholds it takes; empty where it has ``against``.
+        against: What every method of the paper is compared with; empty where it has ``like``.
+    """
+
+    label: str = Field(min_length=1)
+    like: str = ""
+    against: tuple[str, ...] = ()
+
+
 class Families(Frozen):
-    """``reports/families.yaml``: tables of cells and families of contrasts."""
+    """``reports/families.yaml``: tables of cells, families of contrasts, and families on added tasks."""
 
     tables: dict[str, Table]
     families: dict[str, Family]
+    added: dict[str, AddedFamily] = Field(default_factory=dict)
+
+    def tasks(self) -> frozenset[str]:
+        """Name the tasks that any table or family has; every other task is an added one."""
+        groups = (*self.tables.values(), *self.families.values())
+        return frozenset(task for group in groups for task in group.tasks)
+
+    def added_pairs(self, name: str, methods: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        """List the pairs of an added family.
+
+        Args:
+            name: Its name.
+            methods: The registered methods, in their order.
+        """
+        family = self.added[name]
+        if family.like:
+            return self.families[family.like].pairs
+        published = self.published_methods()
+        rows = [method for method in methods if method in published and method not in family.against]
+        return tuple((method, reference) for reference in family.against for method in rows)
+
+    def added_deltas(self, name: str) -> tuple[float | None, ...]:
+        """List the IoU thresholds of an added family; None alone where it is about the task's primary metric."""
+        like = self.added[name].like
+        return (self.families[like].deltas if like else ()) or (None,)
 
     def table_cells(self) -> dict[str, tuple[CellKey, ...]]:
         """Return each table's cells; a cell may stand in several tables."""
@@ -158,6 +197,7 @@ def _problems(families: Families) -> Iterator[str]:
         for fraction in group.label_fractions:
             if not 0 < fraction <= 1:
                 yield f"{where}: the label fraction {fraction:g} lies outside (0, 1]; write 1 % as 0.01."
+    yield from _added_problems(families)
     for name, table in families.tables.items():
         for method, task in table.except_pairs:
             if method not in table.methods or task not in table.tasks:
@@ -186,3 +226,20 @@ def _problems(families: Families) -> Iterator[str]:
                 )
         if key.delta is not None and not 0 < key.delta < 1:
             yield f"families.{key.family}: the IoU threshold {key.delta:g} lies outside (0, 1); write 10 % as 0.1."
+
+
+RESERVED = ("added", "added_random")  # lists that the registries alone make (harness.statistics.summary)
+
+
+def _added_problems(families: Families) -> Iterator[str]:
+    """Yield what is wrong with the families on added tasks, one sentence each."""
+    for name, family in families.added.items():
+        where = f"added.{name}"
+        if not re.match(KEY, name) or name in families.families or name in RESERVED:
+            yield (
+                f'{where}: the name "{name}" is taken or holds characters other than a-z, 0-9 and _; choose another.'
+            )
+        if bool(family.like) == bool(family.against):
+            yield f'{where}: found {"both" if family.like else "neither"} of "like" and "against"; write one of them.'
+        if family.like and family.like not in families.families:
+            yield f'{where}: found like "{family.like}"; expected a family of this file; choose one.'

@@ -1,8 +1,8 @@
 """From trials to ``cells.csv`` and ``comparisons.csv``: every cell summarised, every contrast tested and answered.
 
-Published rows come first, in the order of ``reports/families.yaml``, and depend on nothing that a further method
-could change. Only a task's primary metric, and the localization thresholds of Tab. 5, are contrasted; other metrics
-are summarised.
+Published rows come first, in the order of ``reports/families.yaml``, and depend on nothing that a further method or
+task could change. Only a task's primary metric, and the localization thresholds of Tab. 5, are contrasted; other
+metrics are summarised.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from harness.statistics.views import views
 
 ADDED = "added"
 ADDED_RANDOM = "added_random"
-ADDED_TASKS = "added_tasks"
 RANDOM = ("random", "random_3d")  # what every added method is compared with, where it shares a cell
 FAITHFUL = "paper"  # the one profile whose numbers are claimed to be the paper's experiment
 
@@ -117,6 +116,8 @@ class _Desk:
         """Say why no number of these methods on this task may be set against the paper's; empty if it may."""
         if self.stamp(task, *methods)[0]:
             return "synthetic"
+        if setting := self.trials.cohort(task).setting:
+            return setting
         if self.parameters.profile != FAITHFUL:
             return f"the profile {self.parameters.profile} is not the paper's protocol"
         return ""
@@ -376,8 +377,9 @@ def _comparisons(desk: _Desk) -> list[Comparison]:
     rows += _family(desk, "added", random, "Published methods against Random at label fractions", len(random))
     added = _added_contrasts(desk)
     rows += _family(desk, "added", added, "Added methods", len(added))
-    tasks = _added_task_contrasts(desk)
-    rows += _family(desk, "added", tasks, "The paper's pairs on added tasks", len(tasks))
+    for name, own in desk.families.added.items():
+        keys = _added_task_contrasts(desk, name)
+        rows += _family(desk, "added", keys, own.label, len(keys))
     return rows
 
 
@@ -420,19 +422,30 @@ def _added_contrasts(desk: _Desk) -> list[ContrastKey]:
     return keys
 
 
-def _added_task_contrasts(desk: _Desk) -> list[ContrastKey]:
-    """List the paper's pairs of methods on every task that no family of its has."""
-    families = desk.families.families.values()
-    pairs = dict.fromkeys(pair for family in families for pair in family.pairs)
-    known = {task for family in families for task in family.tasks}
+def _added_task_contrasts(desk: _Desk, family: str) -> list[ContrastKey]:
+    """List the contrasts of an added family on every task that the paper has not."""
+    families = desk.families
+    known = families.tasks()
     return [
-        ContrastKey(ADDED_TASKS, method, reference, task, fraction)
+        key
         for task, facts in desk.tasks.items()
         if task not in known
-        for method, reference in pairs
+        for method, reference in families.added_pairs(family, desk.methods)
         for fraction in sorted(facts.label_fractions)
-        if all(desk.trials.has(CellKey(name, task, fraction)) for name in (method, reference))
+        for delta in families.added_deltas(family)
+        if _planned(desk, key := ContrastKey(family, method, reference, task, fraction, delta))
     ]
+
+
+def _planned(desk: _Desk, key: ContrastKey) -> bool:
+    """Tell whether the plan holds both cells of a contrast, and its metric is one that they measure."""
+    cells = [CellKey(name, key.task, key.label_fraction) for name in (key.method, key.reference)]
+    if not all(desk.trials.has(cell) for cell in cells):
+        return False
+    if key.delta is None:
+        return True
+    metric = localization_metric(key.delta)
+    return metric in desk.tasks[key.task].metrics and all(desk.trials.applies(cell, metric) for cell in cells)
 
 
 def _family(desk: _Desk, block: Block, keys: Sequence[ContrastKey], label: str, size: int) -> list[Comparison]:

@@ -104,11 +104,26 @@ def _either(counts: Iterable[float]) -> str:
 
 
 class Cohort(Frozen):
-    """What statistics needs of ``cohorts/<task>.json``."""
+    """What statistics needs of ``cohorts/<task>.json``.
+
+    Attributes:
+        synthetic, stamp: Whether a program made the images, and what to print beside their numbers.
+        test_cases_published: The test cases are those of the publication.
+        scale: At what scale real images are used (``64 px``), where that is not the paper's; else empty.
+        sample_note: Of what the images are a sample, its size first and the rest behind a semicolon (``sample of
+            1,000; chosen by label``); empty for a whole data set.
+    """
 
     synthetic: bool
     stamp: str = ""
     test_cases_published: bool = False
+    scale: str = ""
+    sample_note: str = ""
+
+    @property
+    def setting(self) -> str:
+        """Scale and size of the sample in a few words, why nothing here is the paper's: ``64 px, sample of 1,000``."""
+        return ", ".join(part for part in (self.scale, self.sample_note.partition(";")[0].strip()) if part)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from harness.gates import NOT_LEARNT
-from harness.published import CellKey, ContrastKey, Families
+from harness.published import AddedFamily, CellKey, ContrastKey, Families
 from harness.seeding import seed
 from harness.statistics.estimate import Estimate, Group
 from harness.statistics.schema import Comparison, View
@@ -36,7 +36,7 @@ def views(
     base_seed: int,
     alpha: float,
 ) -> list[View]:
-    """Make every view of the published families.
+    """Make every view of the published families, and of those on added tasks that have a contrast.
 
     Args:
         families: The closed lists.
@@ -56,6 +56,33 @@ def views(
             own = [row for row in comparisons if row.family == name]
             every = {method for pair in family.pairs for method in pair}
             rows += _gated(_over_bases(name, family.label, own, alpha), unlearnt & every)
+    for name, added in families.added.items():
+        contrasts = [row for row in comparisons if row.family == name]
+        rows += _on_added_tasks(added, name, contrasts, runs, unlearnt, base_seed, alpha)
+    return rows
+
+
+def _on_added_tasks(
+    family: AddedFamily,
+    name: str,
+    contrasts: Sequence[Comparison],
+    runs: Mapping[CellKey, Sequence[float]],
+    unlearnt: set[str],
+    base_seed: int,
+    alpha: float,
+) -> list[View]:
+    """Make the views of a family on added tasks; the rungs of one base are no bases of their own against Random."""
+    rows: list[View] = []
+    cells: dict[tuple[str, str], list[ContrastKey]] = {}
+    for row in contrasts:
+        pair = cells.setdefault((row.method, row.reference), [])
+        if not row.metric.startswith("localization"):
+            pair.append(ContrastKey(name, row.method, row.reference, row.task, row.label_fraction))
+    for names, keys in cells.items():
+        rows += _gated(_improvement(family.label, keys, runs, base_seed, alpha), unlearnt & set(names))
+    if family.like and len(cells) > 1:
+        every = {method for names in cells for method in names}
+        rows += _gated(_over_bases(name, family.label, contrasts, alpha), unlearnt & every)
     return rows
 
 

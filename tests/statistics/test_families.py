@@ -99,3 +99,35 @@ def test_a_margin_that_is_no_positive_number_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigurationError, match="expected"):
         read_margins(path)
+
+
+def test_an_added_family_asks_a_published_question_or_names_its_references(tmp_path):
+    head = (ROOT / "reports" / "families.yaml").read_text()
+    path = tmp_path / "families.yaml"
+    path.write_text(
+        head
+        + "  added: {label: taken, like: res}\n"
+        + "  neither: {label: n}\n"
+        + "  both: {label: b, like: res, against: [random]}\n"
+        + "  unknown: {label: u, like: rez}\n"
+    )
+    with pytest.raises(ConfigurationError) as error:
+        load_families(path)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 4
+    for line, expected in zip(lines, ('"added" is taken', "found neither", "found both", 'found like "rez"'), strict=True):
+        assert expected in line
+
+
+def test_every_published_pair_is_asked_once_on_added_tasks():
+    published = {(pair, delta) for family in FAMILIES.families.values() for pair in family.pairs
+                 for delta in family.deltas or (None,)}  # fmt: skip
+    asked = Counter(
+        (pair, delta)
+        for name, family in FAMILIES.added.items()
+        if family.like
+        for pair in FAMILIES.added_pairs(name, ())
+        for delta in FAMILIES.added_deltas(name)
+    )
+    assert set(asked) == published
+    assert set(asked.values()) == {1}

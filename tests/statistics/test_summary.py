@@ -203,6 +203,26 @@ def test_agreement_is_claimed_for_the_papers_own_protocol_alone(folder):
     assert {cell.agreement for cell in cells} == {"not comparable"}
 
 
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"scale": "64 px", "sample_note": "sample of 1,000; chosen by label"}, "64 px, sample of 1,000"),
+        ({"scale": "64 px"}, "64 px"),
+        ({"sample_note": "sample of 500"}, "sample of 500"),
+    ],
+)
+@pytest.mark.parametrize("profile", ["paper", "own"])
+def test_another_scale_or_a_sample_is_not_comparable_and_says_which_under_any_profile(folder, profile, facts, words):
+    folder.cell("dira_moco_v2", "chestxray14", around(81.1, 0.1))
+    folder.cell("moco_v2", "chestxray14", around(80.3, 0.1))
+    folder.cohorts["chestxray14"] |= facts
+    cells, comparisons = folder.summarise(profile=profile)
+    found = [cell_of(cells, "moco_v2"), contrast(comparisons, "fig4")]
+    assert {(row.agreement, row.agreement_reason) for row in found} == {("not comparable", words)}
+    folder.cohorts["chestxray14"] |= {"synthetic": True}
+    assert contrast(folder.summarise(profile=profile)[1], "fig4").agreement_reason == "synthetic"
+
+
 def test_an_absolute_number_is_compared_only_where_the_test_set_is_published(folder):
     for task, mean in (("chestxray14", 81.12), ("montgomery", 98.24)):
         folder.cell("dira_moco_v2", task, around(mean, 0.1))
@@ -529,9 +549,46 @@ def test_the_papers_pairs_are_tested_on_a_task_of_ones_own(folder):
     folder.cell("dira_moco_v2", "mine", around(82.0, 0.5), metric="dice")
     after = folder.summarise(tasks=tasks)[1]
     assert [row for row in after if row.block == "published"] == [row for row in before if row.block == "published"]
-    (row,) = [row for row in after if row.family == "added_tasks"]
+    (row,) = [row for row in after if row.family == "added_dira"]
     assert (row.method, row.reference, row.task, row.block) == ("dira_moco_v2", "moco_v2", "mine", "added")
     assert (row.finding, row.agreement, row.family_size) == ("better", "not comparable", 1)
+
+
+def test_each_question_of_the_paper_has_a_list_of_its_own_on_added_tasks(folder):
+    full(folder)
+    pair = ("localization_10", "localization_30")
+    tasks = {
+        **TASKS,
+        "mine": TaskFacts(label="Mine", metric="auc", metrics=("auc", *pair), label_fractions=(0.1, 1.0)),
+        "yours": TaskFacts(label="Yours", metric="dice", metrics=("dice",)),
+    }
+    methods = {**METHODS, "moco_v2_dir": MethodFacts(label="MoCo-v2 + res")}
+    folder.cohorts |= {name: folder.cohorts["chestxray14"] for name in ("mine", "yours")}
+    before = folder.summarise(methods=methods)[1]
+    for place, method in enumerate(("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")):
+        for fraction in (0.1, 1.0):
+            folder.cell(method, "mine", around(80.0 + place, 0.5), fraction, metric="auc")
+        folder.cell(method, "yours", around(90.0 + place, 0.5), metric="dice")
+        for metric in pair:  # measured with all labels alone
+            folder.cell(method, "mine", around(40.0 + place, 2.0), metric=metric)
+            folder.cell(method, "mine", [None] * 10, 0.1, metric, statuses=dict.fromkeys(range(10), "ok"))
+    comparisons = folder.summarise(methods=methods, tasks=tasks)[1]
+    assert [row for row in comparisons if row.task not in ("mine", "yours")] == before
+    lists: dict[str, list] = {}
+    for row in comparisons:
+        if row.task in ("mine", "yours"):
+            lists.setdefault(row.family, []).append(row)
+    assert {name: len(rows) for name, rows in lists.items()} == {
+        "added_dira": 3, "added_res": 3, "added_adv": 3, "added_localization": 2, "added_tasks_random": 9,
+    }  # fmt: skip
+    assert {(row.method, row.reference) for row in lists["added_res"]} == {("moco_v2_dir", "moco_v2")}
+    assert {(row.method, row.reference) for row in lists["added_adv"]} == {("dira_moco_v2", "moco_v2_dir")}
+    assert {row.reference for row in lists["added_tasks_random"]} == {"random"}
+    assert [row.metric for row in lists["added_localization"]] == list(pair)
+    for rows in lists.values():  # each is corrected within itself: Holm's smallest p times the length of its list
+        assert {row.family_size for row in rows} == {len(rows)}
+        smallest = min(rows, key=lambda row: row.p)
+        assert smallest.p_holm == pytest.approx(min(1.0, smallest.p * len(rows)))
 
 
 def test_a_method_pretrained_on_phantoms_is_stamped_on_real_images_too(folder):

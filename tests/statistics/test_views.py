@@ -93,3 +93,25 @@ def test_a_view_names_the_methods_in_it_that_were_not_learnt():
 def test_the_same_names_draw_the_same_resamples():
     runs = {(name, task, 1.0): list(RNG.normal(0, 1, 10)) for name in NAMES for task in TASKS}
     assert fig4(runs) == fig4(runs)
+
+
+def test_a_question_on_added_tasks_has_both_views_and_random_is_no_base():
+    names = ["moco_v2", "moco_v2_dir", "barlow_twins", "barlow_twins_dir", "random"]
+    runs = {(name, "mine", 1.0): RNG.normal(place, 1, 10) for place, name in enumerate(names)}
+    rows = [
+        Row("added_res", "moco_v2_dir", "moco_v2", "mine", 1.0),
+        Row("added_res", "barlow_twins_dir", "barlow_twins", "mine", 3.0),
+        Row("added_tasks_random", "moco_v2", "random", "mine", 9.0),
+        Row("added_tasks_random", "moco_v2_dir", "random", "mine", 8.0),
+    ]
+    found = [view for view in views(PUBLISHED, rows, runs, 2022, 0.05) if view.family.startswith("added")]
+    kinds = [(view.family, view.kind, view.method) for view in found]
+    assert kinds == [
+        ("added_res", "probability of improvement", "moco_v2_dir"),
+        ("added_res", "probability of improvement", "barlow_twins_dir"),
+        ("added_res", "mean gain over bases", ""),
+        ("added_tasks_random", "probability of improvement", "moco_v2"),
+        ("added_tasks_random", "probability of improvement", "moco_v2_dir"),
+    ]
+    assert found[0].estimate == pytest.approx(improvement(runs["moco_v2_dir", "mine", 1.0], runs["moco_v2", "mine", 1.0]))
+    assert (found[2].estimate, found[2].units, found[2].task) == (2.0, 2, "mine|1|auc")
