@@ -121,7 +121,7 @@ class Families(Frozen):
 
     def tasks(self) -> frozenset[str]:
         """Name the tasks that any table or family has; every other task is an added one."""
-        groups = (*self.tables.values(), *self.families.values())
+        groups: list[Table | Family] = [*self.tables.values(), *self.families.values()]
         return frozenset(task for group in groups for task in group.tasks)
 
     def added_pairs(self, name: str, methods: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -115,7 +115,9 @@ def test_an_added_family_asks_a_published_question_or_names_its_references(tmp_p
         load_families(path)
     lines = str(error.value).splitlines()
     assert len(lines) == 4
-    for line, expected in zip(lines, ('"added" is taken', "found neither", "found both", 'found like "rez"'), strict=True):
+    for line, expected in zip(
+        lines, ('"added" is taken', "found neither", "found both", 'found like "rez"'), strict=True
+    ):
         assert expected in line
 
 

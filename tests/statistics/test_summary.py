@@ -563,7 +563,7 @@ def test_each_question_of_the_paper_has_a_list_of_its_own_on_added_tasks(folder)
         "yours": TaskFacts(label="Yours", metric="dice", metrics=("dice",)),
     }
     methods = {**METHODS, "moco_v2_dir": MethodFacts(label="MoCo-v2 + res")}
-    folder.cohorts |= {name: folder.cohorts["chestxray14"] for name in ("mine", "yours")}
+    folder.cohorts |= dict.fromkeys(("mine", "yours"), folder.cohorts["chestxray14"])
     before = folder.summarise(methods=methods)[1]
     for place, method in enumerate(("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")):
         for fraction in (0.1, 1.0):

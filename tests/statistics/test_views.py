@@ -113,5 +113,7 @@ def test_a_question_on_added_tasks_has_both_views_and_random_is_no_base():
         ("added_tasks_random", "probability of improvement", "moco_v2"),
         ("added_tasks_random", "probability of improvement", "moco_v2_dir"),
     ]
-    assert found[0].estimate == pytest.approx(improvement(runs["moco_v2_dir", "mine", 1.0], runs["moco_v2", "mine", 1.0]))
+    assert found[0].estimate == pytest.approx(
+        improvement(runs["moco_v2_dir", "mine", 1.0], runs["moco_v2", "mine", 1.0])
+    )
     assert (found[2].estimate, found[2].units, found[2].task) == (2.0, 2, "mine|1|auc")
