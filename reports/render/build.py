@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from harness.published import Families, load_families
 from harness.spec import Parameters
 from reports.render import figures, frames, pages, panel_figures, style, wording
+from reports.render.answers import answers
+from reports.render.answers import markdown as answers_markdown
 from reports.render.formats import latex, markdown
 from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_overlaps, read_results
 from reports.render.pages import Picture
 from reports.render.panel_figures import panel_blocks
-from reports.render.tables import Table, added_table, paper_table
+from reports.render.setting import setting
+from reports.render.tables import Table, added_table, paper_table, task_table
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -42,45 +45,56 @@ def metrics(results: Results) -> dict[str, object]:
     return {**({"stamp": stamp} if stamp else {}), "cells": means}
 
 
-def _pictures(results: Results, layouts: Layouts, families: Families, methods: Mapping[str, str]) -> list[Picture]:
+def _pictures(
+    results: Results, layouts: Layouts, families: Families, methods: Mapping[str, str], tasks: Mapping[str, str]
+) -> list[Picture]:
     """Draw every figure that has something to show."""
     drawn = []
 
-    def add(name: str, title: str, caption: str, figure: Figure, stamp: str) -> None:
-        files = style.figure_bytes(figure, " ".join(part for part in (f"{title}: {caption}", stamp) if part))
-        drawn.append(Picture(name, title, caption, files))
+    def add(name: str, title: str, caption: str, figure: Figure, stamp: str, shown: Iterable[str]) -> None:
+        names = [task for task in tasks if task in set(shown)]
+        said = setting(results.cohorts, tasks, names)
+        style.note_setting(figure, setting(results.cohorts, tasks, names, brief=True))
+        files = style.figure_bytes(figure, " ".join(part for part in (f"{title}: {caption}", stamp, said) if part))
+        drawn.append(Picture(name, title, caption, files, said))
 
     stamp = wording.stamp_of([*results.cells, *results.contrasts])
     for name, layout in layouts.figures.items():
         frame = frames.bars_frame(results, layout.family)
         if not frame.empty:
             own = wording.stamp_of([c for c in results.contrasts if c.family == layout.family])
-            add(name, layout.title, layout.caption, figures.bars(frame, own), own)
+            shown = [c.task for c in results.contrasts if c.family == layout.family]
+            add(name, layout.title, layout.caption, figures.bars(frame, own), own, shown)
     for name, panel_layout in layouts.panels.items():
-        blocks, own, task = panel_blocks(results, panel_layout, families, methods)
+        blocks, own, shown = panel_blocks(results, panel_layout, families, methods)
         if blocks:
             caption = panel_layout.caption
             if not own and not blocks[0].method.has_images:
-                caption += f" The images of {task} stay in their data root: the maps are drawn on plain ground."
-            add(name, panel_layout.title, caption, panel_figures.panels(blocks, own), own)
+                caption += (
+                    f" The images of {', '.join(shown)} stay in their data root: the maps are drawn on plain ground."
+                )
+            add(name, panel_layout.title, caption, panel_figures.panels(blocks, own), own, shown)
     for block, name, title in (("published", "effects", "Effects"), ("added", "effects_added", "Effects, added block")):
         frame = frames.effects_frame(results, block)
         if not frame.empty:
             own = wording.stamp_of([c for c in results.contrasts if c.block == block])
             beside = "; the paper's effect below ours" if frame["published"].notna().any() else ""
             caption = f"Every tested contrast with its 95 % interval, coloured by its Finding{beside}."
-            add(name, title, caption, figures.effects(frame, own), own)
+            shown = [c.task for c in results.contrasts if c.block == block]
+            add(name, title, caption, figures.effects(frame, own), own, shown)
     frame = frames.fractions_frame(results)
     if not frame.empty:
         caption = "Means with 95 % intervals at each label fraction, both blocks."
-        add("label_fractions", "Label fractions", caption, figures.fractions(frame, stamp), stamp)
+        several = [c.task for c in results.cells if c.label_fraction < 1.0]
+        add("label_fractions", "Label fractions", caption, figures.fractions(frame, stamp), stamp, several)
     frame = frames.curves_frame(results, methods)
     if not frame.empty:
         caption = (
             "Losses of pretraining by base, validation solid and training dashed. A ring marks the start of a phase, "
             "where optimiser and schedule are fresh. A method that only transfers differently shares another's curves."
         )
-        add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp)
+        pretrained = [task for run in results.pretraining.values() for task in run.get("cohorts", ())]
+        add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp, pretrained)
     return drawn
 
 
@@ -124,6 +138,9 @@ def build(
 
     tables: list[Table] = []
     unshown: list[str] = []
+    for name, layout in layouts.added.items():
+        if own := task_table(name, layout, families, data, methods, tasks):
+            tables.append(own)
     for name, layout in layouts.tables.items():
         known = name in families.tables
         table = paper_table(name, layouts, families, data, methods, tasks) if known else None
@@ -131,7 +148,7 @@ def build(
             unshown.append(layout.title)
         else:
             tables.append(table)
-    if added := added_table(data, methods, tasks):
+    if added := added_table(families, data, methods, tasks):
         tables.append(added)
     for table in tables:
         stem = folder / "tables" / table.name
@@ -141,14 +158,17 @@ def build(
             write(stem.with_suffix(".html"), pages.table_page(table, parameters.alpha, "../report.html")),
         ]
 
-    pictures = _pictures(data, layouts, families, methods)
+    pictures = _pictures(data, layouts, families, methods, tasks)
     for picture in pictures:
         stem = folder / "figures" / picture.name
         written += [write(stem.with_suffix(f".{kind}"), picture.files[kind]) for kind in ("svg", "png")]
 
     written += audit_pages(results, reports, folder)
     provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
-    page = pages.report_page(data, parameters, methods, tasks, tables, unshown, pictures, overlaps, provenance)
+    found = answers(layouts.answers, data, methods, tasks, parameters.alpha)
+    if found:
+        written.append(write(folder / "tables" / "answers.md", answers_markdown(found)))
+    page = pages.report_page(data, parameters, methods, tasks, tables, unshown, found, pictures, overlaps, provenance)
     written.append(write(folder / "report.html", page))
     text = json.dumps(metrics(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     written.append(write(folder / "metrics.json", text + "\n"))

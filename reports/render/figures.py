@@ -134,6 +134,7 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
         columns = min(2, len(tasks))
         lines = -(-len(tasks) // columns)
         keys = -(-len(methods) // 4)
+        apart = min(0.05, 0.5 / max(len(methods) - 1, 1))  # many methods stay within their label fraction
         figure = Figure(figsize=(max(4.6 * columns, 6.4), 3.3 * lines + 0.3 + 0.22 * keys))
         axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
         for axis in axes[len(tasks) :]:
@@ -147,7 +148,7 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
                     continue
                 # Even steps read better than a logarithm over 1, 25, 50 and 100 %; each method a little aside.
                 x = np.array([grid.index(f) for f in line["label_fraction"]], dtype=float)
-                x += 0.05 * (index - (len(methods) - 1) / 2)
+                x += apart * (index - (len(methods) - 1) / 2)
                 mean = line["mean"].to_numpy(dtype=float)
                 errors = np.vstack(
                     [mean - line["low"].to_numpy(dtype=float), line["high"].to_numpy(dtype=float) - mean]

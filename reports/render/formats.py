@@ -178,6 +178,8 @@ def markdown(table: Table, alpha: float) -> str:
     lines = [f"# {markdown_text(table.title)}", "", markdown_text(table.caption)]
     if table.stamp:
         lines += ["", f"**{markdown_text(table.stamp)}**"]
+    if table.setting:
+        lines += ["", f"**{markdown_text(table.setting)}**"]
     if table.published:
         headings = ["Method", *map(markdown_text, table.fact_headings), *columns]
         lines += ["", markdown_table(headings, _markdown_rows(table.published, len(table.fact_headings)))]
@@ -336,6 +338,8 @@ def latex(table: Table, alpha: float) -> str:
         alpha: Level of the tests, for the legend.
     """
     stamp = rf" \textbf{{{latex_text(table.stamp)}.}}" if table.stamp else ""
+    if table.setting:
+        stamp += rf" \textbf{{{latex_text(table.setting)}}}"
     legend = "; ".join(f"{latex_text(sign)} {latex_text(meaning)}" for sign, meaning in wording.legend(alpha))
     lines = [
         r"% needs \usepackage{booktabs}",

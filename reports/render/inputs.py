@@ -130,6 +130,24 @@ class FigureLayout(Frozen):
     family: str
 
 
+class Question(Frozen):
+    """One question of ``reports/tables.yaml`` that the report answers from contrasts.
+
+    Attributes:
+        question: As a reader would ask it.
+        families: Whose contrasts answer it; each is corrected within itself.
+        against: Only contrasts with these references; empty: all but those with ``not_against``.
+        not_against: References that another question is about.
+        open: It has no yes or no; the answer is a count.
+    """
+
+    question: str
+    families: tuple[str, ...] = Field(min_length=1)
+    against: tuple[str, ...] = ()
+    not_against: tuple[str, ...] = ()
+    open: bool = False
+
+
 class PanelLayout(Frozen):
     """One figure of evidence maps: the pairs of one family.
 
@@ -146,10 +164,19 @@ class PanelLayout(Frozen):
 
 
 class Layouts(Frozen):
-    """``reports/tables.yaml``."""
+    """``reports/tables.yaml``.
+
+    Attributes:
+        labels: What the paper calls methods and tasks that are not registered here.
+        tables, added: The paper's tables, and those of tasks that the paper does not have.
+        answers: Questions that the report answers in words.
+        figures, panels: Bar figures and figures of evidence maps.
+    """
 
     labels: dict[str, str]
     tables: dict[str, TableLayout]
+    added: dict[str, TableLayout] = Field(default_factory=dict)
+    answers: dict[str, Question] = Field(default_factory=dict)
     figures: dict[str, FigureLayout] = Field(default_factory=dict)
     panels: dict[str, PanelLayout] = Field(default_factory=dict)
 
@@ -252,7 +279,7 @@ def read_layouts(path: Path) -> Layouts:
     layouts = read(Layouts, load_yaml(path), f"{path}, ")
     crooked = [
         f"tables.{name}.facts.rows.{method}: found {len(row)} facts, expected {len(table.facts.headings)}"
-        for name, table in layouts.tables.items()
+        for name, table in {**layouts.tables, **layouts.added}.items()
         for method, row in table.facts.rows.items()
         if len(row) != len(table.facts.headings)
     ]

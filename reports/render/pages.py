@@ -23,6 +23,8 @@ from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
 from harness.statistics.rows import TrialRow
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import style, wording
+from reports.render.answers import HEADINGS, INTRODUCTION, Answer
+from reports.render.answers import row as answer_row
 from reports.render.formats import effect, markdown_table, markdown_text
 from reports.render.frames import points
 from reports.render.inputs import Overlap, Results
@@ -39,12 +41,13 @@ SCRIPT = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report: file name, words, and its files (``style.figure_bytes``)."""
+    """A figure of the report: file name, words, its files (``style.figure_bytes``), scale and sample of its images."""
 
     name: str
     title: str
     caption: str
     files: Mapping[str, bytes]
+    setting: str = ""
 
     @property
     def inline(self) -> Markup:
@@ -220,10 +223,10 @@ def tally(contrasts: Iterable[Comparison]) -> list[dict[str, Any]]:
     ]
 
 
-def _total(rows: Sequence[Mapping[str, Any]], which: str) -> Counter[str]:
+def _total(rows: Sequence[Mapping[str, Any]], which: str, block: str) -> Counter[str]:
     total: Counter[str] = Counter()
     for row in rows:
-        if row["block"] == "published":
+        if row["block"] == block:
             total += row[which]
     return total
 
@@ -371,6 +374,7 @@ def report_page(
     tasks: Mapping[str, str],
     tables: Sequence[Table],
     unshown: Sequence[str],
+    answers: Sequence[Answer],
     pictures: Sequence[Picture],
     overlaps: Mapping[str, Mapping[str, Overlap]],
     provenance: str,
@@ -384,11 +388,14 @@ def report_page(
         tasks: The same for tasks.
         tables: As built.
         unshown: Titles of the paper's tables of which no cell was planned here.
+        answers: What the runs say to the questions of ``tables.yaml``.
         pictures: As drawn.
         overlaps: Pretraining cohort → task → what they share.
         provenance: Relative address of ``results/<profile>/provenance``.
     """
     rows = tally(results.contrasts)
+    # A profile of other tasks alone has nothing of the paper's to count.
+    main = "published" if any(row["tested"] for row in rows if row["block"] == "published") else "added"
     return (
         _environment()
         .get_template("report.html.j2")
@@ -399,6 +406,11 @@ def report_page(
             tasks=tasks,
             tables=tables,
             unshown=unshown,
+            answers=answers,
+            answers_introduction=INTRODUCTION,
+            answer_headings=HEADINGS,
+            answer_row=answer_row,
+            main=main,
             pictures=pictures,
             overlaps=shared_images(results, overlaps),
             leaks=shared_pairs(results.leaks),
@@ -410,12 +422,12 @@ def report_page(
             views=results.views,
             prospects=results.prospects,
             place=lambda text: view_place(text, tasks),
-            findings=_total(rows, "findings"),
-            agreements=_total(rows, "agreements"),
+            findings=_total(rows, "findings", main),
+            agreements=_total(rows, "agreements", main),
             reasons=Counter(
                 c.agreement_reason
                 for c in results.contrasts
-                if c.block == "published" and c.agreement == "not comparable" and wording.answered(c)
+                if c.block == main and c.agreement == "not comparable" and wording.answered(c)
             ),
             drawers=drawers(results, methods, tasks, provenance),
             audit=audit_tally(results.claims),

@@ -38,7 +38,7 @@ class Block:
 
 def panel_blocks(
     results: Results, layout: PanelLayout, families: Families, methods: Mapping[str, str]
-) -> tuple[list[Block], str, str]:
+) -> tuple[list[Block], str, list[str]]:
     """Gather the pairs of a family whose two methods kept maps of the same images.
 
     Args:
@@ -48,12 +48,12 @@ def panel_blocks(
         methods: Registry name → label.
 
     Returns:
-        The blocks, the stamp of the task's images, and the task's name; no block if no pair can be shown.
+        The blocks, the stamp of the tasks' images, and the tasks' names; no block if no pair can be shown.
     """
-    shape = families.families[layout.family]
+    pairs, tasks = _shape(results, layout.family, families, methods)
     blocks = []
-    for task in shape.tasks:
-        for name, reference in shape.pairs:
+    for task in tasks:
+        for name, reference in pairs:
             method, base = (results.maps.get(m, {}).get(task) for m in (name, reference))
             if method is None or base is None or not len(method) or not comparable(method, base):
                 continue
@@ -61,8 +61,20 @@ def panel_blocks(
             if layout.classes is not None:
                 chosen = spread_of_classes(chosen, method, base, layout.classes)
             blocks.append(Block(methods[name], methods[reference], method, base, [*chosen, random_panel(method)]))
-    stamp = wording.stamp_of([cell for cell in results.cells if cell.task in shape.tasks])
-    return blocks, stamp, ", ".join(shape.tasks)
+    stamp = wording.stamp_of([cell for cell in results.cells if cell.task in tasks])
+    return blocks, stamp, tasks
+
+
+def _shape(
+    results: Results, family: str, families: Families, methods: Mapping[str, str]
+) -> tuple[Sequence[tuple[str, str]], list[str]]:
+    """Return the pairs and the tasks of a published family, or of one on added tasks."""
+    if family in families.families:
+        shape = families.families[family]
+        return shape.pairs, list(shape.tasks)
+    localized = dict.fromkeys(task for maps in results.maps.values() for task in maps)
+    known = families.tasks()
+    return families.added_pairs(family, methods), [task for task in localized if task not in known]
 
 
 def panels(blocks: Sequence[Block], stamp: str) -> Figure:

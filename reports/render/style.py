@@ -104,6 +104,17 @@ def stamp_figure(figure: Figure, stamp: str) -> None:
     figure.text(0.995, 0.004, stamp, ha="right", va="bottom", fontsize=7.5, weight="bold", color=STAMP)
 
 
+def note_setting(figure: Figure, setting: str) -> None:
+    """Write scale and sample of real images below a figure, so that a picture says them wherever it is shown.
+
+    Args:
+        figure: Drawn to its final size.
+        setting: One or two short sentences; empty writes nothing.
+    """
+    if setting:
+        figure.text(0.005, 0.004, setting, ha="left", va="bottom", fontsize=6.5, color=MUTED, wrap=True)
+
+
 def figure_bytes(figure: Figure, description: str) -> dict[str, bytes]:
     """Save a figure as ``{"svg": …, "png": …, "page": …}`` without a date or a program's name.
 

@@ -16,6 +16,7 @@ from harness.statistics.schema import CellSummary, Comparison
 from reports.render import wording
 from reports.render.gains import Gain, average_gains
 from reports.render.inputs import Layouts, Results, TableLayout
+from reports.render.setting import boxes_of, setting
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Table:
         stamp: What to print in its caption; empty for real images.
         gains: Average gains of the pairs, where the paper puts such averages into its text.
         remarks: What a reader must know besides, published rows only.
+        setting: Scale and sample of its real images; empty for made-up ones.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Table:
     stamp: str
     gains: tuple[Gain, ...] = ()
     remarks: tuple[str, ...] = ()
+    setting: str = ""
 
 
 def primary_metrics(results: Results) -> dict[str, str]:
@@ -275,6 +278,7 @@ def paper_table(
         if layout.averages
         else (),
         remarks=(*_empty_masks(columns, results, tasks), *_boxes_remark(published, columns, results)),
+        setting=setting(results.cohorts, tasks, (column.task for column in columns)),
     )
 
 
@@ -330,24 +334,124 @@ def _boxes_remark(rows: Sequence[Row], columns: Sequence[Column], results: Resul
     )
 
 
-def added_table(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str]) -> Table | None:
-    """Build the complete table of the added block: every cell that the paper does not print, in one place.
+def _columns(
+    cells: Sequence[CellSummary], results: Results, tasks: Mapping[str, str], metrics: Sequence[str] = ()
+) -> list[Column]:
+    """List the columns that cells come to: tasks in the order of the registry, label fractions upwards.
+
+    Args:
+        cells: What the table holds.
+        results: Where the cohorts stand.
+        tasks: Registry name → label.
+        metrics: Metrics that form a column each, named in the heading.
+    """
+    primary, columns = primary_metrics(results), []
+    for task in (name for name in tasks if any(cell.task == name for cell in cells)):
+        for fraction in sorted({cell.label_fraction for cell in cells if cell.task == task}):
+            for metric in metrics or (primary[task],):
+                inside = [c for c in cells if (c.task, c.label_fraction, c.metric) == (task, fraction, metric)]
+                if inside:
+                    words = wording.metric(metric).removeprefix("localization at ")
+                    heading = f"{wording.column(tasks[task], fraction)} ({words})"
+                    columns.append(Column(task, fraction, metric, heading, wording.stamp_of(inside)))
+    return columns
+
+
+def task_table(
+    name: str,
+    layout: TableLayout,
+    families: Families,
+    results: Results,
+    methods: Mapping[str, str],
+    tasks: Mapping[str, str],
+) -> Table | None:
+    """Build a table of the tasks that the paper does not have: every method, in the order of the registry.
+
+    Args:
+        name: File name without suffix.
+        layout: How it is shown; its ``metrics`` form the columns, else each task's primary metric.
+        families: Which tasks the paper has.
+        results: What was measured.
+        methods: Registry name → label.
+        tasks: The same for tasks.
+
+    Returns:
+        The table, in one block, or None if no such task has a cell of these metrics.
+    """
+    primary, known = primary_metrics(results), families.tasks()
+    cells = [
+        c
+        for c in results.cells
+        if c.task not in known and (c.metric in layout.metrics if layout.metrics else c.metric == primary[c.task])
+    ]
+    if not cells:
+        return None
+    columns = [replace(c, labels=_labels(results, c)) for c in _columns(cells, results, tasks, layout.metrics)]
+    contrasts = [
+        c
+        for family in layout.marks
+        for c in results.contrasts
+        if c.family == family and any(column.holds(c) for column in columns)
+    ]
+    present = {cell.method for cell in cells}
+    rows = _rows([m for m in methods if m in present], methods, columns, cells, contrasts, layout, place="added")
+    rows = tuple(replace(row, facts=_facts(layout, row.method)) for row in rows)
+    boxes = [boxes_of(results.cohorts.get(task, {}), tasks[task]) for task in dict.fromkeys(c.task for c in columns)]
+    return Table(
+        name=name,
+        title=layout.title,
+        caption=layout.caption,
+        fact_headings=layout.facts.headings,
+        columns=tuple(columns),
+        published=rows,
+        added=(),
+        contrasts=(),
+        added_contrasts=(),
+        absent=(),
+        notes=_notes(rows, columns),
+        added_notes=(),
+        stamp=wording.stamp_of(cells),
+        remarks=(
+            *_agreement(cells),
+            *((text for text in boxes if text) if layout.metrics else ()),
+            *_empty_masks(columns, results, tasks),
+            *_boxes_remark(rows, columns, results),
+        ),
+        setting=setting(results.cohorts, tasks, (column.task for column in columns)),
+    )
+
+
+def _facts(layout: TableLayout, method: str) -> tuple[str, ...]:
+    return layout.facts.rows.get(method, ("",) * len(layout.facts.headings))
+
+
+def _agreement(cells: Sequence[CellSummary]) -> tuple[str, ...]:
+    """Say why no number of a table is set against the paper, once for all cells that share a reason."""
+    reasons: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.agreement == "not comparable":
+            reasons.setdefault(cell.agreement_reason, []).append(cell.task_label)
+    everywhere = len(reasons) == 1
+    return tuple(
+        f"Agreement with the paper{'' if everywhere else ' on ' + ', '.join(dict.fromkeys(where))}: "
+        f"not comparable ({reason})."
+        for reason, where in reasons.items()
+    )
+
+
+def added_table(
+    families: Families, results: Results, methods: Mapping[str, str], tasks: Mapping[str, str]
+) -> Table | None:
+    """Build the table of the added block: every cell that the paper does not print of the tasks that it has.
 
     Returns:
         The table, with an empty published block, or None if there is no added cell.
     """
-    primary = primary_metrics(results)
-    cells = [c for c in results.cells if c.block == "added" and c.metric == primary[c.task]]
+    primary, known = primary_metrics(results), families.tasks()
+    cells = [c for c in results.cells if c.block == "added" and c.metric == primary[c.task] and c.task in known]
     if not cells:
         return None
-    where = sorted({(list(tasks).index(c.task), c.label_fraction) for c in cells})
-    names = list(tasks)
-    columns = []
-    for index, fraction in where:
-        task = names[index]
-        inside = [c for c in cells if (c.task, c.label_fraction) == (task, fraction)]
-        heading = f"{wording.column(tasks[task], fraction)} ({wording.metric(primary[task])})"
-        columns.append(Column(task, fraction, primary[task], heading, wording.stamp_of(inside)))
+    columns = _columns(cells, results, tasks)
     contrasts = [c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)]
     own = {c.method for c in cells}
     # A row's published cells in these columns (Random with all labels) complete it for the eye.
@@ -370,4 +474,5 @@ def added_table(results: Results, methods: Mapping[str, str], tasks: Mapping[str
         notes=(),
         added_notes=_notes(rows, columns),
         stamp=wording.stamp_of(cells),
+        setting=setting(results.cohorts, tasks, (column.task for column in columns)),
     )

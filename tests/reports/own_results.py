@@ -1,0 +1,138 @@
+"""Writes results of a profile on real images whose tasks the paper does not have, and lets statistics read them.
+
+Values are drawn from names alone; nothing was trained. The manifests say scale and sample as real ones do.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from harness.published import load_families
+from harness.spec import Parameters
+from harness.statistics.margins import read_margins
+from harness.statistics.paper import read_paper
+from harness.statistics.schema import View
+from harness.statistics.summary import MethodFacts, TaskFacts, summarise
+from harness.statistics.summary import write as write_statistics
+from harness.statistics.tables import write_rows
+from tests.reports.fixture_results import REPOSITORY, trial_id
+
+PROFILE = "own"
+LEVEL = {  # points above Random, by design of the fixture
+    "random": 0.0, "moco_v2": 2.0, "moco_v2_dir": 2.4, "dira_moco_v2": 2.3, "barlow_twins": 1.0,
+    "barlow_twins_dir": 1.2, "dira_barlow_twins": 1.1, "simsiam": 0.1, "simsiam_dir": 0.8, "dira_simsiam": 0.7,
+    "restoration_only": 0.9, "dira_moco_v2_encoder_only": 1.9,
+}  # fmt: skip
+METHODS = {
+    "random": MethodFacts(label="Random", reinitialised=True),
+    "moco_v2": MethodFacts(label="MoCo-v2"),
+    "moco_v2_dir": MethodFacts(label="MoCo-v2 + res"),
+    "dira_moco_v2": MethodFacts(label="DiRA (MoCo-v2)"),
+    "barlow_twins": MethodFacts(label="Barlow Twins"),
+    "barlow_twins_dir": MethodFacts(label="Barlow Twins + res"),
+    "dira_barlow_twins": MethodFacts(label="DiRA (Barlow Twins)"),
+    "simsiam": MethodFacts(label="SimSiam"),
+    "simsiam_dir": MethodFacts(label="SimSiam + res"),
+    "dira_simsiam": MethodFacts(label="DiRA (SimSiam)"),
+    "restoration_only": MethodFacts(label="Restoration only", compare_with=("dira_moco_v2",)),
+    "dira_moco_v2_encoder_only": MethodFacts(
+        label="DiRA (MoCo-v2), encoder only", compare_with=("moco_v2", "dira_moco_v2")
+    ),
+}
+DELTAS = (10, 20, 30, 40, 50, 60)
+TASKS = {
+    "films": TaskFacts(
+        label="Films",
+        metric="auc",
+        metrics=("auc", "scored_classes", *(f"localization_{d}" for d in DELTAS), "localization_boxes"),
+        label_fractions=(0.1, 1.0),
+    ),
+    "lungs": TaskFacts(label="Lungs", metric="dice", metrics=("dice",), label_fractions=(0.08, 1.0)),
+}
+CENTRE = {"films": (81.0, 2.2), "lungs": (92.0, 0.4)}  # of Random with all labels: mean and spread
+COHORTS = {
+    "films": {
+        "scale": "64 px",
+        "sample_note": "sample of 1,000; chosen by label, so prevalence is not the data set's",
+        "training_units": 600,
+        "validation_units": 100,
+        "counts": {"boxes": 49, "boxed_images": 44, "boxes_by_class": {"Pneumonia": 43, "Effusion": 6}},
+    },
+    "lungs": {"scale": "64 px", "training_units": 240, "validation_units": 40, "counts": {"images": 400}},
+}
+PARAMETERS = Parameters(profile=PROFILE, repeats=10, pretrain_seeds=1, base_seed=0, alpha=0.05)
+COLUMNS = ("method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id")  # fmt: skip
+
+
+def values(method: str, task: str, fraction: float, what: str = "") -> np.ndarray:
+    """Ten values of a cell, in points, from the names alone."""
+    generator = np.random.default_rng(int(trial_id(method, task, fraction, what)[:8], 16))
+    mean, spread = CENTRE[task]
+    gain = LEVEL[method] * (1.0 if task == "films" else 0.4) * (1.5 if fraction < 1.0 else 1.0)
+    return mean - 8.0 * (1.0 - fraction) + gain + generator.normal(0.0, spread, 10)
+
+
+def _rows(method: str) -> list[dict[str, str]]:
+    rows = []
+    for task, facts in TASKS.items():
+        for fraction in facts.label_fractions:
+            drawn = values(method, task, fraction)
+            for repeat in range(10):
+                scores: dict[str, float | None] = {facts.metric: drawn[repeat] / 100}
+                if task == "films":
+                    scores["scored_classes"] = 1.0
+                    for delta in DELTAS:
+                        hit = values(method, task, fraction, str(delta))[repeat] * (0.7 - delta / 100) / 100
+                        scores[f"localization_{delta}"] = hit if fraction == 1.0 else None
+                    scores["localization_boxes"] = 2.0 if fraction == 1.0 else None
+                for metric, value in scores.items():
+                    rows.append({
+                        "method": method, "task": task, "label_fraction": repr(fraction), "pretrain_seed": "0",
+                        "repeat": str(repeat), "metric": metric, "value": "" if value is None else repr(float(value)),
+                        "status": "ok", "cohort": "c0ffee", "trial_id": trial_id(method, task, fraction, repeat),
+                    })  # fmt: skip
+    return rows
+
+
+def write_own_results(root: Path, *, synthetic: bool = False) -> tuple[Path, Path]:
+    """Write ``root/results/own`` and the layouts; return (results, reports)."""
+    results, reports = root / "results", root / "reports"
+    profile = results / PROFILE
+    for folder in ("trials", "resamples", "cohorts"):
+        (profile / folder).mkdir(parents=True)
+    reports.mkdir()
+    for method in METHODS:
+        with (profile / "trials" / f"{method}.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(_rows(method))
+        vectors = {}
+        for task, facts in TASKS.items():
+            shared = np.random.default_rng(7).normal(0.0, 1.5, 200)  # the same patients for every method
+            for fraction in facts.label_fractions:
+                mean = values(method, task, fraction).mean()
+                own = np.random.default_rng(int(trial_id(method, task)[:8], 16)).normal(0.0, 0.3, 200)
+                vectors[f"{task}|{fraction!r}|0|{facts.metric}"] = np.clip(mean + shared + own, 0, 100) / 100
+        np.savez(profile / "resamples" / f"{method}.npz", **vectors)
+    for task, facts in COHORTS.items():
+        stamp = "SYNTHETIC: analytic phantoms" if synthetic else ""
+        manifest = {"task": task, "synthetic": synthetic, "stamp": stamp, "status": "ok", **facts}
+        (profile / "cohorts" / f"{task}.json").write_text(json.dumps(manifest))
+    (results / "published").mkdir()
+    shutil.copy(REPOSITORY / "results" / "published" / "audit.csv", results / "published")
+    for name in ("tables.yaml", "families.yaml", "overlaps.yaml"):
+        shutil.copy(REPOSITORY / "reports" / name, reports)
+    cells, comparisons, views = summarise(
+        profile, METHODS, TASKS, PARAMETERS,
+        load_families(reports / "families.yaml"),
+        read_margins(REPOSITORY / "reports" / "margins.yaml"),
+        read_paper(REPOSITORY / "results" / "published" / "paper.csv"),
+    )  # fmt: skip
+    write_statistics(profile, cells, comparisons)
+    write_rows(profile / "views.csv", View, views)
+    return results, reports
