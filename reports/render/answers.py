@@ -152,7 +152,7 @@ def _verdict(
     rows: Sequence[Comparison], better: Sequence[Comparison], worse: Sequence[Comparison], alpha: float
 ) -> str:
     """Count the outcomes; together they come to all contrasts."""
-    words = Counter(c.finding for c in rows if c not in better and c not in worse)
+    words = Counter[str](c.finding for c in rows if c not in better and c not in worse)
     alone = words.pop("better", 0) + words.pop("worse", 0)
     parts = [f"{len(better)} better", f"{len(worse)} worse"]
     parts += [f"{alone} significant alone but not after correction"] if alone else []
