@@ -95,7 +95,8 @@ def row(contrast: Comparison) -> tuple[str, ...]:
     c = contrast
     crossed = c.design.startswith("crossed")
     spread = f", sd {wording.number(c.sd_pretraining)}" if c.sd_pretraining is not None else ""
-    reason = "; ".join(part for part in (c.missing, c.finding_note) if part)  # the design stands under Pretrainings
+    # The design stands under "Pretrainings".
+    reason = "; ".join(part for part in (c.gate, c.missing, c.finding_note) if part)
     return (
         wording.contrast_title(c),
         f"{wording.signed(c.effect)} {wording.interval(c.ci_low, c.ci_high)}",
@@ -194,6 +195,10 @@ def _reservations(rows: Sequence[Comparison], standing: Sequence[Comparison]) ->
         spreads = [c.sd_pretraining for c in crossed if c.sd_pretraining is not None]
         span = f"; the spread between pretrainings is {_span(spreads)} points" if spreads else ""
         said.append(f"{len(crossed)} of {len(rows)} contrasts rest on several pretraining seeds{span}.")
+    if unlearnt := [c for c in rows if c.gate]:
+        those = sum(c.gate != "" for c in standing)
+        also = f", {those} of them among those named" if those else ""
+        said.append(f"In {len(unlearnt)} of {len(rows)} contrasts an encoder was not learnt by its own gates{also}.")
     if lone := len(rows) - len(crossed):
         said.append(
             f"{lone} of {len(rows)} contrasts rest on one checkpoint a side: "
