@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,21 +109,34 @@ class Cohort(Frozen):
     Attributes:
         synthetic, stamp: Whether a program made the images, and what to print beside their numbers.
         test_cases_published: The test cases are those of the publication.
-        scale: At what scale real images are used (``64 px``), where that is not the paper's; else empty.
-        sample_note: Of what the images are a sample, its size first and the rest behind a semicolon (``sample of
-            1,000; chosen by label``); empty for a whole data set.
+        setting: Scale and size of the sample in a few words, where they are not the paper's (``setting_of``).
     """
 
     synthetic: bool
     stamp: str = ""
     test_cases_published: bool = False
-    scale: str = ""
-    sample_note: str = ""
+    setting: str = ""
 
-    @property
-    def setting(self) -> str:
-        """Scale and size of the sample in a few words, why nothing here is the paper's: ``64 px, sample of 1,000``."""
-        return ", ".join(part for part in (self.scale, self.sample_note.partition(";")[0].strip()) if part)
+
+def setting_of(manifest: Mapping[str, Any]) -> str:
+    """Say why numbers on a cohort's real images are not the paper's: ``64 px, sample of 1,000``.
+
+    Args:
+        manifest: ``cohorts/<task>.json``. ``scale`` is there where the profile is smaller than the paper; the cohort's
+            own side in pixels says how small. A declared sample says so in its split.
+
+    Returns:
+        Scale and size of the sample; empty where neither differs.
+    """
+    split = (manifest.get("configuration") or {}).get("split") or {}
+    side = manifest.get("image_px")
+    parts = []
+    if manifest.get("scale"):
+        parts.append(f"{side} px" if isinstance(side, int) else str(manifest["scale"]))
+    if split.get("sample"):
+        images = (manifest.get("counts") or {}).get("images")
+        parts.append(f"sample of {images:,}" if isinstance(images, int) else "a sample")
+    return ", ".join(parts)
 
 
 @dataclass
@@ -306,6 +319,7 @@ def _read_cohort(path: Path) -> Cohort | None:
         return None
     try:
         document = parse_json(path.read_text(encoding="utf-8"))
-        return Cohort.model_validate({key: document[key] for key in Cohort.model_fields if key in document})
-    except (ValueError, TypeError) as error:
+        known = {key: document[key] for key in Cohort.model_fields if key in document}
+        return Cohort.model_validate({**known, "setting": setting_of(document)})
+    except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a cohort's manifest ({error}); run `dvc repro` to write it anew.") from error

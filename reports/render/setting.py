@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.statistics.trials import setting_of
+
 
 def setting(
     cohorts: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, str], names: Iterable[str], *, brief: bool = False
@@ -12,13 +14,13 @@ def setting(
     """Say scale and sample of tasks once, as it stands above a table or a figure.
 
     Args:
-        cohorts: Task → ``cohorts/<task>.json``; ``scale`` and ``sample_note`` are read.
+        cohorts: Task → ``cohorts/<task>.json``; what its profile (``scale``) and its entry (``sample_note``) say.
         tasks: Registry name → label.
         names: The tasks that the table or figure is about, in its order.
-        brief: Of a sample its size alone, as it stands inside a picture.
+        brief: In a few words, as it stands inside a picture: side in pixels, and size of a sample.
 
     Returns:
-        ``Real images at 64 px. ChestX-ray14: sample of 1,000; chosen by label.``; empty where no task says anything.
+        Sentences, the scale first; empty where no task says anything.
     """
     scales: dict[str, list[str]] = {}
     samples: list[str] = []
@@ -26,23 +28,27 @@ def setting(
         cohort = cohorts.get(name, {})
         if cohort.get("synthetic"):
             continue
-        if scale := str(cohort.get("scale") or ""):
-            scales.setdefault(scale, []).append(tasks[name])
+        if brief:
+            scales.setdefault(f"Real images: {words}" if (words := setting_of(cohort)) else "", []).append(tasks[name])
+            continue
+        scales.setdefault(str(cohort.get("scale") or ""), []).append(tasks[name])
         if note := str(cohort.get("sample_note") or ""):
-            samples.append(f"{tasks[name]}: {(note.partition(';')[0] if brief else note).strip().rstrip('.')}.")
-    if len(scales) == 1:
-        parts = [f"Real images at {next(iter(scales))}."]
-    else:
-        parts = [f"Real images at {scale}: {', '.join(labels)}." for scale, labels in scales.items()]
-    return " ".join((*parts, *samples))
+            samples.append(f"{tasks[name]}: {note}")
+    scales.pop("", None)
+    alone = len(scales) == 1 and not brief
+    parts = [text if alone else f"{text} ({'; '.join(labels)})" for text, labels in scales.items()]
+    return " ".join(f"{part.rstrip('.')}." for part in (*parts, *samples))
 
 
 def boxes_of(cohort: Mapping[str, Any], label: str) -> str:
-    """Say how many boxes a task has: ``49 boxes on 44 images, 43 of them Pneumonia``; empty where it has none.
+    """Say how many boxes a task has: ``Films has 49 annotated boxes on 44 images (43 Pneumonia, 6 Effusion)``.
 
     Args:
         cohort: ``cohorts/<task>.json``.
         label: How the task is called.
+
+    Returns:
+        One sentence; empty where it has none.
     """
     counts = cohort.get("counts") or {}
     if not counts.get("boxes"):

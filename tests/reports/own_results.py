@@ -55,16 +55,24 @@ TASKS = {
     "lungs": TaskFacts(label="Lungs", metric="dice", metrics=("dice",), label_fractions=(0.08, 1.0)),
 }
 CENTRE = {"films": (81.0, 2.2), "lungs": (92.0, 0.4)}  # of Random with all labels: mean and spread
+SCALE = "REAL IMAGES: 64 px, a small network; not comparable with the paper"
 COHORTS = {
     "films": {
-        "scale": "64 px",
-        "sample_note": "sample of 1,000; chosen by label, so prevalence is not the data set's",
+        "scale": SCALE,
+        "sample_note": "1,000 images of 112,120, chosen by label; view and label are confounded",
+        "image_px": 64,
+        "configuration": {"split": {"rule": "official", "sample": True}},
         "training_units": 600,
         "validation_units": 100,
-        "counts": {"boxes": 49, "boxed_images": 44, "boxes_by_class": {"Pneumonia": 43, "Effusion": 6}},
+        "counts": {
+            "images": 1000, "boxes": 49, "boxed_images": 44, "boxes_by_class": {"Effusion": 6, "Pneumonia": 43},
+        },
     },
-    "lungs": {"scale": "64 px", "training_units": 240, "validation_units": 40, "counts": {"images": 400}},
-}
+    "lungs": {
+        "scale": SCALE, "sample_note": "400 radiographs out of publications", "image_px": 64,
+        "training_units": 240, "validation_units": 40, "counts": {"images": 400},
+    },
+}  # fmt: skip
 PARAMETERS = Parameters(profile=PROFILE, repeats=10, pretrain_seeds=1, base_seed=0, alpha=0.05)
 COLUMNS = ("method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id")  # fmt: skip
 

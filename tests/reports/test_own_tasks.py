@@ -14,11 +14,12 @@ from reports.render.answers import answers
 from reports.render.inputs import read_layouts, read_results
 from reports.render.setting import boxes_of, setting
 from tests.reports.fixture_results import REPOSITORY
-from tests.reports.own_results import METHODS, PARAMETERS, PROFILE, TASKS, values, write_own_results
+from tests.reports.own_results import METHODS, PARAMETERS, PROFILE, SCALE, TASKS, values, write_own_results
 
 LABELS = {name: facts.label for name, facts in METHODS.items()}
 COLUMNS = {name: facts.label for name, facts in TASKS.items()}
-SETTING = "Real images at 64 px. Films: sample of 1,000; chosen by label, so prevalence is not the data set's."
+FILMS = "Films: 1,000 images of 112,120, chosen by label; view and label are confounded."
+SETTING = f"{SCALE}. {FILMS}"
 ALPHA = 0.05
 
 
@@ -60,16 +61,18 @@ def test_each_table_and_figure_says_scale_and_sample_once(own):
     folder = own[1]
     for name in ("tasks", "tasks_localization"):
         assert (folder / "tables" / f"{name}.md").read_text().count(SETTING) == 1
-        page = (folder / "tables" / f"{name}.html").read_text().replace("&#39;", "'")
-        assert page.count(SETTING) == 1
-        assert "Real images at 64 px." in (folder / "tables" / f"{name}.tex").read_text()
-    report = (folder / "report.html").read_text().replace("&#39;", "'")
+        assert (folder / "tables" / f"{name}.html").read_text().count(SETTING) == 1
+        assert SCALE in (folder / "tables" / f"{name}.tex").read_text()
+    report = (folder / "report.html").read_text()
     blocks = re.findall(r"<figcaption>.*?</figcaption>|<caption>.*?</caption>", report, re.S)
     shown = [block for block in blocks if "Findings by family" not in block and "Agreement with" not in block]
     assert len(shown) >= 5
-    assert {block.count("Real images at 64 px.") for block in shown} == {1}
+    assert {block.count(SCALE) for block in shown} == {1}
     for path in (folder / "figures").glob("*.svg"):
-        assert "Real images at 64 px." in path.read_text(), path.name  # in the description
+        assert SCALE in path.read_text(), path.name  # in the description
+        picture = next(part for part in report.split("<figure ") if f'id="figure-{path.stem}"' in part)
+        assert "Real images: 64 px, sample of 1,000 (Films)." in picture
+        assert "Real images: 64 px (Lungs)." in picture
     assert not any(b"SYNTHETIC" in path.read_bytes() for path in folder.rglob("*.*"))
 
 
@@ -89,10 +92,11 @@ def test_the_number_of_boxes_stands_beside_the_figures_of_localization(own):
     assert boxes_of({"counts": {"images": 5}}, "Lungs") == ""
 
 
-def test_a_scale_that_differs_between_tasks_is_said_of_each():
+def test_a_scale_that_differs_between_tasks_is_said_of_each_and_made_up_images_say_none():
     cohorts = {"a": {"scale": "64 px"}, "b": {"scale": "28 px"}, "c": {"synthetic": True, "scale": "32 px"}, "d": {}}
     names = {name: name.upper() for name in cohorts}
-    assert setting(cohorts, names, names) == "Real images at 64 px: A. Real images at 28 px: B."
+    assert setting(cohorts, names, names) == "64 px (A). 28 px (B)."
+    assert setting(cohorts, names, ["a", "a"]) == "64 px."
     assert setting(cohorts, names, ["c", "d"]) == ""
 
 

@@ -99,6 +99,9 @@ class Folder:
         ]
 
 
+SAMPLE = {"configuration": {"split": {"sample": True}}}
+
+
 def around(mean: float, sd: float, n: int = 10) -> list[float]:
     """Values with exactly this mean and this sd (ddof 1)."""
     values = np.random.default_rng(n).normal(size=n)
@@ -206,9 +209,11 @@ def test_agreement_is_claimed_for_the_papers_own_protocol_alone(folder):
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"scale": "64 px", "sample_note": "sample of 1,000; chosen by label"}, "64 px, sample of 1,000"),
-        ({"scale": "64 px"}, "64 px"),
-        ({"sample_note": "sample of 500"}, "sample of 500"),
+        ({"scale": "small", "image_px": 64, "counts": {"images": 1000}, **SAMPLE}, "64 px, sample of 1,000"),
+        ({"scale": "small", "image_px": 64, "counts": {"images": 1000}}, "64 px"),
+        ({"scale": "8 mm", "image_px": [16, 16, 8]}, "8 mm"),
+        ({"image_px": 224, "counts": {"images": 500}, **SAMPLE}, "sample of 500"),
+        (SAMPLE, "a sample"),
     ],
 )
 @pytest.mark.parametrize("profile", ["paper", "own"])
