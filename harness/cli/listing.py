@@ -19,7 +19,7 @@ from harness.environment import check_device
 from harness.errors import UnknownName, unknown
 from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
-from harness.results import SCORED, examine, measured_seconds, speaks_for, trial_status
+from harness.results import SCORED, examine, measured_seconds, processor_hours, speaks_for, trial_status
 from harness.spec import Item, Record, Status, percent
 from harness.store import State, Store
 
@@ -248,6 +248,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
         "unavailable": _reasons(cells, "unavailable"),
         "skipped": _reasons(cells, "skipped"),
         "hours": {device: round(value / 3600, 4) for device, value in seconds.items()},
+        "notes": planned.notes,
     }  # fmt: skip
 
 
@@ -318,6 +319,8 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
         )
     else:
         console.print("  1 repeat an arm: no difference can be tested; write repeats: 10 into params.yaml")
+    for note in counts["notes"]:
+        console.print(f"  note: {shown(note)}")
     for what in ("unavailable", "skipped"):
         grouped = Counter(cell["reason"] for cell in counts[what])
         for reason, cells in grouped.items():
@@ -419,4 +422,14 @@ def status(profile: Profile = None) -> None:
         "missing, "
         f"{counts['failed']} failed; "
         + ", ".join(f"{count} items {state}" for state, count in sorted(overview.counts.items()))
+    )
+    print_hours(session)
+
+
+def print_hours(session: Session) -> None:
+    """Write the processor time of what is done."""
+    hours = processor_hours(session.plan, session.root, session.store)
+    console.print(
+        f"processor time of what is done: pretraining {hours['phase']:.2f} h (of the phases in this store), trials "
+        f"{hours['trial']:.2f} h"
     )

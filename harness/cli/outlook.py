@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import plan as planned
 from harness.cli.session import Session, console, shown
 from harness.errors import unknown
 from harness.identity import digest
@@ -51,11 +52,15 @@ def ask(session: Session, pretraining_spread: float = 0.0) -> Question:
 def outlooks(session: Session, question: Question) -> list[Outlook]:
     """Return what each contrast can be told; kept beside the store by the digest of all that it follows from."""
     parameters = session.parameters
+    seeds = {
+        name: 0 if resolved.reinitialised else session.plan.seeds(name)
+        for name, resolved in session.plan.methods.items()
+    }
     published = (session.root / "results" / "published" / "paper.csv").read_text(encoding="utf-8")
     inputs = {
         "paper": published, "keys": [list(key) for key in question.keys], "margins": list(question.margins),
-        "repeats": parameters.repeats, "seeds": parameters.pretrain_seeds, "alpha": parameters.alpha,
-        "base_seed": parameters.base_seed, "pretraining_spread": question.pretraining_spread, "version": 1,
+        "repeats": parameters.repeats, "seeds": seeds, "alpha": parameters.alpha,
+        "base_seed": parameters.base_seed, "pretraining_spread": question.pretraining_spread, "version": 2,
     }  # fmt: skip
     path = session.root / ".trials" / "outlook" / f"{digest(inputs)}.json"
     kept = _kept(path)
@@ -64,6 +69,7 @@ def outlooks(session: Session, question: Question) -> list[Outlook]:
     found = outlook(
         question.keys, question.paper, question.margins, Plan(parameters.repeats, parameters.pretrain_seeds),
         alpha=parameters.alpha, base_seed=parameters.base_seed, pretraining_spread=question.pretraining_spread,
+        seeds=seeds,
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps([row.model_dump() for row in found]).encode())
@@ -82,15 +88,23 @@ def print_outlook(session: Session, found: Sequence[Outlook]) -> None:
     parameters = session.parameters
     if parameters.repeats < 2:
         return
+    seeds = _seeds(session.plan, found)
     console.print(
-        f"[bold]what {parameters.repeats} repeats on {parameters.pretrain_seeds} pretraining "
-        f"seed{'s' * (parameters.pretrain_seeds > 1)} can answer[/], were the paper's effects true "
+        f"[bold]what {parameters.repeats} repeats on {' or '.join(map(str, seeds))} pretraining "
+        f"seed{'s' * (seeds[-1] > 1)} can answer[/], were the paper's effects true "
         "(rates by its printed spreads):"
     )
     if parameters.profile != FAITHFUL:
         console.print(f"  (of the profile {FAITHFUL} alone; here Agreement reads not comparable)")
     for family in dict.fromkeys(row.family for row in found):
         console.print(f"  {family}: {_family(session, [row for row in found if row.family == family])}")
+
+
+def _seeds(plan: planned.Plan, found: Sequence[Outlook]) -> list[int]:
+    """Return the numbers of pretraining seeds that the contrasts' methods have, without those that pretrain nothing."""
+    names = {name for row in found for name in (row.method, row.reference)} & set(plan.methods)
+    counts = {plan.seeds(name) for name in names if not plan.methods[name].reinitialised}
+    return sorted(counts) or [plan.parameters.pretrain_seeds]
 
 
 def _family(session: Session, rows: Sequence[Outlook]) -> str:

@@ -22,6 +22,7 @@ from harness.lineages import lineages
 from harness.plan import Plan
 from harness.results import (
     TABLES,
+    committed_as_planned,
     device_classes,
     profile_folder,
     replace,
@@ -31,6 +32,7 @@ from harness.results import (
     write_pretraining,
     write_trials,
 )
+from harness.results.elsewhere import write_no_cohort, write_no_pretraining, write_no_trials
 from harness.results.examination import MEND
 from harness.spec import NO_TRANSFER, Item
 from harness.store import State
@@ -46,9 +48,12 @@ ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names 
 def stage_cohort(profile: ProfileName, task: str) -> None:
     """Build or index one task's images and write results/<profile>/cohorts/<task>.json."""
     session = _session(profile)
+    if task in session.registry.tasks.elsewhere:
+        write_no_cohort(session.root, profile, task)
+        return
     _known(task, session.plan.tasks, "task")
     item = session.plan.cohorts.get(task)
-    if item is not None:
+    if item is not None and not committed_as_planned(session.plan, session.root, task):
         _run_to_the_end(session, [item])
     write_cohort(session.plan, session.root, session.store, task)
 
@@ -57,6 +62,9 @@ def stage_cohort(profile: ProfileName, task: str) -> None:
 def stage_pretrain(profile: ProfileName, method: str) -> None:
     """Train the phases of one method that are missing and write its pretraining file and curves."""
     session = _session(profile)
+    if method in session.registry.methods.elsewhere:
+        write_no_pretraining(session.root, profile, method)
+        return
     _known(method, session.plan.methods, "method")
     chains = [chain for (name, _), chain in session.plan.phases.items() if name == method]
     wanted = [item for chain in chains for item in chain if item.id not in session.adopted.phases]
@@ -68,6 +76,9 @@ def stage_pretrain(profile: ProfileName, method: str) -> None:
 def stage_trials(profile: ProfileName, method: str) -> None:
     """Run the trials of one method that are missing; write trials, resamples, evidence maps and provenance."""
     session = _session(profile)
+    if method in session.registry.methods.elsewhere:
+        write_no_trials(session.root, profile, method)
+        return
     _known(method, session.plan.methods, "method")
     _run_to_the_end(session, list(session.plan.trials(lambda cell: cell.key.method == method).values()))
     write_trials(session.plan, session.root, session.store, session.adopted, method)

@@ -14,14 +14,14 @@ keeps of a trusted file before it is replaced. An ``ok`` attempt in the store al
 from __future__ import annotations
 
 from harness.results.adoption import Adopted, adopt, from_scratch_marker
-from harness.results.cohorts import write_cohort
+from harness.results.cohorts import committed_as_planned, write_cohort
 from harness.results.examination import TABLES, Examination, examine
 from harness.results.files import parse_rows, profile_folder, read_rows, write_atomically
 from harness.results.leakage import count_leaks, write_leakage
 from harness.results.localization import SHOWN, write_localization
 from harness.results.orphans import Orphan, orphans
 from harness.results.pretraining import write_pretraining
-from harness.results.provenance import device_classes, measured_seconds, trial_devices
+from harness.results.provenance import device_classes, measured_seconds, processor_hours, trial_devices
 from harness.results.resamples import resample_key
 from harness.results.standing import SCORED, speaks_for, trial_status
 from harness.results.trials import write_trials
@@ -35,6 +35,7 @@ __all__ = [
     "Examination",
     "Orphan",
     "adopt",
+    "committed_as_planned",
     "count_leaks",
     "device_classes",
     "examine",
@@ -42,6 +43,7 @@ __all__ = [
     "measured_seconds",
     "orphans",
     "parse_rows",
+    "processor_hours",
     "profile_folder",
     "read_rows",
     "replace",

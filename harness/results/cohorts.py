@@ -16,7 +16,8 @@ from harness.store.files import parse_json
 def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
     """Write ``cohorts/<task>.json``: the manifest of the cohort, or why it is unavailable.
 
-    A manifest of the planned cohort stays where the store does not hold its images, unless it was edited.
+    A manifest of the planned cohort stays where the store does not hold its images, unless it was edited; so does any
+    that stands, where the images cannot be read here and nobody could write it again.
     """
     path = profile_folder(root, plan.profile) / "cohorts" / f"{task}.json"
     resolved = plan.tasks[task]
@@ -35,7 +36,7 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
     if item is None:
         content = {**base, "status": "unavailable", "reason": resolved.unavailable}
     elif record is None:
-        if _is_manifest(standing_content(root, path), item.id):
+        if resolved.no_images or _is_manifest(standing_content(root, path), item.id):
             return path
         content = {**base, "status": "missing", "id": item.id}
     else:
@@ -45,6 +46,12 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
         content = {**manifest, **base, "status": "ok", "id": item.id}
     replace(root, path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return path
+
+
+def committed_as_planned(plan: Plan, root: Path, task: str) -> bool:
+    """Say whether a cohort whose images cannot be read here is the committed one, so that its manifest stands."""
+    path = profile_folder(root, plan.profile) / "cohorts" / f"{task}.json"
+    return bool(plan.tasks[task].no_images) and _is_manifest(standing_content(root, path), plan.cohorts[task].id)
 
 
 def _is_manifest(data: bytes | None, identity: str) -> bool:

@@ -145,6 +145,25 @@ def measured_seconds(plan: Plan, root: Path, store: Store, items: Iterable[Item]
     return estimate
 
 
+def processor_hours(plan: Plan, root: Path, store: Store) -> dict[str, float]:
+    """Return the processor hours of the attempts that speak for planned phases and trials, by kind.
+
+    Records say them; of a trial without one, the committed provenance. A phase whose record is not here counts nothing.
+    """
+    committed = {
+        row["trial_id"]: row["processor_seconds"]
+        for path in sorted((profile_folder(root, plan.profile) / "provenance").glob("*.csv"))
+        for row in read_provenance(path)
+    }
+    hours = {"phase": 0.0, "trial": 0.0}
+    for item in plan.items.values():
+        if item.kind in hours:
+            record = speaks_for(store, item.kind, item.id)
+            spent = record.provenance.get("processor_seconds") if record else committed.get(item.id)
+            hours[item.kind] += float(spent or 0.0) / 3600
+    return hours
+
+
 def _like(item: Item) -> str:
     """Name the group of items whose durations resemble each other."""
     if item.kind == "trial":

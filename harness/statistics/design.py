@@ -6,12 +6,13 @@ encoder share P, so ten runs on each of two encoders are not twenty independent 
 
 The rules, in their order:
 
-1. Both sides have at least two encoders, or one side does and the other draws its encoder anew for each run: the
+1. A side has at least two encoders, and the other has too, or draws its encoder anew for each run, or has one: the
    *crossed* analysis. The variance of a side's mean is ``(MS_P + MS_R − MS_e) / (K n)``, never less than either mean
    square alone; degrees of freedom are Satterthwaite's without the subtracted term, and at most 1.5 times those of
-   the encoders, whose variance two or three seeds barely know. Where encoder *k* of both sides descends from one
-   checkpoint, the differences are analysed; where repeats share a label subset or seeds, the repeats' part is that of
-   the differences.
+   the encoders, whose variance two or three seeds barely know. A side that has no two encoders to compare gives the
+   variance of its runs; one checkpoint carries a note. Numbers of encoders may differ. Where encoder *k* of both
+   sides descends from one checkpoint, the differences are analysed; where repeats share a label subset or seeds, the
+   repeats' part is that of the differences.
 2. Else the run is the unit: *paired* where the repeats share a label subset or seeds; *Student* where both sides have
    as many runs and neither spread is more than twice the other; *Welch* otherwise. A side with one encoder carries a
    note: its runs cannot tell an effect of the method from luck in its pretraining.
@@ -122,8 +123,7 @@ def design(method: Cell, reference: Cell) -> Design | None:
         return None
     repeats = shares_repeats(method, reference)
     both = _crossed(method) and _crossed(reference)
-    beside_random = (_crossed(method) and reference.drawn_anew) or (method.drawn_anew and _crossed(reference))
-    if both or beside_random:
+    if both or (_crossed(method) and _of_runs(reference)) or (_of_runs(method) and _crossed(reference)):
         return _crossed_design(method, reference, repeats, both)
     return _run_design(method, reference, repeats)
 
@@ -154,8 +154,13 @@ def _crossed(cell: Cell) -> bool:
     return len(cell.matrix[1]) >= 2
 
 
+def _of_runs(cell: Cell) -> bool:
+    """Tell whether a cell's runs alone say how its mean varies: each has its own encoder, or all have one."""
+    return cell.drawn_anew or len(cell.encoders) < 2
+
+
 def _run_design(method: Cell, reference: Cell, repeats: bool) -> Design:
-    """Take the run as the unit: at most one encoder a side is known."""
+    """Take the run as the unit: no side has encoders that can be compared."""
     note = _one_checkpoint(method, reference)
     common = sorted(set(method.values) & set(reference.values))
     if repeats and len(common) >= 2:
@@ -197,7 +202,7 @@ def _crossed_design(method: Cell, reference: Cell, repeats: bool, both: bool) ->
         for cell, matrix in zip((method, reference), sides, strict=True)
         if matrix is not None
     )
-    note = _set_aside(lost)
+    note = _joined(_one_checkpoint(method, reference), _set_aside(lost))
     a, b = sides
     if both and a is not None and b is not None:
         same = method.matrix[1] == reference.matrix[1]

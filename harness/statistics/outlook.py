@@ -12,7 +12,7 @@ opposite of what is printed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,10 +31,13 @@ WHOLE = "the same cells at all labels"
 
 
 class Plan(NamedTuple):
-    """How much is to be run: repeats on each of so many pretraining seeds, a side."""
+    """How much is to be run: repeats on each of so many pretraining seeds, a side; 0: each run has its own encoder."""
 
     repeats: int
     seeds: int = 1
+
+
+Plans = tuple[Plan, Plan]  # of method and reference
 
 
 class Rates(Frozen):
@@ -98,6 +101,7 @@ def outlook(
     alpha: float,
     base_seed: int,
     pretraining_spread: float = 0.0,
+    seeds: Mapping[str, int] | None = None,
 ) -> list[Outlook]:
     """Say of each published contrast what a run can answer.
 
@@ -110,7 +114,10 @@ def outlook(
         base_seed: Draws are seeded by it and the contrast's name.
         pretraining_spread: Assumed standard deviation between checkpoints of one method, in standard deviations of its
             runs. The paper prints nothing to estimate it from.
+        seeds: Method → its pretraining seeds, where they are not the plan's; 0 where its encoder is drawn for each
+            run, whose spread then holds that between encoders.
     """
+    own = seeds or {}
     found = []
     for key, margin in zip(keys, margins, strict=True):
         sides = [paper.score(name, *key[3:]) for name in (key.method, key.reference)]
@@ -126,10 +133,15 @@ def outlook(
         if contrast is not None:
             name = seed(base_seed, "outlook", *(str(part) for part in key))
             spread = "printed" if all(side is not None and side.sd is not None for side in sides) else WHOLE
-            rates = worlds(contrast, plan, alpha, pretraining_spread, name)
+            plans = _of(plan, own, method), _of(plan, own, reference)
+            rates = worlds(contrast, plans, alpha, pretraining_spread, name)
             row = row.model_copy(update={"spread": spread, **rates})
         found.append(row)
     return found
+
+
+def _of(plan: Plan, seeds: Mapping[str, int], method: str) -> Plan:
+    return plan._replace(seeds=seeds.get(method, plan.seeds))
 
 
 def contrast_of(paper: Paper, row: Outlook) -> Contrast | None:
@@ -155,24 +167,25 @@ def _spreads(
     return (sds[0], sds[1]) if len(sds) == 2 else None
 
 
-def worlds(contrast: Contrast, plan: Plan, alpha: float, pretraining_spread: float, seed_: int) -> dict[str, Rates]:
+def worlds(contrast: Contrast, plans: Plans, alpha: float, pretraining_spread: float, seed_: int) -> dict[str, Rates]:
     """Return the rates of a true reproduction as planned and with endless runs, of no effect and of the opposite."""
 
-    def drawn(plan: Plan, truth: float, certain: bool) -> Rates:
+    def drawn(plans: Plans, truth: float, certain: bool) -> Rates:
         generator = np.random.Generator(np.random.PCG64(seed_))
-        return rates(contrast, plan, truth, certain, alpha, pretraining_spread, generator)
+        return rates(contrast, plans, truth, certain, alpha, pretraining_spread, generator)
 
+    endless = Plan(ENDLESS, ENDLESS if pretraining_spread else 1)
     return {
-        "planned": drawn(plan, contrast.effect, certain=False),
-        "ceiling": drawn(Plan(ENDLESS, ENDLESS if pretraining_spread else 1), contrast.effect, certain=False),
-        "nothing": drawn(plan, 0.0, certain=True),
-        "reversed": drawn(plan, -contrast.effect, certain=True),
+        "planned": drawn(plans, contrast.effect, certain=False),
+        "ceiling": drawn((endless, endless), contrast.effect, certain=False),
+        "nothing": drawn(plans, 0.0, certain=True),
+        "reversed": drawn(plans, -contrast.effect, certain=True),
     }
 
 
 def rates(
     contrast: Contrast,
-    plan: Plan,
+    plans: Plans,
     truth: float,
     certain: bool,
     alpha: float,
@@ -183,7 +196,7 @@ def rates(
 
     Args:
         contrast: What is printed.
-        plan: Repeats and pretraining seeds of ours.
+        plans: Repeats and pretraining seeds of ours, of method and reference.
         truth: The true effect, in points.
         certain: Whether the truth is exactly that, or lies around it with the paper's standard error.
         alpha: Level of both tests.
@@ -196,7 +209,7 @@ def rates(
     true_effect = truth + (0.0 if certain else math.sqrt(their_variance) * generator.standard_normal(DRAWS))
     deviation = np.zeros(DRAWS)
     variance, weighted = np.zeros(DRAWS), np.zeros(DRAWS)
-    for sd in contrast.sds:
+    for sd, plan in zip(contrast.sds, plans, strict=True):
         spread, part, df = _side(sd, pretraining_spread * sd, plan, generator)
         deviation += math.sqrt(spread) * generator.standard_normal(DRAWS)
         variance += part
@@ -212,9 +225,9 @@ def _side(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Return the true variance of a side's mean, and draws of its estimate with their degrees of freedom."""
     n, k = plan.repeats, plan.seeds
+    if k < 2:  # the run is the unit; the spread between checkpoints moves the mean and no test can see it
+        return k * between**2 + sd**2 / n, sd**2 * _chi(n - 1, generator) / n, np.full(DRAWS, float(n - 1))
     true = between**2 / k + sd**2 / (n * k)
-    if k == 1:  # the run is the unit; the spread between checkpoints moves the mean and no test can see it
-        return true, sd**2 * _chi(n - 1, generator) / n, np.full(DRAWS, float(n - 1))
     of_encoders = (sd**2 + n * between**2) * _chi(k - 1, generator) / (n * k)
     of_repeats = sd**2 * _chi(n - 1, generator) / (n * k)
     rest = sd**2 * _chi((k - 1) * (n - 1), generator) / (n * k)
@@ -287,7 +300,7 @@ def cheapest(
     for plan in plans:
         generator = np.random.Generator(np.random.PCG64(seed(base_seed, "proposal", plan.repeats, plan.seeds)))
         each = [
-            rates(contrast, plan, contrast.effect, False, alpha, pretraining_spread, generator).reproduced
+            rates(contrast, (plan, plan), contrast.effect, False, alpha, pretraining_spread, generator).reproduced
             for contrast in contrasts
         ]
         rate = float(np.mean(each)) if each else 0.0

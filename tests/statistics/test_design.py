@@ -93,6 +93,22 @@ def test_a_crossed_side_beside_random_counts_each_of_random_s_runs_as_an_encoder
     assert found.estimate.effect == pytest.approx(a.mean() - random.mean())
 
 
+def test_two_checkpoints_beside_one_are_no_twenty_runs_and_the_one_is_said_to_be_one():
+    a, b = RNG.normal(80, 0.1, (2, 10)) + np.array([[-1.0], [1.0]]), RNG.normal(79, 0.1, 10)
+    for method, reference, side in ((a, b, "reference"), (b, a, "method")):
+        found = design(cell(method), cell(reference))
+        assert found.name == "crossed"
+        assert found.note == f"one checkpoint of the {side}: not separable from pretraining noise"
+        assert abs(found.estimate.effect) == pytest.approx(a.mean() - b.mean())
+        of_checkpoints = np.std(a.mean(1), ddof=1) / np.sqrt(2)  # about 1; as twenty runs it would be about .2
+        assert found.estimate.standard_error == pytest.approx(of_checkpoints, rel=0.05)
+        assert found.estimate.df <= 1.5
+    apart = design(cell(a), cell(np.full((3, 10), 79.0) + RNG.normal(0, 0.1, (3, 10))))
+    assert (apart.name, apart.note) == ("crossed", "")
+    shared = design(cell(a, subset=True), cell(b, subset=True))
+    assert shared.note.endswith("pretraining noise"), "no run of the second checkpoint is set aside"
+
+
 def test_constant_cells_have_no_spread_in_any_design():
     for shape in ((1, 10), (3, 10)):
         estimate = design(cell(np.full(shape, 80.0)), cell(np.full(shape, 79.0))).estimate
@@ -104,6 +120,7 @@ def test_constant_cells_have_no_spread_in_any_design():
     [
         Setting("one checkpoint"),
         Setting("crossed", 2, 10, 0.8, 0.3, 0.2),
+        Setting("crossed, other numbers of seeds", 4, 10, 0.8, 0.3, 0.2, beside=2),
         Setting("crossed, shared subsets", 3, 10, 0.8, 1.0, 0.2, shared=True),
         Setting("unequal spread", runs=10, ratio=4),
         Setting("missing runs", kept=6, ratio=4),

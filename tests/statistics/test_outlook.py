@@ -87,12 +87,12 @@ def number(mean, sd):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (3, 0.8)])
+@pytest.mark.parametrize(("seeds", "spread"), [((1, 1), 0.0), ((3, 3), 0.8), ((2, 1), 0.0), ((1, 3), 0.8)])
 def test_the_rates_are_those_of_a_simulation_through_the_functions_that_make_the_tables(seeds, spread):
-    contrast, plan, sds = Contrast(0.9, 0.5, (0.25, 0.35), (10, 10)), Plan(10, seeds), (0.25, 0.35)
-    told = rates(contrast, plan, 0.9, False, 0.05, spread, generator(1))
+    contrast, sds = Contrast(0.9, 0.5, (0.25, 0.35), (10, 10)), (0.25, 0.35)
+    told = rates(contrast, (Plan(10, seeds[0]), Plan(10, seeds[1])), 0.9, False, 0.05, spread, generator(1))
     random, counts, draws = generator(2), dict.fromkeys(("reproduced", "different", "inconclusive"), 0), 600
-    parameters = Parameters(profile="paper", repeats=10, pretrain_seeds=seeds, base_seed=0, alpha=0.05)
+    parameters = Parameters(profile="paper", repeats=10, pretrain_seeds=1, base_seed=0, alpha=0.05)
     names = {
         "family": "f", "family_label": "f", "family_size": 1, "block": "published", "method": "a", "method_label": "a",
         "reference": "b", "reference_label": "b", "task": "t", "task_label": "t", "label_fraction": 1.0,
@@ -101,12 +101,10 @@ def test_the_rates_are_those_of_a_simulation_through_the_functions_that_make_the
     for _ in range(draws):
         truth = 0.9 + random.normal(0, np.sqrt((sds[0] ** 2 + sds[1] ** 2) / 10))
         sides = []
-        for sd, level, printed in ((sds[0], truth, number(80.9, sds[0])), (sds[1], 0.0, number(80.0, sds[1]))):
-            values = (
-                80 + level + spread * sd * random.standard_normal((seeds, 1)) + sd * random.standard_normal((seeds, 10))
-            )
-            runs = {TrialIndex(k, r): values[k, r] for k in range(seeds) for r in range(10)}
-            sides.append(Side(Runs(runs, len(runs)), printed=printed, planned_seeds=seeds))
+        for sd, n, level, printed in zip(sds, seeds, (truth, 0.0), (80.9, 80.0), strict=True):
+            values = 80 + level + spread * sd * random.standard_normal((n, 1)) + sd * random.standard_normal((n, 10))
+            runs = {TrialIndex(k, r): values[k, r] for k in range(n) for r in range(10)}
+            sides.append(Side(Runs(runs, len(runs)), printed=number(printed, sd), planned_seeds=n))
         said = compare(*sides, margin=0.5, parameters=parameters, not_the_papers="", names=names).agreement
         counts[WORDS.get(said, said)] += 1
     for word, count in counts.items():
@@ -116,11 +114,19 @@ def test_the_rates_are_those_of_a_simulation_through_the_functions_that_make_the
 
 def test_more_repeats_lift_the_rate_to_the_ceiling_and_the_cheapest_design_reaches_its_target():
     contrast = Contrast(0.82, 0.5, (0.29, 0.34), (10, 10))  # SimSiam on ChestX-ray14
-    few, many = (rates(contrast, Plan(n), 0.82, False, 0.05, 0.0, generator()).reproduced for n in (5, 100))
+    few, many = (rates(contrast, (Plan(n), Plan(n)), 0.82, False, 0.05, 0.0, generator()).reproduced for n in (5, 100))
     assert few < many
     found = cheapest([contrast], 0.8, (10.0, 1.0), alpha=0.05, base_seed=1, pretraining_spread=0.0)
     assert found.rate >= 0.8
     assert found.plan.seeds == 1
-    assert rates(contrast, Plan(10), 0.82, False, 0.05, 0.0, generator()).reproduced < 0.8 < found.rate
+    assert rates(contrast, (Plan(10), Plan(10)), 0.82, False, 0.05, 0.0, generator()).reproduced < 0.8 < found.rate
     never = Contrast(2.22, 0.5, (0.94, 0.43), (10, 10))  # SimSiam on CheXpert
     assert cheapest([never], 0.8, (10.0, 1.0), alpha=0.05, base_seed=1, pretraining_spread=0.0) is None
+
+
+def test_an_encoder_drawn_for_each_run_has_its_luck_in_the_spread_of_its_runs():
+    contrast = Contrast(2.0, 0.5, (0.3, 0.3), (10, 10))
+    drawn, one = (
+        rates(contrast, (Plan(10, 3), Plan(10, seeds)), 2.0, False, 0.05, 2.0, generator()) for seeds in (0, 1)
+    )
+    assert drawn.reproduced > one.reproduced

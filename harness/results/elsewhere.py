@@ -1,0 +1,43 @@
+"""What a pipeline stage leaves for an entry that its profile has not.
+
+DVC expands each stage over every entry of a registry and expects each output, so an entry of another profile leaves
+files that say this and hold no row. Nothing reads them: a plan does not know the entry.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.results.files import archive, profile_folder, table
+from harness.results.pretraining import CURVE_COLUMNS
+from harness.statistics.rows import TRIAL_COLUMNS
+from harness.store.committed import replace
+
+STATUS = "not of this profile"
+
+
+def write_no_cohort(root: Path, profile: str, task: str) -> None:
+    """Write ``cohorts/<task>.json`` of a task that the profile has not."""
+    _replace(root, profile, f"cohorts/{task}.json", _said(task=task))
+
+
+def write_no_pretraining(root: Path, profile: str, method: str) -> None:
+    """Write ``pretraining/<method>.json`` and ``curves/<method>.csv`` of a method that the profile has not."""
+    _replace(root, profile, f"pretraining/{method}.json", _said(method=method))
+    _replace(root, profile, f"curves/{method}.csv", table(CURVE_COLUMNS, ()))
+
+
+def write_no_trials(root: Path, profile: str, method: str) -> None:
+    """Write ``trials/<method>.csv``, ``resamples`` and ``localization`` of a method that the profile has not."""
+    _replace(root, profile, f"trials/{method}.csv", table(TRIAL_COLUMNS, ()))
+    for part in ("resamples", "localization"):
+        _replace(root, profile, f"{part}/{method}.npz", archive({}))
+
+
+def _said(**entry: str) -> str:
+    return json.dumps({**entry, "status": STATUS}, indent=1, sort_keys=True) + "\n"
+
+
+def _replace(root: Path, profile: str, name: str, content: str | bytes) -> None:
+    replace(root, profile_folder(root, profile) / name, content)
