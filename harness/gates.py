@@ -360,3 +360,10 @@ def _failure(row: GateRow, several: bool) -> str:
 def _reason(row: GateRow) -> str:
     about = named(row) or row.term.rpartition(":")[2]
     return f"{about}: {row.note}" if about else row.note
+
+
+def gate_words(row: GateRow) -> tuple[str, str, str, str, str, str]:
+    """Say a row in six words: measure, value, chance, start, gate, whether it was passed."""
+    measure = named(row) or row.term.rpartition(":")[2] or "–"
+    passed = {True: "passed", False: "failed", None: row.note or "reported"}[row.passed]
+    return measure, figure(row.value), figure(row.chance), figure(row.start), required(row) or "–", passed

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from harness.cli.session import Session, console, open_session, shown
 from harness.errors import DataError
-from harness.gates import GATES, GateRow, Verdict, figure, judge, named, read_gates, required, verdicts
+from harness.gates import GATES, GateRow, Verdict, gate_words, judge, read_gates, verdicts
 from harness.results import profile_folder
 from harness.store.files import parse_json
 
@@ -75,10 +75,3 @@ def _print_method(label: str, verdict: Verdict, rows: list[GateRow]) -> None:
         for place, row in enumerate(part):
             table.add_row("" if place else shown(name), *(shown(word) for word in gate_words(row)))
     console.print(table)
-
-
-def gate_words(row: GateRow) -> tuple[str, str, str, str, str, str]:
-    """Say a row in six words: measure, value, chance, start, gate, whether it was passed."""
-    measure = named(row) or row.term.rpartition(":")[2] or "–"
-    passed = {True: "passed", False: "failed", None: row.note or "reported"}[row.passed]
-    return measure, figure(row.value), figure(row.chance), figure(row.start), required(row) or "–", passed

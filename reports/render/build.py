@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.published import Families, load_families
 from harness.spec import Parameters
-from reports.render import figures, frames, pages, panel_figures, style, wording
+from reports.render import figures, frames, learnt, pages, panel_figures, style, wording
 from reports.render.answers import answers
 from reports.render.answers import markdown as answers_markdown
 from reports.render.formats import latex, markdown
@@ -148,7 +148,7 @@ def build(
             unshown.append(layout.title)
         else:
             tables.append(table)
-    if added := added_table(families, data, methods, tasks):
+    if added := added_table(families, data, methods, tasks, layouts.everywhere):
         tables.append(added)
     for table in tables:
         stem = folder / "tables" / table.name
@@ -157,6 +157,10 @@ def build(
             write(stem.with_suffix(".tex"), latex(table, parameters.alpha)),
             write(stem.with_suffix(".html"), pages.table_page(table, parameters.alpha, "../report.html")),
         ]
+
+    if data.gates:
+        stamp = wording.stamp_of([*data.cells, *data.contrasts])
+        written.append(write(folder / "tables" / "gates.md", learnt.markdown(data, methods, stamp)))
 
     pictures = _pictures(data, layouts, families, methods, tasks)
     for picture in pictures:

@@ -130,7 +130,7 @@ def _markdown_entry(entry: Entry) -> str:
 def _markdown_rows(rows: Iterable[Row], facts: int) -> list[list[str]]:
     written = []
     for row in rows:
-        label = markdown_text(row.label)
+        label = markdown_text(row.label) + (f"<br>**{row.gate}**" if row.gate else "")
         if row.against:
             label += "<br>marks vs " + markdown_text(", ".join(row.against))
         written.append([label, *map(markdown_text, row.facts[:facts]), *map(_markdown_entry, row.entries)])
@@ -236,7 +236,8 @@ def _latex_rows(rows: Iterable[Row], facts: int, padding: int) -> list[str]:
             rf"{{\scriptsize {text}}}" if text else ""
             for text in (against, *("" for _ in beside), *(b for _, b in pairs))
         ]
-        lines.append(" & ".join([latex_text(row.label), *beside, *(text for text, _ in pairs)]) + r" \\")
+        label = latex_text(row.label) + (rf" \emph{{({row.gate})}}" if row.gate else "")
+        lines.append(" & ".join([label, *beside, *(text for text, _ in pairs)]) + r" \\")
         if any(small):
             lines.append(" & ".join(small) + r" \\[2pt]")
     return lines
@@ -302,7 +303,10 @@ def side_by_side(columns: Sequence[Column]) -> list[list[int]]:
 
 
 def _latex_part(table: Table, places: Sequence[int]) -> list[str]:
-    """Write some columns of a table as one ``tabular``; an added row with nothing in them is left out."""
+    """Write some columns of a table as one ``tabular``; an added row with nothing in them is left out.
+
+    So are rows that are there for orientation alone: a table for the paper has the paper's rows and one's own.
+    """
 
     def within(rows: Iterable[Row]) -> list[Row]:
         return [replace(row, entries=tuple(row.entries[place] for place in places)) for row in rows]
@@ -322,7 +326,8 @@ def _latex_part(table: Table, places: Sequence[int]) -> list[str]:
         stamps = [r"{\scriptsize\textbf{SYNTHETIC}}" if column.stamp else "" for column in columns]
         lines.append(" & ".join([*blank, *stamps]) + r" \\")
     lines += [r"\midrule", *_latex_rows(within(table.published), facts, facts)]
-    if added := [row for row in within(table.added) if any(entry.cell for entry in row.entries)]:
+    own = [row for row in within(table.added) if not row.orientation]
+    if added := [row for row in own if any(entry.cell for entry in row.entries)]:
         if table.published:
             lines.append(r"\midrule")
         lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{Not in the paper's table}}}} \\")

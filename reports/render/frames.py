@@ -46,7 +46,7 @@ def bars_frame(results: Results, family: str) -> pd.DataFrame:
                     f" ({wording.metric(contrast.metric)})",
                     "pair": f"{contrast.method}|{contrast.reference}",
                     "role": role,
-                    "label": label,
+                    "label": label if cell is None else wording.method(cell),
                     "value": value,
                     "mark": wording.mark(contrast) if contrast.effect is not None else "",
                     "p": wording.probability(contrast.p),
@@ -69,7 +69,7 @@ def fractions_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame([
         {
             "task": f"{c.task_label} ({wording.metric(c.metric)})",
-            "method": c.method_label,
+            "method": wording.method(c),
             "label_fraction": c.label_fraction,
             "mean": c.mean,
             "low": nothing if c.ci_low is None else c.ci_low,
@@ -161,7 +161,7 @@ def effects_frame(results: Results, block: str) -> pd.DataFrame:
     return pd.DataFrame([
         {
             "family": c.family_label,
-            "title": wording.contrast_title(c),
+            "title": wording.contrast_title(c) + (f" ({c.gate})" if c.gate else ""),
             "finding": c.finding,
             "effect": value(c.effect),
             "low": value(c.ci_low),

@@ -32,7 +32,7 @@ class Gain:
         where: What it averages over: ``ChestX-ray14, Montgomery at 1 %``.
         effect: In points. low, high: Its 95 % interval; None without spread.
         published: What the paper prints, as printed; empty where the average is over something else.
-        note: Why it is no more than what it is; empty if complete.
+        note: Why it is no more than what it is, and who was not learnt; empty if complete and learnt.
     """
 
     pair: str
@@ -68,6 +68,7 @@ def average_gains(
     shape, gains = families.families[family], []
     primary = {c.task: c.metric for c in results.contrasts if not c.metric.startswith("localization")}
     values = _values(results)
+    gates = {(c.method, c.reference): c.gate for c in results.contrasts}
     for method, reference in shape.pairs:
         for fraction in shape.label_fractions:
             averaged: list[str] = []
@@ -83,6 +84,8 @@ def average_gains(
             estimate = _average(sides)
             interval = estimate.interval()
             lacking = len(shape.tasks) - len(averaged)
+            notes = [f"{len(averaged)} of the paper’s {len(shape.tasks)} tasks"] if lacking else []
+            notes += [gate] if (gate := gates.get((method, reference), "")) else []
             over = ", ".join(wording.column(tasks[task], 1.0) for task in averaged)
             at = "" if fraction == 1.0 else f" at {percent(fraction)}"
             deltas = f", mean over {len(metrics)} overlaps δ" if metrics else ""
@@ -94,7 +97,7 @@ def average_gains(
                     low=interval[0] if interval else None,
                     high=interval[1] if interval else None,
                     published=_printed(results.claims, method, reference, fraction, localized=bool(metrics)),
-                    note=f"{len(averaged)} of the paper’s {len(shape.tasks)} tasks" if lacking else "",
+                    note="; ".join(notes),
                 )
             )
     return tuple(gains)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from harness.errors import ConfigurationError, DataError
+from harness.gates import NO_GATES, GateRow, Verdict, verdicts
 from harness.results.leakage import LEAKAGE, Leak
 from harness.spec import Frozen
 from harness.statistics.audit import AuditedClaim
@@ -55,6 +57,7 @@ class Results:
         claims: The audit of the paper's own numbers; empty where it was not made.
         maps: Method → task → evidence maps of the first repeat, of methods that were localized.
         leaks: How many images a pretraining has seen; empty where no real ones were compared.
+        gates: What each phase measured beside what its gates ask; empty where statistics are of an older version.
     """
 
     profile: str
@@ -69,6 +72,16 @@ class Results:
     claims: tuple[AuditedClaim, ...]
     maps: Mapping[str, Mapping[str, Maps]] = field(default_factory=dict)
     leaks: tuple[Leak, ...] = ()
+    gates: tuple[GateRow, ...] = ()
+
+    @cached_property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Method → what its gates come to, of every method that has any."""
+        return verdicts(self.gates)
+
+    def verdict(self, method: str) -> Verdict:
+        """Return what a method's gates come to."""
+        return self.verdicts.get(method, NO_GATES)
 
 
 class Facts(Frozen):
@@ -168,12 +181,15 @@ class Layouts(Frozen):
 
     Attributes:
         labels: What the paper calls methods and tasks that are not registered here.
+        everywhere: Rows that every table repeats for orientation where they have a cell in its columns; LaTeX twins
+            of the paper's tables leave them out.
         tables, added: The paper's tables, and those of tasks that the paper does not have.
         answers: Questions that the report answers in words.
         figures, panels: Bar figures and figures of evidence maps.
     """
 
     labels: dict[str, str]
+    everywhere: tuple[str, ...] = ()
     tables: dict[str, TableLayout]
     added: dict[str, TableLayout] = Field(default_factory=dict)
     answers: dict[str, Question] = Field(default_factory=dict)
@@ -263,6 +279,7 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
         leaks=tuple(
             row for row in _beside(folder / LEAKAGE, Leak) if row.task in tasks and row.pretraining_cohort in tasks
         ),
+        gates=tuple(row for row in _beside(folder / "gates.csv", GateRow) if row.method in methods),
     )
 
 

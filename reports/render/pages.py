@@ -22,7 +22,7 @@ from harness.statistics.any_paper.audit import TableClaim
 from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
 from harness.statistics.rows import TrialRow
 from harness.statistics.schema import CellSummary, Comparison
-from reports.render import style, wording
+from reports.render import learnt, style, wording
 from reports.render.answers import HEADINGS, INTRODUCTION, Answer
 from reports.render.answers import row as answer_row
 from reports.render.formats import effect, markdown_table, markdown_text
@@ -422,6 +422,7 @@ def report_page(
             views=results.views,
             prospects=results.prospects,
             place=lambda text: view_place(text, tasks),
+            gated=lambda text: learnt.with_labels(text, methods),
             findings=_total(rows, "findings", main),
             agreements=_total(rows, "agreements", main),
             reasons=Counter(
@@ -429,6 +430,9 @@ def report_page(
                 for c in results.contrasts
                 if c.block == main and c.agreement == "not comparable" and wording.answered(c)
             ),
+            learnt=learnt.methods_shown(results, methods),
+            gate_headings=learnt.HEADINGS,
+            unlearnt=sum(bool(c.gate) and wording.answered(c) for c in results.contrasts),
             drawers=drawers(results, methods, tasks, provenance),
             audit=audit_tally(results.claims),
             audit_total=Counter(c.outcome for c in results.claims),

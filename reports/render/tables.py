@@ -8,9 +8,10 @@ rule, holds rows of one's own and rows repeated for orientation, ranked and mark
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.gates import NOT_LEARNT, Verdict
 from harness.published import Families
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import wording
@@ -75,6 +76,8 @@ class Row:
     Attributes:
         facts: What the paper writes beside the method; empty strings in the added block.
         against: Labels of the references its marks refer to.
+        gate: ``not learnt`` if its encoder failed a gate, else empty.
+        orientation: Repeated here because every table has it; a LaTeX twin of a table of the paper leaves it out.
     """
 
     method: str
@@ -82,6 +85,8 @@ class Row:
     facts: tuple[str, ...]
     against: tuple[str, ...]
     entries: tuple[Entry, ...]
+    gate: str = ""
+    orientation: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,10 +157,13 @@ def _rows(
     cells: Sequence[CellSummary],
     contrasts: Sequence[Comparison],
     layout: TableLayout,
+    verdicts: Mapping[str, Verdict],
     *,
     place: str,
+    orientation: Collection[str] = (),
 ) -> tuple[Row, ...]:
     """Build one block."""
+    unlearnt = {name for name, verdict in verdicts.items() if verdict.word == NOT_LEARNT}
     names = list(methods)
     grid: list[list[Entry]] = []
     for column in columns:
@@ -168,7 +176,13 @@ def _rows(
     rows = []
     for index, name in enumerate(names):
         entries = [column[index] for column in grid]
-        against = tuple(dict.fromkeys(c.reference_label for entry in entries for c in entry.contrasts))
+        against = tuple(
+            dict.fromkeys(
+                c.reference_label + (f" ({NOT_LEARNT})" if c.reference in unlearnt else "")
+                for entry in entries
+                for c in entry.contrasts
+            )
+        )
         blank = ("",) * len(layout.facts.headings)
         rows.append(
             Row(
@@ -177,9 +191,21 @@ def _rows(
                 facts=blank if place == "added" else layout.facts.rows.get(name, blank),
                 against=against,
                 entries=tuple(entries),
+                gate=NOT_LEARNT if name in unlearnt else "",
+                orientation=name in orientation,
             )
         )
     return tuple(rows)
+
+
+def _gate_notes(rows: Iterable[Row], verdicts: Mapping[str, Verdict]) -> tuple[str, ...]:
+    """Say which gates the rows failed that are marked."""
+    return tuple(
+        f"{row.label}: {NOT_LEARNT}. Its pretraining failed {verdicts[row.method].why}. This row, and every contrast "
+        "with it, is about an encoder that did not learn its pretext task."
+        for row in rows
+        if row.gate
+    )
 
 
 def _notes(rows: Iterable[Row], columns: Sequence[Column]) -> tuple[str, ...]:
@@ -242,9 +268,11 @@ def paper_table(
         columns = [replace(column, labels=_labels(results, column)) for column in columns]
     contrasts = [c for family in layout.marks for c in results.contrasts if c.family == family]
     contrasts = [c for c in contrasts if any(column.holds(c) for column in columns)]
-    published = _rows(printed, methods, columns, own_cells, contrasts, layout, place=name)
+    gates = results.verdicts
+    published = _rows(printed, methods, columns, own_cells, contrasts, layout, gates, place=name)
 
-    beside = [method for method in layout.beside if method in methods and method not in printed]
+    repeated = dict.fromkeys((*layout.beside, *layouts.everywhere))
+    beside = [method for method in repeated if method in methods and method not in printed]
     in_columns = [c for c in results.cells if any(column.holds(c) for column in columns)]
     added_cells = [c for c in in_columns if c.block == "added" or c.method in beside]
     added_contrasts = [
@@ -252,7 +280,18 @@ def paper_table(
     ]
     added_names = dict.fromkeys([*beside, *(c.method for c in added_cells if c.block == "added")])
     added_names = {n: None for n in added_names if n not in printed and any(c.method == n for c in added_cells)}
-    added = _rows(added_names, methods, columns, added_cells, added_contrasts, layout, place="added")
+    everywhere = set(layouts.everywhere) - set(layout.beside)
+    added = _rows(
+        added_names,
+        methods,
+        columns,
+        added_cells,
+        added_contrasts,
+        layout,
+        gates,
+        place="added",
+        orientation=everywhere,
+    )
 
     labels = {**layouts.labels, **tasks, **methods}
     absent = []
@@ -271,8 +310,12 @@ def paper_table(
         contrasts=tuple(contrasts),
         added_contrasts=tuple(c for c in added_contrasts if c.method in added_names),
         absent=tuple(absent),
-        notes=_notes(published, columns),
-        added_notes=(*_notes(added, columns), *_boxes_remark(added, columns, results)),
+        notes=(*_gate_notes(published, gates), *_notes(published, columns)),
+        added_notes=(
+            *_gate_notes(added, gates),
+            *_notes(added, columns),
+            *_boxes_remark(added, columns, results),
+        ),
         stamp=wording.stamp_of([c for c in in_columns if c.block == "published" or c.method in added_names]),
         gains=average_gains(layout.averages, families, results, layout.metrics, methods, tasks)
         if layout.averages
@@ -394,7 +437,8 @@ def task_table(
         if c.family == family and any(column.holds(c) for column in columns)
     ]
     present = {cell.method for cell in cells}
-    rows = _rows([m for m in methods if m in present], methods, columns, cells, contrasts, layout, place="added")
+    gates = results.verdicts
+    rows = _rows([m for m in methods if m in present], methods, columns, cells, contrasts, layout, gates, place="added")
     rows = tuple(replace(row, facts=_facts(layout, row.method)) for row in rows)
     boxes = [boxes_of(results.cohorts.get(task, {}), tasks[task]) for task in dict.fromkeys(c.task for c in columns)]
     return Table(
@@ -408,7 +452,7 @@ def task_table(
         contrasts=(),
         added_contrasts=(),
         absent=(),
-        notes=_notes(rows, columns),
+        notes=(*_gate_notes(rows, gates), *_notes(rows, columns)),
         added_notes=(),
         stamp=wording.stamp_of(cells),
         remarks=(
@@ -440,9 +484,20 @@ def _agreement(cells: Sequence[CellSummary]) -> tuple[str, ...]:
 
 
 def added_table(
-    families: Families, results: Results, methods: Mapping[str, str], tasks: Mapping[str, str]
+    families: Families,
+    results: Results,
+    methods: Mapping[str, str],
+    tasks: Mapping[str, str],
+    everywhere: Sequence[str] = (),
 ) -> Table | None:
     """Build the table of the added block: every cell that the paper does not print of the tasks that it has.
+
+    Args:
+        families: Which tasks the paper has.
+        results: What was measured.
+        methods: Registry name → label.
+        tasks: The same for tasks.
+        everywhere: Methods that every table repeats, first.
 
     Returns:
         The table, with an empty published block, or None if there is no added cell.
@@ -453,13 +508,16 @@ def added_table(
         return None
     columns = _columns(cells, results, tasks)
     contrasts = [c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)]
-    own = {c.method for c in cells}
+    own = {*everywhere, *(c.method for c in cells)}
     # A row's published cells in these columns (Random with all labels) complete it for the eye.
     cells += [
         c for c in results.cells if c.block == "published" and c.method in own and any(k.holds(c) for k in columns)
     ]
     layout = TableLayout(title="Added", caption="")
-    rows = _rows(dict.fromkeys(c.method for c in cells), methods, columns, cells, contrasts, layout, place="added")
+    there = dict.fromkeys(c.method for c in cells)
+    names_of_rows = dict.fromkeys([*(name for name in everywhere if name in there), *there])
+    gates = results.verdicts
+    rows = _rows(names_of_rows, methods, columns, cells, contrasts, layout, gates, place="added")
     return Table(
         name="added",
         title="Added block",
@@ -472,7 +530,7 @@ def added_table(
         added_contrasts=tuple(contrasts),
         absent=(),
         notes=(),
-        added_notes=_notes(rows, columns),
+        added_notes=(*_gate_notes(rows, gates), *_notes(rows, columns)),
         stamp=wording.stamp_of(cells),
         setting=setting(results.cohorts, tasks, (column.task for column in columns)),
     )

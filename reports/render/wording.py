@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.gates import NOT_LEARNT
 from harness.spec import percent
 from harness.statistics.schema import CellSummary, Comparison
 from harness.statistics.trials import COUNTS as COUNTS  # shown as facts of a cell, never multiplied by 100
@@ -107,8 +108,8 @@ def answered(contrast: Comparison) -> bool:
 
 
 def why(contrast: Comparison) -> str:
-    """Return all that explains a Finding: what is missing, and what the tests remarked."""
-    parts = (contrast.missing, contrast.finding_note, contrast.design_note)
+    """Return all that explains a Finding: what is missing, who was not learnt, and what the tests remarked."""
+    parts = (contrast.missing, contrast.gate, contrast.finding_note, contrast.design_note)
     return "; ".join(dict.fromkeys(part for part in parts if part))
 
 
@@ -146,6 +147,11 @@ def contrast_title(contrast: Comparison) -> str:
     if contrast.metric.startswith("localization"):  # one contrast for each overlap, all on one task
         where += f", {metric(contrast.metric).removeprefix('localization at ')}"
     return f"{contrast.method_label} {MINUS} {contrast.reference_label}, {where}"
+
+
+def method(cell: CellSummary) -> str:
+    """Return a method's label, with the word if its encoder was not learnt."""
+    return cell.method_label + (f" ({NOT_LEARNT})" if cell.gate == NOT_LEARNT else "")
 
 
 def published(cell: CellSummary) -> str:

@@ -492,6 +492,13 @@ def test_metrics_hold_the_mean_of_each_cell(real):
         assert content["cells"][cell.task][cell.method][name] == round(cell.mean, 4)
 
 
+def test_without_gates_of_statistics_nothing_is_marked(phantom):
+    for path in (phantom[1] / "tables").iterdir():
+        assert "not learnt" not in path.read_text(), path
+    assert not (phantom[1] / "tables" / "gates.md").exists()
+    assert "No gate is recorded in this profile" in (phantom[1] / "report.html").read_text()
+
+
 def test_methods_that_left_the_registry_are_dropped(tmp_path):
     results, reports, methods = prepare(tmp_path, added={"mine": "Mine"})
     del methods["mine"]
