@@ -246,13 +246,19 @@ def _phase_rows(who: _Whose, phase: Mapping[str, Any], gates: Gates, where: str)
     if not found:
         status = phase.get("status", "ok")
         return [who.row("", note="nothing was measured" if status == "ok" else f"phase {status}")]
-    configured = [term["configuration"]["type"] for term in phase["configuration"].get("terms", ())]
     rows = []
-    for term in dict.fromkeys([*configured, *(one.term for one in found)]):
+    for term in dict.fromkeys([*_types(phase), *(one.term for one in found)]):
         own = [one for one in found if one.term == term]
         rows += [row for one in own for row in _measured(who, one, gates.get(term, ()))]
         rows += list(_lacking(who, term, own, gates))
     return rows
+
+
+def _types(phase: Mapping[str, Any]) -> list[str]:
+    """Return the types of a phase's terms; a recipe of somebody's own may say nothing of the kind."""
+    terms = phase["configuration"].get("terms")
+    settings = [term.get("configuration") for term in terms if isinstance(term, dict)] if terms else []
+    return [str(own["type"]) for own in settings if isinstance(own, dict) and "type" in own]
 
 
 def _measurements(phase: Mapping[str, Any], prefix: str) -> list[Measurement]:

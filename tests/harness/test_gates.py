@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
+import harness.cli.gates as command
+import harness.cli.session as session_module
+from harness.cli.application import application
+from harness.cli.session import Session
+from harness.cli.stages import write_statistics
 from harness.errors import ConfigurationError, DataError
 from harness.gates import GateRow, judge, read_gates, required, verdicts
+from harness.registry import load_parameters
+from harness.statistics.summary import read_cells, read_comparisons
 from harness.statistics.tables import read_rows, table_text
+from tests.harness import project
+from tests.repository.test_pages_run import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = read_gates(ROOT / "methods" / "gates.yaml")
@@ -216,6 +230,70 @@ def test_the_table_reads_back_as_it_was_written(tmp_path):
     again = read_rows(path, GateRow)
     assert [row.passed for row in again] == [row.passed for row in rows]
     assert verdicts(again) == verdicts(rows)
+
+
+def test_the_gates_of_the_page_about_own_terms_are_read_as_they_stand(tmp_path):
+    (block,) = [text for text in blocks("docs/adding-a-method.md", "yaml") if text.startswith("# methods/gates.yaml")]
+    path = tmp_path / "gates.yaml"
+    path.write_text((ROOT / "methods" / "gates.yaml").read_text() + block)
+    assert [gate.measure for gate in read_gates(path)["my_package.alignment:Alignment"]] == ["own_key", "spread"]
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A project in which two methods were pretrained and nothing was judged."""
+    root = project.copy(tmp_path)
+    shutil.copytree(ROOT / "results" / "published", root / "results" / "published")
+    folder = root / "results" / "miniature" / "pretraining"
+    folder.mkdir(parents=True)
+    for name, own_key in (("moco_v2", 0.01), ("dira_moco_v2", 0.137)):
+        content = {**pretraining([phase("dis", [MOCO], moco(own_key))]), "method": name}
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return Session(root, load_parameters(root, {"profile": "miniature", "repeats": 1}))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_command_prints_every_gate_at_a_terminals_width_and_ends_with_0(session, monkeypatch, width):
+    for module in (session_module, command):
+        monkeypatch.setattr(module, "console", Console(width=width, file=(text := io.StringIO())), raising=False)
+    monkeypatch.setattr(session_module, "project_root", lambda: session.root)
+    assert CliRunner().invoke(application, ["gates", "--profile", "miniature"]).exit_code == 0
+    lines = text.getvalue().splitlines()
+    assert max(len(line) for line in lines) <= width
+    assert any(line.startswith("MoCo-v2: not learnt (own key, undistorted 0.01") for line in lines)
+    assert any(line.startswith("DiRA (MoCo-v2): learnt") for line in lines)
+    words = " ".join(text.getvalue().split())
+    assert "0.00391" in words and "failed" in words and "passed" in words
+
+
+def test_a_pretraining_file_that_is_none_is_one_sentence_with_its_name(session):
+    (session.root / "results/miniature/pretraining/moco_v2.json").write_text("[]")
+    with pytest.raises(DataError, match=r"moco_v2\.json: cannot be read as a method's pretraining"):
+        command.judged(session)
+
+
+def test_statistics_write_the_table_and_it_is_summed_with_the_others(session):
+    write_statistics(session)
+    folder = session.root / "results" / "miniature"
+    rows = read_rows(folder / "gates.csv", GateRow)
+    assert {method: found.word for method, found in verdicts(rows).items()} == {
+        "moco_v2": "not learnt",
+        "dira_moco_v2": "learnt",
+    }
+    digest = hashlib.sha256((folder / "gates.csv").read_bytes()).hexdigest()
+    assert f"{digest}  gates.csv" in (folder / "SHA256SUMS").read_text().splitlines()
+    gates = {cell.method: cell.gate for cell in read_cells(folder / "cells.csv")}
+    assert gates == {
+        "random": "not gated",
+        "moco_v2": "not learnt",
+        "moco_v2_dir": "not gated",
+        "dira_moco_v2": "learnt",
+    }
+    fig4 = [row.gate for row in read_comparisons(folder / "comparisons.csv") if row.family == "fig4"]
+    assert fig4 and set(fig4) == {"reference not learnt"}
+    (folder / "gates.csv").write_text((folder / "gates.csv").read_text().replace("false", "true"))
+    with pytest.raises(DataError, match=r"gates\.csv is not what"):
+        session.refuse_edits(may_lack=None)
 
 
 def test_gates_ask_for_measures_that_are_made_and_terms_that_are_there():
