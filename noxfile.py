@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import nox
@@ -113,35 +115,50 @@ def radiographs(session: nox.Session) -> None:
     dvc.lock vouches for them; params.yaml names the profile for that while.
     """
     own_environment(session)
-    root, others = data_root(session)
+    try:
+        root, others = radiographs_at(session.posargs)
+    except ValueError as error:
+        session.error(str(error))
     install(session)
     session.env.update({f"DIRA_BENCH_DATA_{task.upper()}": str(root / name) for task, name in RADIOGRAPHS.items()})
     session.run("dira-bench", "stage", "unlock")
     session.run("dira-bench", "run", "--profile", "radiographs", *others, success_codes=[0, 1])  # 1: a trial failed
-    parameters = ROOT / "params.yaml"
-    before = parameters.read_text()
-    try:
-        parameters.write_text(re.sub(r"(?m)^profile: \w+", "profile: radiographs", before))
+    with profile_in(ROOT / "params.yaml", "radiographs"):
         session.run("dvc", "repro", "--quiet")
-    finally:
-        parameters.write_text(before)
     session.run("dira-bench", "verify", "--profile", "radiographs")
     session.run("dira-bench", "status", "--profile", "radiographs")
 
 
-def data_root(session: nox.Session) -> tuple[Path, list[str]]:
-    """Return the folder behind ``--data-root``, which holds all six tasks' folders, and the other arguments."""
+def radiographs_at(arguments: list[str]) -> tuple[Path, list[str]]:
+    """Return the folder behind ``--data-root``, which holds the folders of all tasks, and the other arguments.
+
+    Raises:
+        ValueError: With a sentence, if none is given or one of its folders is absent.
+    """
     asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--data-root", type=Path)
-    given, others = asked.parse_known_args(session.posargs)
+    asked.add_argument("--data-root", type=Path, nargs="?")
+    given, others = asked.parse_known_args(arguments)
     fetch = '"dira-bench data fetch radiographs" builds it'
     if given.data_root is None:
-        session.error(f"no data root: write nox -s radiographs -- --data-root FOLDER; {fetch}.")
+        raise ValueError(f"no data root: write nox -s radiographs -- --data-root FOLDER; {fetch}.")
     root: Path = given.data_root.expanduser().resolve()
     absent = sorted({name for name in RADIOGRAPHS.values() if not (root / name).is_dir()})
     if absent:
-        session.error(f"found no {', '.join(absent)} in {root}; expected the folders of profile radiographs; {fetch}.")
+        raise ValueError(
+            f"found no {', '.join(absent)} in {root}; expected the folders of profile radiographs; {fetch}."
+        )
     return root, others
+
+
+@contextlib.contextmanager
+def profile_in(parameters: Path, name: str) -> Iterator[None]:
+    """Let params.yaml name a profile for a while; it is put back however that ends."""
+    before = parameters.read_text()
+    try:
+        parameters.write_text(re.sub(r"(?m)^profile: \w+", f"profile: {name}", before))
+        yield
+    finally:
+        parameters.write_text(before)
 
 
 @nox.session

@@ -79,10 +79,11 @@ def pretrainings(plan: Plan, probes: Probes) -> list[Pretraining]:
 
 
 def _keys(plan: Plan, method: str) -> list[str]:
-    """Return a key for each phase of a method: what it is, and what came before it."""
+    """Return a key for each phase of a method: what it is, on which images, and what came before it."""
     keys: list[str] = []
     for phase in plan.methods[method].phases:
-        keys.append(digest({"before": keys[-1:], "run": phase.run, "configuration": phase.configuration})[:16])
+        step = {"run": phase.run, "configuration": phase.configuration, "cohort": phase.cohort}
+        keys.append(digest({"before": keys[-1:], **step})[:16])
     return keys
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import numbers
+from harness.cli import numbers, repeating
 from harness.cli.listing import Profile, check_block, describe, done_ids, print_hours, print_plan
 from harness.cli.session import Session, console, open_session, shown
 from harness.environment import check_device
-from harness.errors import ConfigurationError, StoreError, Unavailable
+from harness.errors import ConfigurationError, Unavailable
 from harness.plan import Cell, Plan
 from harness.registry import import_dotted, project_root
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
@@ -33,7 +32,7 @@ from harness.results import (
     write_pretraining,
     write_trials,
 )
-from harness.spec import Item, Status
+from harness.spec import Item
 from harness.store import State, Store
 from harness.store.files import parse_json
 
@@ -55,8 +54,18 @@ def run(
     task: Annotated[list[str] | None, typer.Option(help="Only this task's trials; may be given several times.")] = None,
     trial: Annotated[str | None, typer.Option(help="Only the trial (or phase) whose id begins so.")] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="With --trial: execute it once more beside the store and compare.")
+        bool,
+        typer.Option(
+            "--again", help="Execute --trial, or the phases and a sample of trials chosen, once more and compare."
+        ),
     ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            help="With --again and without --trial: how many trials; default 20.",
+            callback=numbers.whole("--sample", 1, numbers.MANY_REPEATS),
+        ),
+    ] = None,
     slots: Annotated[
         int | None,
         typer.Option(
@@ -104,8 +113,11 @@ def run(
     check_device(device)
     session = open_session(profile, repeats=repeats)
     planned = session.plan
-    if again and not trial:
-        raise ConfigurationError('found --again without --trial; expected the item to execute again; add "--trial ID".')
+    if sample is not None and (trial or not again):
+        raise ConfigurationError(
+            "found --sample without --again, or with --trial; expected it to say how many trials are repeated; add "
+            "--again, and --method or --task in place of --trial."
+        )
     chosen = Chosen(block, tuple(method or ()), tuple(task or ()))
     chosen.check(planned)
     if from_scratch:
@@ -119,8 +131,13 @@ def run(
     if trial:
         targets = [_find(session, trial)]
         if again:
-            _again(session, targets[0], slots, device, workers)
+            repeating.print_one(*_again(session, targets, slots, device, workers))
             return
+    elif again:
+        found = repeating.sampled(session, chosen.holds, sample or repeating.SAMPLE)
+        if not repeating.print_all(_again(session, found, slots, device, workers)):
+            raise typer.Exit(EXIT_UNDONE)
+        return
     else:
         targets = list(planned.trials(chosen.holds).values())
         if not targets:
@@ -463,32 +480,17 @@ def _refresh(session: Session, summary: Summary | None) -> None:
             write_cohort(session.plan, session.root, session.store, item.spec["task"])
 
 
-def _again(session: Session, item: Item, slots: int | None, device: str, workers: int) -> None:
-    """Execute a done item once more in a store of its own, and compare: what a second run of it would give."""
-    first = speaks_for(session.store, item.kind, item.id)
-    if first is None or first.status is not Status.OK:
-        raise ConfigurationError(
-            f'{item.title} has no ok attempt to compare with; run it first: "dira-bench run --trial {item.id[:16]}".'
-        )
-    beside = session.root / ".trials" / "again"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for kind in {"phase", "trial"} - {item.kind}:
-        (session.root / ".trials" / kind).mkdir(exist_ok=True)
-        (beside / kind).symlink_to(session.root / ".trials" / kind)
-    store = Store(beside, beside / "cohorts" if item.kind == "cohort" else session.store.cohorts)
-    execute(session, [item], slots=1, device=device, workers=workers, store=store)
-    second = store.ok(item.kind, item.id)
-    if second is None:
-        raise StoreError(f"the second execution of {item.title} did not end ok; see {beside}.")
-    for name, value in first.values.items():
-        other = second.values.get(name)
-        same = "bit-equal" if other == value else f"differs by {abs((other or 0.0) - value):.3g}"
-        console.print(shown(f"  {name}: {value!r} and {other!r}: {same}"))
-    equal = {name: second.files.get(name) == digest for name, digest in first.files.items()}
-    for name, same_bytes in equal.items():
-        console.print(shown(f"  {name}: {'the same bytes' if same_bytes else 'other bytes'}"))
-    shutil.rmtree(beside, ignore_errors=True)
+def _again(
+    session: Session, items: Sequence[Item], slots: int | None, device: str, workers: int
+) -> list[repeating.Repeated]:
+    """Execute done items once more in a store of their own: what a second run of them would give."""
+    firsts = {item.id: repeating.done_record(session, item) for item in items}
+    found = []
+    for group in repeating.groups(items):
+        with repeating.beside(session, group) as store:
+            execute(session, group, slots=slots or 1, device=device, workers=workers, store=store)
+            found += [repeating.Repeated(item, firsts[item.id], repeating.second_record(store, item)) for item in group]
+    return found
 
 
 def compare_command(profile: Profile = None) -> None:

@@ -332,8 +332,9 @@ def _seeds(plan: Plan) -> str:
     least, most = plan.parameters.pretrain_seeds, most_seeds(plan)
     if most == 1:
         return ""
-    fewer = f"{least} where the profile asks no more, " if least < most else ""
-    return f" × {'up to ' if fewer else ''}{most} pretraining seeds ({fewer}1 where nothing is pretrained)"
+    if least == most:
+        return f" × {most} pretraining seeds (1 where nothing is pretrained)"
+    return f" × up to {most} pretraining seeds ({least} where the profile asks no more, 1 where nothing is pretrained)"
 
 
 def most_seeds(plan: Plan) -> int:

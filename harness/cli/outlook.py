@@ -86,7 +86,7 @@ def _kept(path: Path) -> list[Outlook] | None:
 def print_outlook(session: Session, found: Sequence[Outlook]) -> None:
     """Write one line a family: how often a true reproduction would be called one, and the ceiling."""
     parameters = session.parameters
-    if parameters.repeats < 2:
+    if parameters.repeats < 2 or not found:  # the profile may have none of the paper's contrasts
         return
     seeds = _seeds(session.plan, found)
     console.print(

@@ -133,3 +133,9 @@ def test_an_edited_manifest_says_nothing_of_the_files(without: Clone) -> None:
     assert found["runnable"] == 0
     assert {cell["task"] for cell in found["unavailable"]} == {"montgomery"}
     assert "montgomery.json is not what" in without.bench("verify", code=2)
+
+
+def test_a_sample_that_is_repeated_is_bit_equal(project: Clone) -> None:
+    said = project.bench("run", "--again", "--sample", "1")
+    assert "repeated 0 phases and 1 trials" in said
+    assert "8 of 8 values are bit-equal" in said and "2 of 2 files" in said
