@@ -43,7 +43,9 @@ def ask(session: Session, pretraining_spread: float = 0.0) -> Question:
     """Collect the published contrasts with their margins."""
     margins = read_margins(session.root / "reports" / "margins.yaml")
     metrics = {entry.name: entry.metric for entry in session.registry.tasks}
-    keys = tuple(key for key in session.families.contrasts() if key.task in metrics)
+    known = session.registry.methods
+    contrasts = session.families.contrasts()
+    keys = tuple(key for key in contrasts if key.task in metrics and key.method in known and key.reference in known)
     names = ("localization" if key.delta is not None else metrics[key.task] for key in keys)
     paper = read_paper(session.root / "results" / "published" / "paper.csv")
     return Question(paper, keys, tuple(margin_of(name, margins) for name in names), pretraining_spread)

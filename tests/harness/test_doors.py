@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -69,7 +70,7 @@ NUMBERS = [(words, *option) for words, command in ALL.items() for option in numb
 
 def test_the_numbers_that_commands_take_are_all_tested_here():
     assert {(words, option) for words, option, _ in NUMBERS} == {
-        (("run",), "--slots"), (("run",), "--workers"), (("run",), "--timeout"), (("run",), "--repeats"),
+        (("run",), "--slots"), (("run",), "--workers"), (("run",), "--timeout"), (("run",), "--repeats"), (("run",), "--sample"),
         (("run",), "--together"), (("export",), "--pretrain-seed"), (("plan",), "--target"),
         (("plan",), "--pretraining-spread"), (("audit",), "--alpha"),
     }  # fmt: skip
@@ -113,6 +114,34 @@ def test_what_is_asked_for_and_failed_is_an_exit_code_of_1_also_when_it_is_skipp
     leave(session, trial, Status.TIMEOUT, {"type": "Timeout", "message": "took longer than 1 s"})
     code, said = bench("run", "--profile", "smoke", "--trial", trial.id)
     assert code == 1 and "1 failed" in said and "--retry-failed" in said
+
+
+def test_a_stage_of_an_entry_that_the_profile_has_not_leaves_files_without_a_row_and_no_door_knows_it(root):
+    for side, name in (("methods", "moco_v2_dir"), ("tasks", "montgomery")):
+        path = root / side / "registry.yaml"
+        entries = yaml.safe_load(path.read_text())
+        entries[side][name]["profiles"] = ["anatomy"]
+        path.write_text(yaml.safe_dump(entries, sort_keys=False, width=1000))
+    for words in (
+        ("cohort", "smoke", "montgomery"),
+        ("pretrain", "smoke", "moco_v2_dir"),
+        ("trials", "smoke", "moco_v2_dir"),
+    ):
+        assert bench("stage", *words)[0] == 0, words
+    folder = root / "results" / "smoke"
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix}
+    assert written == {
+        "cohorts/montgomery.json", "pretraining/moco_v2_dir.json", "curves/moco_v2_dir.csv", "trials/moco_v2_dir.csv",
+        "resamples/moco_v2_dir.npz", "localization/moco_v2_dir.npz",
+    }  # fmt: skip
+    assert "not of this profile" in (folder / "cohorts/montgomery.json").read_text()
+    assert len((folder / "trials/moco_v2_dir.csv").read_text().splitlines()) == 1
+    for words in (("list", "tasks"), ("list", "methods"), ("plan", "--json")):
+        code, said = bench(*words, "--profile", "smoke")
+        assert code == 0 and "montgomery" not in said and '"moco_v2_dir"' not in said
+    for words in (("run", "--task", "montgomery"), ("data", "phantom", "montgomery", "x"), ("check", "moco_v2_dir")):
+        code, said = bench(*words, "--profile", "smoke")
+        assert code == 2 and "is not of profile smoke" in said and "its entry names anatomy" in said, words
 
 
 def test_the_exit_codes_are_documented_as_they_are():

@@ -1,6 +1,7 @@
 """What pretraining costs: budgets from the plan, hours from steps that were timed."""
 
 import pytest
+import yaml
 
 from harness import pretrainings
 from harness.pretrainings import probe_missing, read_probes
@@ -51,3 +52,17 @@ def test_hours_come_from_timed_steps_alone_and_a_phase_is_timed_once(plan, tmp_p
         assert row.hours == pytest.approx(expected)
     probe_missing(plan, tmp_path, "cpu", "some processor", lambda sentence: None)
     assert len(asked) == first
+
+
+def test_the_same_phase_on_other_images_is_another_training(tmp_path):
+    root = project.copy(tmp_path)
+    path = root / "methods" / "registry.yaml"
+    entries = yaml.safe_load(path.read_text())
+    entries["methods"]["elsewhere"] = {
+        **entries["methods"]["moco_v2"], "label": "Elsewhere", "options": {"cohort": "montgomery"},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(entries, sort_keys=False, width=1000))
+    planned = project.plan(root)
+    listed = pretrainings.pretrainings(planned, {})
+    assert len(planned.phases["elsewhere", 0]) == len(planned.phases["moco_v2", 0]) == 1
+    assert not any({"moco_v2", "elsewhere"} <= set(row.methods) for row in listed)
