@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.plan import Plan
 from harness.results.files import archive, profile_folder, read_arrays
+from harness.results.shown import Terms, read_shown
 from harness.results.standing import SCORED, speaks_for, trial_status
 from harness.store import Store
 from harness.store.committed import assembling, replace, standing_content
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SHOWN = 24  # annotated pairs of each class and task that a panel may be chosen from
+REAL = ("shown", "shown_pair", "credit")  # real pictures, of which pairs, and whose
 PER_PAIR = ("cams", "class", "rank", "positives", "overlap", "found")
 
 
@@ -27,7 +29,8 @@ def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Pat
 
     For each task, up to ``SHOWN`` annotated (image, class) pairs of each class, drawn by a hash of case and class and
     so the same for every method, with their map, boxes, logits and the rank of the image; and the image itself where a
-    program made it: real images never leave their data root. The archive is empty for a method that was not localized.
+    program made it. Real images never leave their data root, but for the few that ``tasks/shown.yaml`` allows, which
+    the first method's file holds for all. The archive is empty for a method that was not localized.
     What is already there stays if it came from the planned trial and the store does not hold that trial or its images,
     unless the file was edited.
     """
@@ -36,11 +39,13 @@ def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Pat
         before: dict[str, np.ndarray] = {}
         with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):  # one that is damaged is none
             before = read_arrays(standing_content(root, path) or b"")
-        replace(root, path, archive(_localization(plan, store, method, before)))
+        replace(root, path, archive(_localization(plan, store, method, before, read_shown(root))))
     return path
 
 
-def _localization(plan: Plan, store: Store, method: str, before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _localization(
+    plan: Plan, store: Store, method: str, before: Mapping[str, np.ndarray], shown: Mapping[str, Terms]
+) -> dict[str, np.ndarray]:
     """Collect the evidence maps of a method, by task and name."""
     import numpy as np
 
@@ -56,19 +61,40 @@ def _localization(plan: Plan, store: Store, method: str, before: Mapping[str, np
         cohort = store.ok("cohort", plan.cohorts[task].id)
         if record is None or trial_status(record) not in SCORED or cohort is None:
             if str(before.get(f"{task}|trial_id", "")) == item.id:
-                arrays |= {name: array for name, array in before.items() if name.startswith(f"{task}|")}
+                kept = {name: array for name, array in before.items() if name.startswith(f"{task}|")}
+                gone = () if task in shown else (f"{task}|{name}" for name in REAL)  # what is no longer allowed
+                arrays |= {name: array for name, array in kept.items() if name not in set(gone)}
             continue
         if "arrays.npz" not in record.files:
             continue
         stored = store.arrays(record)
         if "localization_cams" in stored:
             chosen = _shown_pairs(stored)
+            rows = stored["localization_row"][chosen["image"]]
             if plan.tasks[task].synthetic:
-                rows = stored["localization_row"][chosen["image"]]
                 chosen["pixels"] = np.asarray(Pixels(store.folder(cohort)).images[rows])
+            elif task in shown and method == _holder(plan, task):
+                pairs = _pictured(chosen, shown[task].pictures)
+                chosen["shown"] = np.asarray(Pixels(store.folder(cohort)).images[rows[pairs]])
+                chosen["shown_pair"] = np.asarray(pairs, dtype=np.int32)
+                chosen["credit"] = np.asarray(shown[task].credit)
             chosen["trial_id"] = np.asarray(item.id)
             arrays |= {f"{task}|{name}": array for name, array in chosen.items()}
     return arrays
+
+
+def _holder(plan: Plan, task: str) -> str:
+    """Name the method whose file holds a task's real pictures for all: the first of the plan that is judged on it."""
+    cells = (cell.key for cell in plan.cells.values() if cell.trials)
+    judged = {key.method for key in cells if key.task == task and key.label_fraction == 1.0}
+    return next((name for name in plan.methods if name in judged), "")
+
+
+def _pictured(chosen: Mapping[str, np.ndarray], count: int) -> list[int]:
+    """Choose the pairs that may show their image: the first drawn of the class with the most pairs."""
+    classes = [int(label) for label in chosen["class"]]
+    most = max(dict.fromkeys(classes), key=classes.count, default=0)
+    return [pair for pair, label in enumerate(classes) if label == most][:count]
 
 
 def _shown_pairs(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ from reports.render.formats import latex, markdown
 from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_overlaps, read_results
 from reports.render.pages import Picture
 from reports.render.panel_figures import panel_blocks
-from reports.render.setting import setting
+from reports.render.setting import boxes_of, setting
 from reports.render.tables import Table, added_table, paper_table, task_table
 
 
@@ -51,10 +51,13 @@ def _pictures(
     """Draw every figure that has something to show."""
     drawn = []
 
-    def add(name: str, title: str, caption: str, figure: Figure, stamp: str, shown: Iterable[str]) -> None:
+    def add(
+        name: str, title: str, caption: str, figure: Figure, stamp: str, shown: Iterable[str], credit: str = ""
+    ) -> None:
         names = [task for task in tasks if task in set(shown)]
         said = setting(results.cohorts, tasks, names)
-        style.note_setting(figure, setting(results.cohorts, tasks, names, brief=True))
+        inside = setting(results.cohorts, tasks, names, brief=True)
+        style.note_setting(figure, "\n".join(part for part in (inside, credit) if part))
         files = style.figure_bytes(figure, " ".join(part for part in (f"{title}: {caption}", stamp, said) if part))
         drawn.append(Picture(name, title, caption, files, said))
 
@@ -68,12 +71,10 @@ def _pictures(
     for name, panel_layout in layouts.panels.items():
         blocks, own, shown = panel_blocks(results, panel_layout, families, methods)
         if blocks:
-            caption = panel_layout.caption
-            if not own and not blocks[0].method.has_images:
-                caption += (
-                    f" The images of {', '.join(shown)} stay in their data root: the maps are drawn on plain ground."
-                )
-            add(name, panel_layout.title, caption, panel_figures.panels(blocks, own), own, shown)
+            caption = _panel_caption(panel_layout.caption, blocks, own, shown, results, tasks)
+            credit = next((block.method.credit for block in blocks if block.method.credit), "")
+            figure = panel_figures.panels(blocks, own, foot=0.35 if credit else 0.0)
+            add(name, panel_layout.title, caption, figure, own, shown, credit)
     for block, name, title in (("published", "effects", "Effects"), ("added", "effects_added", "Effects, added block")):
         frame = frames.effects_frame(results, block)
         if not frame.empty:
@@ -96,6 +97,22 @@ def _pictures(
         pretrained = [task for run in results.pretraining.values() for task in run.get("cohorts", ())]
         add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp, pretrained)
     return drawn
+
+
+def _panel_caption(
+    caption: str,
+    blocks: Sequence[panel_figures.Block],
+    stamp: str,
+    shown: Sequence[str],
+    results: Results,
+    tasks: Mapping[str, str],
+) -> str:
+    """Add to a caption how many boxes there are, and whose images are shown or why none is."""
+    parts = [caption, *(boxes_of(results.cohorts.get(task, {}), tasks[task]) for task in shown if task in tasks)]
+    parts += dict.fromkeys(f"{block.method.credit}." for block in blocks if block.method.credit)
+    if not stamp and not any(block.method.has_images for block in blocks):
+        parts.append(f"The images of {', '.join(shown)} stay in their data root: the maps are drawn on plain ground.")
+    return " ".join(part for part in parts if part)
 
 
 def build(

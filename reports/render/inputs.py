@@ -27,7 +27,7 @@ from harness.statistics.tables import Row, read_rows
 from harness.store.files import parse_json
 from harness.typed import read
 from harness.yaml_files import load_yaml
-from reports.render.panels import Maps, read_maps
+from reports.render.panels import Maps, read_maps, shared
 
 CellKey = tuple[str, str, float]  # method, task, label fraction
 
@@ -271,11 +271,13 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
         cohorts={path.stem: _object(path) for path in present("cohorts", tasks, ".json")},
         pretraining={path.stem: _object(path) for path in present("pretraining", methods, ".json")},
         claims=read_claims(results),
-        maps={
-            path.stem: {task: maps for task, maps in found.items() if task in tasks}
-            for path in present("localization", methods, ".npz")
-            if (found := read_maps(path))
-        },
+        maps=shared(
+            {
+                path.stem: {task: maps for task, maps in found.items() if task in tasks}
+                for path in present("localization", methods, ".npz")
+                if (found := read_maps(path))
+            }
+        ),
         leaks=tuple(
             row for row in _beside(folder / LEAKAGE, Leak) if row.task in tasks and row.pretraining_cohort in tasks
         ),

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from harness.published import Families
+from harness.results.shown import PANELS
 from reports.render import style, wording
 from reports.render.inputs import PanelLayout, Results
 from reports.render.panels import Maps, Panel, choose, comparable, picture, random_panel, spread_of_classes
@@ -60,9 +61,28 @@ def panel_blocks(
             chosen = choose(method, base)
             if layout.classes is not None:
                 chosen = spread_of_classes(chosen, method, base, layout.classes)
-            blocks.append(Block(methods[name], methods[reference], method, base, [*chosen, random_panel(method)]))
+            drawn = [*chosen, random_panel(method)]
+            blocks.append(Block(methods[name], methods[reference], method, base, drawn))
+    blocks = allowed_blocks(blocks)
     stamp = wording.stamp_of([cell for cell in results.cells if cell.task in tasks])
     return blocks, stamp, tasks
+
+
+def real_panels(block: Block) -> int:
+    """Count the panels of a block that show a real image: two of each column."""
+    return 2 * sum(panel.pair is not None for panel in block.panels) if block.method.shown else 0
+
+
+def allowed_blocks(blocks: Sequence[Block]) -> list[Block]:
+    """Leave blocks out from where pictures kept and panels drawn would come to more than may be shown."""
+    kept: list[Block] = []
+    left = PANELS - max((len(block.method.shown) for block in blocks), default=0)
+    for block in blocks:
+        left -= real_panels(block)
+        if left < 0:
+            break
+        kept.append(block)
+    return kept
 
 
 def _shape(
@@ -77,18 +97,19 @@ def _shape(
     return families.added_pairs(family, methods), [task for task in localized if task not in known]
 
 
-def panels(blocks: Sequence[Block], stamp: str) -> Figure:
+def panels(blocks: Sequence[Block], stamp: str, foot: float = 0.0) -> Figure:
     """Draw blocks of two rows: images with evidence, real boxes (solid) and the predicted box that comes nearest.
 
     Args:
         blocks: One a pair of methods.
         stamp: Printed across the figure; empty for real images.
+        foot: Room below for whose images they are, inches; a figure with one is wide enough for the words.
     """
     with style.context():
         columns = max(len(block.panels) for block in blocks)
         each = BLOCK_HEAD + HEAD + 2 * (PANEL + 0.22)
-        width = LEFT + columns * (PANEL + GAP) + 0.3
-        height = len(blocks) * each + 0.3
+        width = max(LEFT + columns * (PANEL + GAP) + 0.3, 5.6 if foot else 0.0)
+        height = len(blocks) * each + 0.3 + foot
         figure = Figure(figsize=(width, height))
         colours = np.asarray(mpl.colormaps[COLOURS](np.arange(256)))[:, :3]
         for position, block in enumerate(blocks):
@@ -102,10 +123,10 @@ def panels(blocks: Sequence[Block], stamp: str) -> Figure:
                 fontsize=10,
             )
             for row, (maps, label) in enumerate(((block.base, block.base_label), (block.method, block.method_label))):
-                foot = top - BLOCK_HEAD - HEAD - row * (PANEL + 0.22) - PANEL
+                bottom = top - BLOCK_HEAD - HEAD - row * (PANEL + 0.22) - PANEL
                 figure.text(
                     (LEFT - 0.12) / width,
-                    (foot + PANEL / 2) / height,
+                    (bottom + PANEL / 2) / height,
                     label.replace(" (", "\n("),
                     ha="right",
                     va="center",
@@ -113,7 +134,7 @@ def panels(blocks: Sequence[Block], stamp: str) -> Figure:
                 )
                 for column, panel in enumerate(block.panels):
                     start = LEFT + column * (PANEL + GAP) + (0.2 if panel.chosen == "random" else 0.0)
-                    axis = figure.add_axes((start / width, foot / height, PANEL / width, PANEL / height))
+                    axis = figure.add_axes((start / width, bottom / height, PANEL / width, PANEL / height))
                     _panel(axis, maps, panel, colours, first=row == 0)
         style.stamp_figure(figure, stamp)
     return figure

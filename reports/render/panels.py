@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,17 @@ _NEEDED = (
 
 @dataclass(frozen=True)
 class Maps:
-    """What one method left of one task; arrays as in ``tasks.localization.rescore``, one row a kept pair."""
+    """What one method left of one task; arrays as in ``tasks.localization.rescore``, one row a kept pair.
+
+    Attributes:
+        arrays: By name.
+        shown: (Case, class) → image, of the few real ones that may be shown; one method's file holds them for all.
+        credit: Whose images those are; printed wherever one is shown.
+    """
 
     arrays: Mapping[str, np.ndarray]
+    shown: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    credit: str = ""
 
     def __len__(self) -> int:
         return len(self.arrays["class"])
@@ -54,8 +62,20 @@ class Maps:
 
     @property
     def has_images(self) -> bool:
-        """Whether the images were made by a program and so stand beside the maps."""
-        return "pixels" in self.arrays
+        """Whether images stand beside the maps: all, where a program made them, or the few that may be shown."""
+        return "pixels" in self.arrays or bool(self.shown)
+
+    def image(self, pair: int) -> np.ndarray | None:
+        """The image of a pair, uint8; None for one that stays in its data root."""
+        if "pixels" in self.arrays:
+            return np.asarray(self.arrays["pixels"][pair])
+        return self.shown.get((self.cases[pair], self.classes[pair]))
+
+    @property
+    def eligible(self) -> list[int]:
+        """Pairs that a figure may choose from: where a few images are shown, those alone."""
+        names = list(zip(self.cases, self.classes, strict=True))
+        return [i for i, name in enumerate(names) if not self.shown or name in self.shown]
 
     def boxes(self, pair: int) -> np.ndarray:
         """Real boxes of a pair, x₀, y₀, x₁, y₁ in fractions, ``(n, 4)``."""
@@ -100,6 +120,28 @@ def read_maps(path: Path) -> dict[str, Maps]:
     return {task: Maps(arrays) for task, arrays in tasks.items()}
 
 
+def shared(maps: Mapping[str, Mapping[str, Maps]]) -> dict[str, dict[str, Maps]]:
+    """Give every method the real images that one method's file holds for all.
+
+    Args:
+        maps: Method → task → maps, as read.
+    """
+    shown: dict[str, dict[tuple[str, str], np.ndarray]] = {}
+    credits: dict[str, str] = {}
+    for tasks in maps.values():
+        for task, own in tasks.items():
+            if "shown" in own.arrays:
+                pairs = [(own.cases[pair], own.classes[pair]) for pair in own.arrays["shown_pair"].astype(int)]
+                shown[task] = dict(zip(pairs, own.arrays["shown"], strict=True))
+                credits[task] = str(own.arrays["credit"])
+    return {
+        method: {
+            task: replace(own, shown=shown.get(task, {}), credit=credits.get(task, "")) for task, own in tasks.items()
+        }
+        for method, tasks in maps.items()
+    }
+
+
 def comparable(method: Maps, base: Maps) -> bool:
     """Tell whether two methods kept the same pairs: the same test images and boxes."""
     return method.classes == base.classes and method.cases == base.cases
@@ -113,11 +155,11 @@ def choose(method: Maps, base: Maps) -> list[Panel]:
         base: Those of its reference, of the same pairs.
     """
     both = method.predicted & base.predicted
-    classes = method.classes
+    classes, eligible_pairs = method.classes, method.eligible
     difference = method.arrays["overlap"].astype(float) - base.arrays["overlap"].astype(float)
     panels = []
-    for label in dict.fromkeys(classes):
-        own = [i for i, name in enumerate(classes) if name == label]
+    for label in dict.fromkeys(classes[i] for i in eligible_pairs):
+        own = [i for i in eligible_pairs if classes[i] == label]
         eligible = sorted((i for i in own if both[i]), key=lambda i: (difference[i], i))
         pair = eligible[(len(eligible) - 1) // 2] if eligible else None
         panels.append(Panel(label, "median", pair, len(eligible), len(own)))
@@ -127,7 +169,7 @@ def choose(method: Maps, base: Maps) -> list[Panel]:
 def random_panel(maps: Maps) -> Panel:
     """Return the pair that a hash of case and class puts first, whatever any model makes of it."""
     names = list(zip(maps.cases, maps.classes, strict=True))
-    pair = min(range(len(names)), key=lambda i: hashlib.sha256("|".join(names[i]).encode()).hexdigest())
+    pair = min(maps.eligible, key=lambda i: hashlib.sha256("|".join(names[i]).encode()).hexdigest())
     return Panel(names[pair][1], "random", pair, 0, len(names))
 
 
@@ -158,8 +200,9 @@ def picture(maps: Maps, pair: int, colours: np.ndarray) -> np.ndarray:
         colours: RGB in [0, 1] of 256 levels of evidence, ``(256, 3)``. Where there is none the image shows through.
     """
     level = activation(maps.arrays["cams"][pair], SIDE)
-    if maps.has_images:
-        grey = Image.fromarray(np.asarray(maps.arrays["pixels"][pair]))
+    image = maps.image(pair)
+    if image is not None:
+        grey = Image.fromarray(image)
         ground = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=float) / 255.0
     else:
         ground = np.full((SIDE, SIDE), GROUND / 255.0)

@@ -107,6 +107,46 @@ def _rows(method: str) -> list[dict[str, str]]:
     return rows
 
 
+CREDIT = "Radiographs: the archive of Films (its authors, 2017)"
+PICTURED = 4  # real pictures in the first method's file
+
+
+def write_maps(folder: Path) -> None:
+    """Write evidence maps of twelve annotated pairs of two classes; the first method's file has a few pictures."""
+    folder.mkdir()
+    classes = np.array([0] * 8 + [1] * 4)
+    boxes = np.array([[0.2 + 0.02 * i, 0.3, 0.6, 0.7] for i in range(12)])
+    side = np.linspace(0.0, 1.0, 64)
+    film = (40 + 170 * np.exp(-8 * (np.abs(side[None, :] - 0.5) - 0.22) ** 2) * np.sin(np.pi * side)[:, None]).astype(
+        np.uint8
+    )
+    for method in METHODS:
+        generator = np.random.default_rng(int(trial_id(method)[:8], 16))
+        arrays = {
+            "cams": generator.normal(0, 1, (12, 4, 4)).astype(np.float16),
+            "class": classes,
+            "class_names": np.array([b"Pneumonia", b"Effusion"]),
+            "case": np.array([f"{i:016x}".encode() for i in range(12)]),
+            "image": np.arange(12),
+            "logits": np.ones((12, 2), np.float32),
+            "rank": np.arange(12),
+            "positives": np.full(12, 3),
+            "boxes": boxes,
+            "box_pair": np.arange(12),
+            "overlap": generator.uniform(0, 0.6, 12),
+            "found": boxes + generator.normal(0, 0.08, (12, 4)),
+            "side": np.array(64),
+            "trial_id": np.array(trial_id(method, "films", 1.0, 0)),
+        }
+        if method == "random":
+            arrays |= {
+                "shown": np.stack([np.roll(film, 2 * i, axis=1) for i in range(PICTURED)]),
+                "shown_pair": np.arange(PICTURED, dtype=np.int32),
+                "credit": np.array(CREDIT),
+            }
+        np.savez(folder / f"{method}.npz", **{f"films|{name}": array for name, array in arrays.items()})
+
+
 def write_own_results(root: Path, *, synthetic: bool = False) -> tuple[Path, Path]:
     """Write ``root/results/own`` and the layouts; return (results, reports)."""
     results, reports = root / "results", root / "reports"
@@ -131,6 +171,7 @@ def write_own_results(root: Path, *, synthetic: bool = False) -> tuple[Path, Pat
         stamp = "SYNTHETIC: analytic phantoms" if synthetic else ""
         manifest = {"task": task, "synthetic": synthetic, "stamp": stamp, "status": "ok", **facts}
         (profile / "cohorts" / f"{task}.json").write_text(json.dumps(manifest))
+    write_maps(profile / "localization")
     (results / "published").mkdir()
     shutil.copy(REPOSITORY / "results" / "published" / "audit.csv", results / "published")
     for name in ("tables.yaml", "families.yaml", "overlaps.yaml"):

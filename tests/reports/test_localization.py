@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -9,16 +11,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.errors import DataError
+from harness.errors import ConfigurationError, DataError
 from harness.results import SHOWN, read_rows, write_localization
+from harness.results.shown import read_shown
 from harness.statistics.margins import read_margins
 from harness.statistics.paper import read_paper
 from harness.statistics.summary import MethodFacts, TaskFacts, read_cells, summarise, write
 from harness.store import Store
 from reports.render import build
 from reports.render.inputs import read_results
-from reports.render.panel_figures import Block, panels
-from reports.render.panels import Maps, activation, choose, random_panel, read_maps
+from reports.render.panel_figures import Block, allowed_blocks, panels, real_panels
+from reports.render.panels import Maps, activation, choose, random_panel, read_maps, shared
 from tasks.localization.boxes import activations
 from tests.harness import project
 from tests.reports.localized import PAIR, TASK, localize
@@ -215,6 +218,65 @@ def test_images_that_were_not_made_here_are_not_drawn_and_the_caption_says_so(ma
     report(copy, plan)
     page = (copy / "reports" / "smoke" / "report.html").read_text()
     assert "stay in their data root" in page
+
+
+def allowing(root: Path, plan, pictures: int | None):
+    """Pretend that a cohort's images are real; return the plan. ``pictures``: how many the terms allow, or no entry."""
+    allowed = {TASK: {"data_set": "A", "terms": "t", "credit": "Radiographs: A", "pictures": pictures}}
+    (root / "tasks" / "shown.yaml").write_text(json.dumps({"tasks": allowed if pictures else {}}))
+    task = plan.tasks[TASK].model_copy(update={"synthetic": False})
+    return dataclasses.replace(plan, tasks={**plan.tasks, TASK: task})
+
+
+def real_pictures(root: Path) -> list[int]:
+    """How many pictures each method's file holds, of any kind."""
+    counts = []
+    for method in PAIR:
+        with np.load(archive(root, method)) as opened:
+            counts.append(sum(len(opened[n]) for n in opened.files if n.endswith(("|pixels", "|shown"))))
+    return counts
+
+
+def test_of_real_images_none_is_kept_unless_their_terms_allow_it_and_then_a_few_once_for_all_methods(made, tmp_path):
+    root, plan = made
+    copy = project.copy(tmp_path)
+    store = Store(root / ".trials", root / ".cohorts")
+    for allowed, expected in ((None, [0, 0]), (3, [3, 0])):
+        real = allowing(copy, plan, allowed)
+        cells = {key: cell for key, cell in real.cells.items() if key.method in PAIR}  # the first of them holds all
+        for method in PAIR:
+            write_localization(dataclasses.replace(real, cells=cells), copy, store, method)
+        assert real_pictures(copy) == expected
+    kept = shared({method: read_maps(archive(copy, method)) for method in PAIR})
+    for method in PAIR:
+        own, made_up = kept[method][TASK], read_maps(archive(root, method))[TASK]
+        assert own.credit == "Radiographs: A" and len(own.eligible) == 3
+        assert len({own.classes[pair] for pair in own.eligible}) == 1  # of the class with the most boxes
+        for pair in own.eligible:
+            assert np.array_equal(own.image(pair), made_up.image(pair))
+    nothing = Store(copy / ".trials", copy / ".cohorts")  # a fresh clone, where the terms no longer allow it
+    write_localization(allowing(copy, plan, None), copy, nothing, PAIR[0])
+    assert real_pictures(copy)[0] == 0
+    assert read_maps(archive(copy))[TASK].classes == kept[PAIR[0]][TASK].classes
+
+
+def test_terms_that_allow_more_than_half_of_all_panels_are_refused(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    entry = {"data_set": "A", "terms": "t", "credit": "c", "pictures": 6}
+    (tmp_path / "tasks" / "shown.yaml").write_text(json.dumps({"tasks": {"a": entry, "b": entry}}))
+    with pytest.raises(ConfigurationError, match="found 12 pictures; expected at most 10 in all"):
+        read_shown(tmp_path)
+    assert read_shown(tmp_path / "nowhere") == {}
+
+
+def test_pictures_kept_and_real_panels_drawn_come_to_no_more_than_twenty():
+    known = maps([0.1] * 9, [True] * 9).arrays
+    shown = {(f"{i:016x}", "Mass"): np.zeros((8, 8), np.uint8) for i in range(8)}
+    own = Maps({**known, "boxes": np.zeros((0, 4)), "box_pair": np.zeros(0)}, shown, "credit")
+    blocks = [Block("with", "without", own, own, [*choose(own, own), random_panel(own)]) for _ in range(4)]
+    assert {real_panels(block) for block in blocks} == {4}
+    assert len(allowed_blocks(blocks)) == 3  # 8 kept and 3 blocks of 4 drawn
+    assert len(allowed_blocks([dataclasses.replace(block, method=maps([0.1], [True])) for block in blocks])) == 4
 
 
 def test_a_damaged_archive_ends_in_one_sentence(made, tmp_path):

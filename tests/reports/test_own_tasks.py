@@ -8,13 +8,24 @@ from pathlib import Path
 import pytest
 
 from harness.published import load_families
+from harness.results.shown import PANELS
 from harness.statistics.summary import read_comparisons
 from reports.render import build
 from reports.render.answers import answers
 from reports.render.inputs import read_layouts, read_results
 from reports.render.setting import boxes_of, setting
 from tests.reports.fixture_results import REPOSITORY
-from tests.reports.own_results import METHODS, PARAMETERS, PROFILE, SCALE, TASKS, values, write_own_results
+from tests.reports.own_results import (
+    CREDIT,
+    METHODS,
+    PARAMETERS,
+    PICTURED,
+    PROFILE,
+    SCALE,
+    TASKS,
+    values,
+    write_own_results,
+)
 
 LABELS = {name: facts.label for name, facts in METHODS.items()}
 COLUMNS = {name: facts.label for name, facts in TASKS.items()}
@@ -90,6 +101,18 @@ def test_the_number_of_boxes_stands_beside_the_figures_of_localization(own):
     assert "Films has 49 annotated boxes on 44 images (43 Pneumonia, 6 Effusion)." in text
     assert "δ = 0.6" in text
     assert boxes_of({"counts": {"images": 5}}, "Lungs") == ""
+
+
+def test_the_few_real_pictures_are_drawn_with_credit_and_boxes_and_no_more_than_may_be(own):
+    folder = own[1]
+    svg = (folder / "figures" / "maps_added.svg").read_text()
+    assert svg.count("<image") == 12  # three pairs of methods: two panels, under two models each
+    assert PICTURED + svg.count("<image") <= PANELS
+    report = (folder / "report.html").read_text()
+    figure = next(part for part in report.split("<figure ") if 'id="figure-maps_added"' in part)
+    assert figure.count(CREDIT) >= 2  # in the caption and inside the picture
+    assert "Films has 49 annotated boxes on 44 images (43 Pneumonia, 6 Effusion)." in figure
+    assert "Pneumonia" in figure and "stay in their data root" not in figure
 
 
 def test_a_scale_that_differs_between_tasks_is_said_of_each_and_made_up_images_say_none():

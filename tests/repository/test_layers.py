@@ -10,8 +10,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+from harness.results.shown import PANELS, read_shown
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
@@ -116,3 +119,21 @@ def test_registry_entries_are_short():
         starts = [m.start() for m in re.finditer(r"^  [a-z0-9_]+:", text, re.MULTILINE)] + [len(text)]
         for begin, end in itertools.pairwise(starts):
             assert len(text[begin:end].strip().splitlines()) <= 13
+
+
+def test_no_picture_of_real_images_is_committed_but_for_the_few_that_their_terms_allow():
+    allowed, found = read_shown(ROOT), {}
+    for path in (ROOT / name for name in TRACKED if re.match(r"results/\w+/localization/\w+\.npz", name)):
+        with np.load(path) as arrays:
+            for name in arrays.files:
+                task, _, what = name.partition("|")
+                cohort = json.loads((path.parents[1] / "cohorts" / f"{task}.json").read_text())
+                if what in ("pixels", "shown") and not cohort["synthetic"]:
+                    found[task] = found.get(task, 0) + len(arrays[name])
+    assert set(found) <= set(allowed)
+    assert all(count <= allowed[task].pictures for task, count in found.items())
+    panels = 0
+    for path in (ROOT / name for name in TRACKED if re.match(r"reports/\w+/figures/\w+\.svg", name)):
+        text = path.read_text()
+        panels += text.count("<image") if any(terms.credit in text for terms in allowed.values()) else 0
+    assert sum(found.values()) + panels <= PANELS
