@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.errors import ConfigurationError, DiraBenchError
+from reports.render.build import write
 
 PAGES = ("README.md", "docs/miniature.md")
 REAL, SYNTHETIC = "radiographs", "miniature"
@@ -72,28 +73,36 @@ def renewed(text: str, reports: Path, page: str) -> str:
     def block(found: re.Match[str]) -> str:
         make = BLOCKS.get(found["name"])
         if make is None:
+            known = ", ".join(BLOCKS)
             raise ConfigurationError(
-                f'{page}: found a generated block "{found["name"]}"; expected one of {", ".join(BLOCKS)}; mend the name.'
+                f'{page}: found a generated block "{found["name"]}"; expected one of {known}; mend the name.'
             )
         return f"{found[1]}\n{make(reports)}\n\n{found[4]}"
 
     return MARKED.sub(block, text)
 
 
-def main(root: Path) -> int:
-    """Write every page whose blocks changed; return 0, or 2 with one sentence on standard error."""
-    try:
-        for name in PAGES:
-            path = root / name
-            text = path.read_text(encoding="utf-8")
-            if (new := renewed(text, root / "reports", name)) != text:
-                path.write_text(new, encoding="utf-8")
-                print(f"{name}: written anew")
-    except DiraBenchError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+def renew(root: Path) -> list[str]:
+    """Write every page whose blocks changed; return their names.
+
+    Args:
+        root: The repository.
+
+    Raises:
+        ConfigurationError: A block has a name that nothing generates.
+    """
+    changed = []
+    for name in PAGES:
+        path = root / name
+        text = path.read_text(encoding="utf-8")
+        if (new := renewed(text, root / "reports", name)) != text:
+            write(path, new)
+            changed.append(name)
+    return changed
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(__file__).resolve().parents[2]))
+    try:
+        sys.stdout.write("".join(f"{name} written anew\n" for name in renew(Path(__file__).resolve().parents[2])))
+    except DiraBenchError as error:
+        sys.exit(str(error))
