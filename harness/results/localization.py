@@ -62,8 +62,8 @@ def _localization(
         if record is None or trial_status(record) not in SCORED or cohort is None:
             if str(before.get(f"{task}|trial_id", "")) == item.id:
                 kept = {name: array for name, array in before.items() if name.startswith(f"{task}|")}
-                gone = () if task in shown else (f"{task}|{name}" for name in REAL)  # what is no longer allowed
-                arrays |= {name: array for name, array in kept.items() if name not in set(gone)}
+                gone = set() if task in shown else {f"{task}|{name}" for name in REAL}  # what is no longer allowed
+                arrays |= {name: array for name, array in kept.items() if name not in gone}
             continue
         if "arrays.npz" not in record.files:
             continue
