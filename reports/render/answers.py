@@ -225,11 +225,13 @@ def _viewed(question: Question, view: View, rows: Sequence[Comparison]) -> bool:
 
 
 def _view(view: View, methods: Mapping[str, str]) -> str:
+    unlearnt = [methods.get(name, name) for name in view.gate.partition(": ")[2].split(", ") if name]
+    gate = f" (not learnt: {', '.join(unlearnt)})" if unlearnt else ""
     if view.method:
         pair = f"{methods.get(view.method, view.method)} over {methods.get(view.reference, view.reference)}"
         chance = f"{wording.number(view.estimate)} {wording.plain_interval(view.low, view.high)}"
-        return f"Probability that one run improves, {pair}: {chance}, {view.units} cells."
+        return f"Probability that one run improves, {pair}: {chance}, {view.units} cells{gate}."
     return (
         f"Mean gain over {view.units} bases, all columns: {wording.signed(view.estimate)} "
-        f"{wording.interval(view.low, view.high)} points (the unit is a pair of checkpoints)."
+        f"{wording.interval(view.low, view.high)} points (the unit is a pair of checkpoints){gate}."
     )
