@@ -406,8 +406,9 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
         cohort["adapter_options"] = given["adapter"]
         path = ADAPTERS.get(entry.adapter, entry.adapter)
         errors += adapter_mistakes(path, given["adapter"], "options.cohort.adapter: ")
-    if scale.pixels != "phantom" and given.get("lists"):
-        cohort["lists"] = _lists(given["lists"], split, errors)
+    lists = _lists(given["lists"], split, errors) if given.get("lists") else {}
+    if lists and scale.pixels != "phantom":
+        cohort["lists"] = lists
     if entry.adapter in READS_DICOM and not installed():
         return cohort, MISSING
     if entry.adapter in READS_VOLUMES and find_spec(READS_VOLUMES[entry.adapter]) is None:
