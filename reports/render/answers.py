@@ -14,6 +14,7 @@ from harness.statistics.schema import Comparison, View
 from reports.render import wording
 from reports.render.formats import markdown_table, markdown_text
 from reports.render.inputs import Question, Results
+from reports.render.learnt import with_labels
 from reports.render.setting import setting
 
 HEADINGS = (
@@ -225,8 +226,7 @@ def _viewed(question: Question, view: View, rows: Sequence[Comparison]) -> bool:
 
 
 def _view(view: View, methods: Mapping[str, str]) -> str:
-    unlearnt = [methods.get(name, name) for name in view.gate.partition(": ")[2].split(", ") if name]
-    gate = f" (not learnt: {', '.join(unlearnt)})" if unlearnt else ""
+    gate = f" ({with_labels(view.gate, methods)})" if view.gate else ""
     if view.method:
         pair = f"{methods.get(view.method, view.method)} over {methods.get(view.reference, view.reference)}"
         chance = f"{wording.number(view.estimate)} {wording.plain_interval(view.low, view.high)}"
