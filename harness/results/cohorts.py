@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
     else:
         manifest = json.loads(store.checked(record, "manifest.json").read_text())
         read = manifest.get("split_sha256", {}).get("test")
+        if "boxes.csv" in record.files:
+            manifest["counts"] = {**manifest["counts"], **_boxes(store.checked(record, "boxes.csv"))}
         base["test_cases_published"] = read is not None and read == resolved.test_cases
         content = {**manifest, **base, "status": "ok", "id": item.id}
     replace(root, path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
@@ -52,6 +56,14 @@ def committed_as_planned(plan: Plan, root: Path, task: str) -> bool:
     """Say whether a cohort whose images cannot be read here is the committed one, so that its manifest stands."""
     path = profile_folder(root, plan.profile) / "cohorts" / f"{task}.json"
     return bool(plan.tasks[task].no_images) and _is_manifest(standing_content(root, path), plan.cohorts[task].id)
+
+
+def _boxes(path: Path) -> dict[str, Any]:
+    """Count the annotated boxes of each class, and the images that have one, in the cohort's ``boxes.csv``."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    by_class = Counter(row["label"] for row in rows)
+    return {"boxes_by_class": dict(sorted(by_class.items())), "boxed_images": len({row["row"] for row in rows})}
 
 
 def _is_manifest(data: bytes | None, identity: str) -> bool:

@@ -126,8 +126,6 @@ def _manifest(
     counts |= {part: len(frame) for part, frame in in_split.items()}
     if index.boxes is not None:
         counts["boxes"] = len(index.boxes)
-        counts["boxes_by_class"] = {str(k): int(n) for k, n in index.boxes["label"].value_counts().sort_index().items()}
-        counts["boxed_images"] = int(index.boxes["case"].nunique())
     more: dict[str, Any] = {"facts": dict(index.facts)} if index.facts else {}
     if "lists" in configuration:
         more["lists"] = configuration["lists"]

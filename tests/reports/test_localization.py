@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -86,6 +87,15 @@ def test_a_label_fraction_has_no_localization_and_lacks_nothing(made):
     assert {c.metric for c in own if c.label_fraction == 0.5} == {"auc"}
     assert len({c.metric for c in own if c.label_fraction == 1.0}) == 7  # without the number of boxes: no score
     assert not [c for c in own if c.missing]
+
+
+def test_the_manifest_counts_the_boxes_of_each_class_and_the_images_that_have_one(made):
+    root, plan = made
+    counts = json.loads((root / "results" / "smoke" / "cohorts" / f"{TASK}.json").read_text())["counts"]
+    folder = next((root / ".cohorts" / plan.cohorts[TASK].id).iterdir())
+    boxes = pd.read_csv(folder / "boxes.csv")
+    assert counts["boxes_by_class"] == boxes["label"].value_counts().to_dict()
+    assert sum(counts["boxes_by_class"].values()) == counts["boxes"] > counts["boxed_images"] == boxes["row"].nunique()
 
 
 def test_the_archive_is_small_and_the_same_when_written_again(made):
