@@ -146,7 +146,7 @@ def try_kinds(whole: Any, resolve: Callable[[Any], object]) -> int:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_misspelt_key_of_a_methods_profile_is_one_sentence(name, methods_profile):
-    assert try_keys(METHODS[name], methods_profile) > 30
+    assert try_keys(METHODS[name], methods_profile) > 20  # fewer where a profile has nothing in 3D
 
 
 @pytest.mark.parametrize("name", ["smoke", "paper"])
