@@ -373,13 +373,13 @@ def _comparisons(desk: _Desk) -> list[Comparison]:
     for name, family in desk.families.families.items():
         keys = [key for key in family.contrasts(name) if _stands(desk, key)]
         rows += _family(desk, "published", keys, family.label, desk.families.size(name))
+    for name, own in desk.families.added.items():
+        keys = _added_task_contrasts(desk, name)
+        rows += _family(desk, "added", keys, own.label, len(keys))
     random = _random_contrasts(desk)
     rows += _family(desk, "added", random, "Published methods against Random at label fractions", len(random))
     added = _added_contrasts(desk)
     rows += _family(desk, "added", added, "Added methods", len(added))
-    for name, own in desk.families.added.items():
-        keys = _added_task_contrasts(desk, name)
-        rows += _family(desk, "added", keys, own.label, len(keys))
     return rows
 
 

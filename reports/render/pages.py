@@ -29,6 +29,7 @@ from reports.render.formats import effect, markdown_table, markdown_text
 from reports.render.frames import points
 from reports.render.inputs import Overlap, Results
 from reports.render.leakage import shared_pairs, without_twins
+from reports.render.setting import setting
 from reports.render.tables import Table
 
 # Opens the drawer a link points into; without it every drawer still opens by hand.
@@ -411,6 +412,7 @@ def report_page(
             answer_headings=HEADINGS,
             answer_row=answer_row,
             main=main,
+            brief=setting(results.cohorts, tasks, (cell.task for cell in results.cells), brief=True),
             pictures=pictures,
             overlaps=shared_images(results, overlaps),
             leaks=shared_pairs(results.leaks),

@@ -78,6 +78,10 @@ def test_each_table_and_figure_says_scale_and_sample_once(own):
     blocks = re.findall(r"<figcaption>.*?</figcaption>|<caption>.*?</caption>", report, re.S)
     shown = [block for block in blocks if "Findings by family" not in block and "Agreement with" not in block]
     assert len(shown) >= 5
+    assert [block.count("Real images: 64 px, sample of 1,000 (Films).") for block in blocks if block not in shown] == [
+        1,
+        1,
+    ]
     assert {block.count(SCALE) for block in shown} == {1}
     for path in (folder / "figures").glob("*.svg"):
         assert SCALE in path.read_text(), path.name  # in the description
@@ -167,6 +171,7 @@ def test_answers_stand_in_the_report_and_in_markdown(own, found):
         [answer for answer in found.values() if "films" in {c.task for c in answer.contrasts}]
     )
     assert "No task of this profile is one that the paper prints" in report
+    assert "asked of other images" in report
 
 
 def test_questions_tables_and_figures_name_families_that_exist():
