@@ -101,7 +101,8 @@ def test_a_clone_without_the_files_has_the_same_ids_and_verifies_and_reports(pro
         without.bench("stage", stage, "own", "montgomery" if stage == "cohort" else "random")
     without.bench("stage", "statistics", "own")
     without.bench("stage", "report", "own")
-    assert without.results("own") == before
+    after = without.results("own")
+    assert {name: after[name] for name in before} == before
     assert (without.root / "reports/own/report.html").is_file()
     assert json.loads(before["cohorts/montgomery.json"])["stamp"].startswith("SYNTHETIC")
 
