@@ -7,13 +7,20 @@ import pytest
 from harness.cli.outlook import ask, outlooks, print_answer, print_outlook
 from harness.cli.session import Session, console
 from harness.errors import UnknownName
+from harness.published import load_families
 from harness.registry import load_parameters
 from tests.harness import project
+
+FLAT = tuple(
+    name
+    for name in sorted(load_families(project.ROOT / "reports" / "families.yaml").published_methods())
+    if name not in ("random_3d", "transvw", "dira_transvw")
+)
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    root = project.copy(tmp_path_factory.mktemp("project"))
+    root = project.copy(tmp_path_factory.mktemp("project"), methods=FLAT)
     (root / "results" / "published").mkdir(parents=True)
     shutil.copy(project.ROOT / "results" / "published" / "paper.csv", root / "results" / "published")
     shutil.copy(project.ROOT / "reports" / "margins.yaml", root / "reports")
@@ -38,6 +45,13 @@ def test_only_contrasts_on_registered_tasks_are_asked_and_the_answer_is_kept(ses
     assert outlooks(session, question) == found  # damaged: computed again
     outlooks(session, ask(session, 0.8))
     assert len(list((session.root / ".trials" / "outlook").glob("*.json"))) == 2
+
+
+def test_no_contrast_of_a_method_that_is_not_there_is_asked(session, tmp_path):
+    few = project.copy(tmp_path / "few")
+    shutil.copytree(session.root / "results", few / "results")
+    asked = ask(Session(few, load_parameters(few, {"profile": "smoke"}))).keys
+    assert asked and {name for key in asked for name in (key.method, key.reference)} <= set(project.METHODS)
 
 
 def test_a_line_a_family_fits_eighty_columns_and_names_what_no_run_can_answer(session):
