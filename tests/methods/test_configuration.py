@@ -125,7 +125,7 @@ def test_every_registered_method_is_another_method():
     for profile in profile_names():
         plans = {name: resolve(method, profile) for name, method in METHODS.items()}
         known = {
-            digest({"phases": [phase.configuration for phase in plan.phases], "encoder": plan.encoder})
+            digest({"phases": [[p.cohort, p.configuration] for p in plan.phases], "encoder": plan.encoder})
             for plan in plans.values()
             if plan.unavailable is None
         }
@@ -150,7 +150,7 @@ def test_controls_name_the_base_that_they_question_and_ask_for_full_labels_only(
         assert resolve(encoder_only, "paper").encoder["decoder"] == "fresh"
     assert METHODS["restoration_only"].compare_with
     for name, method in METHODS.items():
-        plain = name in ("random", *BASES) or name.removeprefix("dira_") in BASES
+        plain = name in ("random", "mednist_supervised", *BASES) or name.removeprefix("dira_") in BASES
         if method.dimensions == 2:
             assert method.label_fractions == ("all" if plain else "full"), name
 

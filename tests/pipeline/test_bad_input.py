@@ -113,7 +113,7 @@ def test_the_command_that_reruns_an_item_asks_for_what_is_there(clone):
     output = clone.bench("show", identity)
     assert f"--trial {identity[:16]}\n" in output
     assert "--again" not in output
-    assert "--again without --trial" in refused(clone, "run", "--again")
+    assert "none of the phases and trials asked for" in refused(clone, "run", "--again")
 
 
 def damaged(phantoms, task, name):

@@ -352,7 +352,7 @@ def test_a_folder_that_persists_is_cleared_of_what_the_stage_does_not_write(clon
 def test_every_out_of_the_pipeline_persists(clone):
     stages = yaml.safe_load((clone.root / "dvc.yaml").read_text())["stages"]
     outs = [out for stage in stages.values() for out in stage["outs"] + stage.get("metrics", [])]
-    assert len(outs) == 17
+    assert len(outs) == 19
     assert all(options == {"cache": False, "persist": True} for out in outs for options in out.values())
 
 

@@ -22,6 +22,7 @@ def test_a_fifth_method_runs_its_own_stages_and_leaves_every_published_byte(clon
     assert ran(clone.run("dvc", "repro")) == {
         "pretrain@restoration_alone",
         "trials@restoration_alone",
+        "leakage@",
         "statistics@",
         "report@",
     }
@@ -31,6 +32,8 @@ def test_a_fifth_method_runs_its_own_stages_and_leaves_every_published_byte(clon
             published = [line for line in content.decode().splitlines() if ",published," in f",{line}"]
             assert published
             assert [line for line in after[name].decode().splitlines() if ",published," in f",{line}"] == published
+        elif name == "gates.csv":
+            assert set(content.splitlines()) <= set(after[name].splitlines())
         else:
             assert after[name] == content, name
     table = (clone.root / "reports/smoke/tables/tab4.md").read_text()
