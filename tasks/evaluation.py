@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from harness.metrics.overlap import BINS, GRID, PixelCounts
 from harness.pixels import Pixels
 from tasks.augmentation import normalise, views
 from tasks.loading import gather
 from tasks.losses import dice_sums, soft_dice
-from tasks.metrics import BINS, GRID, PixelCounts
 
 BATCH = 256  # images at once; a tenth of it under ten crops
 

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from harness.contracts import Context, Outcome
 from harness.errors import ConfigurationError, DataError
+from harness.metrics.overlap import dice_by_image, iou_by_image, segmentation_scores
+from harness.metrics.ranking import auc_by_class, macro
+from harness.metrics.resampling import resample_auc, resample_mean, resample_ratio
 from harness.pixels import Pixels
 from harness.registry import import_dotted
 from harness.spec import Status
@@ -38,8 +41,6 @@ from tasks.loading import Batch, OrderHash, batches, batches_per_epoch, load
 from tasks.localization.judge import has_boxes, judge_localization
 from tasks.localization.options import Localization
 from tasks.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
-from tasks.metrics import auc_by_class, dice_by_image, iou_by_image, macro, segmentation_scores
-from tasks.resampling import resample_auc, resample_mean, resample_ratio
 from tasks.subsets import judged_rows, subset_hash, training_rows
 from tasks.training import Fit, fit
 from tasks.volumetric.jobs import VOLUME_JOBS

@@ -18,6 +18,7 @@ import numpy as np
 from harness.contracts import Context, Outcome
 from harness.errors import DataError, Unavailable
 from harness.identity import file_sha256
+from harness.metrics.overlap import dice_by_image
 from harness.pixels import SPLITS, Pixels
 from harness.registry import import_dotted
 from tasks.cohorts.decode import write_pixels
@@ -26,7 +27,6 @@ from tasks.cohorts.scans import write_scans
 from tasks.configuration import ADAPTERS, GENERATORS
 from tasks.datasets.index import Finding, Index, declared
 from tasks.datasets.opening import open_adapter, read_index
-from tasks.metrics import dice_by_image
 from tasks.options import Split
 
 SAMPLE = 32  # cases in the picture

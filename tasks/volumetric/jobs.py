@@ -15,12 +15,13 @@ from torch import Tensor
 
 from harness.contracts import Context
 from harness.errors import ConfigurationError, DataError
+from harness.metrics.overlap import PixelCounts, iou_by_image
+from harness.metrics.ranking import auc_by_class, macro
+from harness.metrics.resampling import resample_auc, resample_mean, resample_ratio
 from harness.pixels import Pixels
 from tasks.evaluation import count_pixels, cross_entropy
 from tasks.loading import Batch, batches, load
 from tasks.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
-from tasks.metrics import PixelCounts, auc_by_class, iou_by_image, macro
-from tasks.resampling import resample_auc, resample_mean, resample_ratio
 from tasks.subsets import judged_rows
 from tasks.volumetric.augmentation import augment
 from tasks.volumetric.heads import VolumeClassifier, VolumeSegmenter, take_channels

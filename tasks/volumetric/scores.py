@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.metrics import PixelCounts, average_precision, dice_by_image, iou_by_image
+from harness.metrics.overlap import PixelCounts, average_precision, dice_by_image, iou_by_image
 
 TWO_CLASS_THRESHOLDS = np.round(np.arange(0.5, 0.951, 0.05), 2)
 

@@ -13,11 +13,11 @@ import torch
 from scipy.stats import ttest_ind
 from torch import nn
 
+from harness.metrics.ranking import auc_by_class
 from harness.registry import import_dotted
 from tasks.cohorts.patches import write_patches
 from tasks.configuration import ADAPTERS, GENERATORS
 from tasks.losses import dice_sums, soft_dice
-from tasks.metrics import auc_by_class
 from tasks.options import Split
 
 for package in ("SimpleITK", "nibabel", "pydicom"):

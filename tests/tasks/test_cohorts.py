@@ -10,13 +10,13 @@ from scipy.stats import ttest_ind
 
 from harness.errors import DataError, Unavailable
 from harness.identity import file_sha256
+from harness.metrics.ranking import auc_by_class, macro
 from harness.pixels import Pixels
 from tasks.cohorts.build import build
 from tasks.cohorts.chestxray14 import write
 from tasks.cohorts.findings import REAL_BOXES
 from tasks.configuration import resolve
 from tasks.datasets.chestxray14 import LABELS
-from tasks.metrics import auc_by_class, macro
 from tasks.options import Split
 from tests.tasks.conftest import built, context, plan_of
 from tests.tasks.standins import TinyBackbone

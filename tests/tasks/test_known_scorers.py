@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.metrics.overlap import PixelCounts, segmentation_scores
+from harness.metrics.ranking import auc_by_class, macro
 from harness.pixels import Pixels
 from harness.registry import load_registry
 from tasks.evaluation import count_pixels
-from tasks.metrics import PixelCounts, auc_by_class, macro, segmentation_scores
 from tasks.volumetric.scores import volume_scores
 from tests.tasks.conftest import built, plan_of
 

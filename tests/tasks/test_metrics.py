@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
+from harness.metrics.overlap import BINS, GRID, PixelCounts, average_precision, segmentation_scores
+from harness.metrics.ranking import auc_by_class, macro, weighted_auc
+from harness.metrics.resampling import patient_weights, resample_auc, resample_mean, resample_ratio
 from tasks.evaluation import count_pixels
-from tasks.metrics import BINS, GRID, PixelCounts, auc_by_class, average_precision, macro, segmentation_scores
-from tasks.resampling import patient_weights, resample_auc, resample_mean, resample_ratio, weighted_auc
 
 
 def _scores(seed: int, cases: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +82,7 @@ def test_a_patients_cases_are_drawn_together_and_each_resample_draws_as_many_pat
 def test_resamples_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, scores = _scores(1, 60, 1000)
     whole = resample_auc(labels, scores, np.arange(60), 40, 5)
-    monkeypatch.setattr("tasks.resampling.CHUNK", 180)
+    monkeypatch.setattr("harness.metrics.resampling.CHUNK", 180)
     assert np.array_equal(whole, resample_auc(labels, scores, np.arange(60), 40, 5))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.metrics.ranking import weighted_auc
+
 CHUNK = 2_000_000  # weights held at once, so that memory stays bounded for large test sets
 
 
@@ -29,40 +31,6 @@ def patient_weights(patients: np.ndarray, resamples: int, seed: int) -> np.ndarr
     flat = drawn + np.arange(resamples)[:, None] * count
     times = np.bincount(flat.ravel(), minlength=resamples * count).reshape(resamples, count)
     return np.ascontiguousarray(times.T.astype(np.float32)[code])
-
-
-def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the exact weighted area under the ROC curve in each resample.
-
-    Σᵢ wᵢ (W₋(below sᵢ) + ½ W₋(equal to sᵢ)) / (W₊ W₋) over the positives i, where W₋ sums the weights of negatives:
-    what scikit-learn gives on literally repeated cases, ties included.
-
-    Args:
-        positive: bool ``(N,)``.
-        scores: ``(N,)``.
-        weights: Whole numbers ``(N, R)``.
-
-    Returns:
-        float64 ``(R,)``; NaN where a resample has no positive or no negative.
-    """
-    negative_order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
-    hits = np.flatnonzero(positive)
-    below = np.searchsorted(scores[negative_order], scores[hits], side="left")
-    upto = np.searchsorted(scores[negative_order], scores[hits], side="right")
-    w_pos = weights[hits]
-    # whole numbers below 2²⁴ are exact in float32; larger sums are taken in float64
-    kind = np.float32 if weights.shape[0] < 2**20 else np.float64
-    # negatives are summed in runs between the places of the positives, which are few
-    edges = np.unique(np.concatenate([[0], below, upto]))
-    inner = edges[edges < len(negative_order)]
-    runs = np.add.reduceat(weights[negative_order], inner, axis=0, dtype=kind)
-    cumulative = np.concatenate([np.zeros((1, weights.shape[1]), kind), np.cumsum(runs, axis=0, dtype=kind)])
-    first, last = np.searchsorted(edges, below), np.searchsorted(edges, upto)
-    beaten = cumulative[first] + cumulative[last]
-    numerator = np.einsum("ij,ij->j", w_pos, beaten, dtype=np.float64)
-    total = w_pos.sum(axis=0, dtype=np.float64) * cumulative[-1].astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total > 0, 0.5 * numerator / total, np.nan)
 
 
 def resample_auc(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:

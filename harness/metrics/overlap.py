@@ -1,43 +1,10 @@
-"""Scores: area under the ROC curve; Dice in three variants, IoU and pixel average precision from counts."""
+"""Overlap of masks from counts: Dice in three variants, IoU and pixel average precision."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
-
-def auc_by_class(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve of each class, NaN where it is undefined.
-
-    Mann–Whitney's statistic: how many (positive, negative) pairs are in order, a tie counting half. The same number as
-    scikit-learn's trapezoids, ties included; exact, because halves add up without rounding.
-
-    Args:
-        labels: 0/1 ``(N, C)``.
-        scores: Any monotone score ``(N, C)``.
-
-    Returns:
-        float64 ``(C,)``; NaN for a class without positives or without negatives.
-    """
-    positive, values = np.asarray(labels) > 0, np.asarray(scores)
-    auc = np.full(values.shape[1], np.nan)
-    for column in range(values.shape[1]):
-        hits = positive[:, column]
-        above, below = values[hits, column], np.sort(values[~hits, column])
-        if not len(above) or not len(below) or np.isnan(values[:, column]).any():
-            continue
-        above.sort()  # the places of neighbours are neighbours too, and found sooner
-        won = np.searchsorted(below, above, side="left").sum() + np.searchsorted(below, above, side="right").sum()
-        auc[column] = won / 2 / (float(len(above)) * len(below))
-    return auc
-
-
-def macro(values: np.ndarray) -> tuple[float, int]:
-    """Return the mean over the classes that could be scored, and how many those are; NaN and 0 if none."""
-    scored = ~np.isnan(values)
-    return (float(values[scored].mean()) if scored.any() else float("nan")), int(scored.sum())
-
 
 GRID = np.round(np.arange(0.05, 0.951, 0.05), 2)  # thresholds among which the best is chosen
 BINS = 65_536  # of the pooled histogram of probabilities

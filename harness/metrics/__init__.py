@@ -1,0 +1,1 @@
+"""Metrics as values, and the arithmetic behind them. No torch."""

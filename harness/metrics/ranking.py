@@ -1,0 +1,71 @@
+"""How well scores rank cases: area under the ROC curve, plain and with weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def auc_by_class(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve of each class, NaN where it is undefined.
+
+    Mann–Whitney's statistic: how many (positive, negative) pairs are in order, a tie counting half. The same number as
+    scikit-learn's trapezoids, ties included; exact, because halves add up without rounding.
+
+    Args:
+        labels: 0/1 ``(N, C)``.
+        scores: Any monotone score ``(N, C)``.
+
+    Returns:
+        float64 ``(C,)``; NaN for a class without positives or without negatives.
+    """
+    positive, values = np.asarray(labels) > 0, np.asarray(scores)
+    auc = np.full(values.shape[1], np.nan)
+    for column in range(values.shape[1]):
+        hits = positive[:, column]
+        above, below = values[hits, column], np.sort(values[~hits, column])
+        if not len(above) or not len(below) or np.isnan(values[:, column]).any():
+            continue
+        above.sort()  # the places of neighbours are neighbours too, and found sooner
+        won = np.searchsorted(below, above, side="left").sum() + np.searchsorted(below, above, side="right").sum()
+        auc[column] = won / 2 / (float(len(above)) * len(below))
+    return auc
+
+
+def macro(values: np.ndarray) -> tuple[float, int]:
+    """Return the mean over the classes that could be scored, and how many those are; NaN and 0 if none."""
+    scored = ~np.isnan(values)
+    return (float(values[scored].mean()) if scored.any() else float("nan")), int(scored.sum())
+
+
+def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the exact weighted area under the ROC curve in each resample.
+
+    Σᵢ wᵢ (W₋(below sᵢ) + ½ W₋(equal to sᵢ)) / (W₊ W₋) over the positives i, where W₋ sums the weights of negatives:
+    what scikit-learn gives on literally repeated cases, ties included.
+
+    Args:
+        positive: bool ``(N,)``.
+        scores: ``(N,)``.
+        weights: Whole numbers ``(N, R)``.
+
+    Returns:
+        float64 ``(R,)``; NaN where a resample has no positive or no negative.
+    """
+    negative_order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
+    hits = np.flatnonzero(positive)
+    below = np.searchsorted(scores[negative_order], scores[hits], side="left")
+    upto = np.searchsorted(scores[negative_order], scores[hits], side="right")
+    w_pos = weights[hits]
+    # whole numbers below 2²⁴ are exact in float32; larger sums are taken in float64
+    kind = np.float32 if weights.shape[0] < 2**20 else np.float64
+    # negatives are summed in runs between the places of the positives, which are few
+    edges = np.unique(np.concatenate([[0], below, upto]))
+    inner = edges[edges < len(negative_order)]
+    runs = np.add.reduceat(weights[negative_order], inner, axis=0, dtype=kind)
+    cumulative = np.concatenate([np.zeros((1, weights.shape[1]), kind), np.cumsum(runs, axis=0, dtype=kind)])
+    first, last = np.searchsorted(edges, below), np.searchsorted(edges, upto)
+    beaten = cumulative[first] + cumulative[last]
+    numerator = np.einsum("ij,ij->j", w_pos, beaten, dtype=np.float64)
+    total = w_pos.sum(axis=0, dtype=np.float64) * cumulative[-1].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > 0, 0.5 * numerator / total, np.nan)
