@@ -93,7 +93,7 @@ def _images(plan: Plan, method: str, phase: PhasePlan) -> int | None:
     stated = next(
         (row["images_an_epoch"] for row in rows if row["phase"] == phase.name and "images_an_epoch" in row), None
     )
-    entry = plan.registry.tasks.entries.get(phase.cohort or "")
+    entry = plan.registry.tasks.by_name.get(phase.cohort or "")
     published = entry.training_images if entry is not None else None
     return published if stated is None else int(stated)
 

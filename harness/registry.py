@@ -74,17 +74,17 @@ class Broken:
 
 
 @dataclass
-class Shelf(Generic[Entry]):
+class Entries(Generic[Entry]):
     """The entries of one registry, in the order in which they were written."""
 
     kind: str
-    entries: dict[str, Entry] = field(default_factory=dict)
+    by_name: dict[str, Entry] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     elsewhere: dict[str, str] = field(default_factory=dict)  # name → why this profile has no such entry
 
     def __getitem__(self, name: str) -> Entry:
-        if name in self.entries:
-            return self.entries[name]
+        if name in self.by_name:
+            return self.by_name[name]
         for broken in self.broken:
             if broken.name == name:
                 raise ConfigurationError(f'{self.kind} "{name}" ({broken.origin}) is unavailable: {broken.reason}')
@@ -94,21 +94,21 @@ class Shelf(Generic[Entry]):
         """Return the error for a name that has no entry here: one of another profile, or none at all."""
         if name in self.elsewhere:
             return UnknownName(f'{self.kind} "{name}" {self.elsewhere[name]}.')
-        return unknown(self.kind, name, self.entries, where or f"the registry of {self.kind}s")
+        return unknown(self.kind, name, self.by_name, where or f"the registry of {self.kind}s")
 
-    def without(self, elsewhere: Mapping[str, str]) -> Shelf[Entry]:
-        """Return the shelf without the named entries, which keep their reasons."""
-        left = {name: entry for name, entry in self.entries.items() if name not in elsewhere}
-        return Shelf(self.kind, left, self.broken, {**self.elsewhere, **elsewhere})
+    def without(self, elsewhere: Mapping[str, str]) -> Entries[Entry]:
+        """Return the entries without the named entries, which keep their reasons."""
+        left = {name: entry for name, entry in self.by_name.items() if name not in elsewhere}
+        return Entries(self.kind, left, self.broken, {**self.elsewhere, **elsewhere})
 
     def __iter__(self) -> Any:
-        return iter(self.entries.values())
+        return iter(self.by_name.values())
 
     def __contains__(self, name: object) -> bool:
-        return name in self.entries
+        return name in self.by_name
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.by_name)
 
 
 def from_entry_point(entry: MethodEntry | TaskEntry) -> bool:
@@ -116,8 +116,8 @@ def from_entry_point(entry: MethodEntry | TaskEntry) -> bool:
     return entry.origin.startswith("entry point ")
 
 
-def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Iterable[EntryPoint]) -> Shelf[Entry]:
-    shelf: Shelf[Entry] = Shelf(kind)
+def _read(kind: str, model: type[Entry], root: Path, group: str, points: Iterable[EntryPoint]) -> Entries[Entry]:
+    own: Entries[Entry] = Entries(kind)
     top = f"{kind}s"
     path = root / top / "registry.yaml"
     raw = load_yaml(path).get(top)
@@ -134,17 +134,17 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
             continue
         try:
             named = {**body, "name": str(name), "origin": origin}
-            shelf.entries[str(name)] = read(model, named, f'{origin} ({kind} "{_short(name)}"): ')
+            own.by_name[str(name)] = read(model, named, f'{origin} ({kind} "{_short(name)}"): ')
         except Mistakes as error:
             problems += error.lines
-    problems += _same_labels(shelf.entries.values())
+    problems += _same_labels(own.by_name.values())
     if problems:
         raise ConfigurationError("\n".join(problems))
     for point in points:
         origin = f"entry point {point.value} of group {group}"
-        if point.name in shelf.entries:
-            first = shelf.entries[point.name].origin
-            shelf.broken.append(
+        if point.name in own.by_name:
+            first = own.by_name[point.name].origin
+            own.broken.append(
                 Broken(point.name, origin, f"the name is already taken by {first}; rename one of the two.")
             )
             continue
@@ -153,17 +153,17 @@ def _shelve(kind: str, model: type[Entry], root: Path, group: str, points: Itera
                 loaded = point.load()
                 body = loaded() if callable(loaded) else loaded
                 entry = read(model, {**dict(body), "name": point.name, "origin": origin}, f"{origin}: ")
-            twice = _same_labels([*shelf.entries.values(), entry])
+            twice = _same_labels([*own.by_name.values(), entry])
             if twice:
                 raise ConfigurationError(twice[-1])
-            shelf.entries[point.name] = entry
+            own.by_name[point.name] = entry
         except Mistakes as error:
-            shelf.broken.append(Broken(point.name, origin, " ".join(error.lines)))
+            own.broken.append(Broken(point.name, origin, " ".join(error.lines)))
         except ConfigurationError as error:
-            shelf.broken.append(Broken(point.name, origin, str(error)))
+            own.broken.append(Broken(point.name, origin, str(error)))
         except Exception as error:  # a stranger's module may raise anything
-            shelf.broken.append(Broken(point.name, origin, describe_error(error)))
-    return shelf
+            own.broken.append(Broken(point.name, origin, describe_error(error)))
+    return own
 
 
 def _short(name: object, limit: int = 80) -> str:
@@ -236,8 +236,8 @@ class Registry:
     """Both registries, the parameters and the known data roots of one project."""
 
     root: Path
-    methods: Shelf[MethodEntry]
-    tasks: Shelf[TaskEntry]
+    methods: Entries[MethodEntry]
+    tasks: Entries[TaskEntry]
 
     @cached_property
     def profiles(self) -> tuple[str, ...]:
@@ -265,9 +265,9 @@ class Registry:
         closed = self._closed(profile)
         methods = self.methods.without(_elsewhere(self.methods, profile))
         tasks = self.tasks.without(_elsewhere(self.tasks, profile, closed=closed))
-        for name, entry in methods.entries.items():
+        for name, entry in methods.by_name.items():
             left = tuple(other for other in entry.compare_with if other not in methods.elsewhere)
-            methods.entries[name] = entry.model_copy(update={"compare_with": left})
+            methods.by_name[name] = entry.model_copy(update={"compare_with": left})
         return Registry(self.root, methods, tasks)
 
     def _closed(self, profile: str) -> bool:
@@ -324,10 +324,10 @@ class Registry:
         return _guard(lambda: resolve(entry, self.check_profile(profile), self.data_roots, committed), entry)
 
 
-def _elsewhere(shelf: Shelf[Entry], profile: str, *, closed: bool = False) -> dict[str, str]:
+def _elsewhere(own: Entries[Entry], profile: str, *, closed: bool = False) -> dict[str, str]:
     """Return why a profile has no entry of a name, for each entry that it has not."""
     found = {}
-    for entry in shelf:
+    for entry in own:
         if profile in entry.profiles or not (entry.profiles or closed):
             continue
         where = f"is not of profile {profile} ({entry.origin}): "
@@ -388,16 +388,16 @@ def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[
     """
     root = root or project_root()
     problems: list[str] = []
-    shelves: dict[str, Any] = {}
+    registries: dict[str, Any] = {}
     for kind, model in (("method", MethodEntry), ("task", TaskEntry)):
         group = f"dira_bench.{kind}s"
         try:
-            shelves[kind] = _shelve(kind, cast("Any", model), root, group, points(group))
+            registries[kind] = _read(kind, cast("Any", model), root, group, points(group))
         except ConfigurationError as error:
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    registry = Registry(root, shelves["method"], shelves["task"])
+    registry = Registry(root, registries["method"], registries["task"])
     _check_references(registry)
     _check_environment(registry, os.environ)
     return registry
@@ -406,14 +406,14 @@ def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[
 def _check_references(registry: Registry) -> None:
     """Entries must name entries and profiles that exist; one from a package that does not is unavailable."""
     problems: list[str] = []
-    shelves: tuple[Shelf[Any], ...] = (registry.methods, registry.tasks)
-    for shelf in shelves:
-        for entry in list(shelf):
+    registries: tuple[Entries[Any], ...] = (registry.methods, registry.tasks)
+    for own in registries:
+        for entry in list(own):
             found = _unknown_profiles(registry, entry)
             found += _dangling(registry, entry) if isinstance(entry, MethodEntry) else []
             if found and from_entry_point(entry):
-                del shelf.entries[entry.name]
-                shelf.broken.append(Broken(entry.name, entry.origin, " ".join(found)))
+                del own.by_name[entry.name]
+                own.broken.append(Broken(entry.name, entry.origin, " ".join(found)))
             else:
                 problems += found
     if problems:
@@ -435,12 +435,12 @@ def _check_environment(registry: Registry, environment: Mapping[str, str]) -> No
     Nobody would read it, and something else would be read in silence.
     """
     problems = []
-    for begins, shelf in ((WEIGHTS_OF, registry.methods), (DATA_OF, registry.tasks)):
-        known = {name.upper() for name in (*shelf.entries, *(broken.name for broken in shelf.broken))}
+    for begins, own in ((WEIGHTS_OF, registry.methods), (DATA_OF, registry.tasks)):
+        known = {name.upper() for name in (*own.by_name, *(broken.name for broken in own.broken))}
         for variable in sorted(name for name, value in environment.items() if name.startswith(begins) and value):
             name = variable.removeprefix(begins)
             if name not in known:
-                problems.append(str(unknown(shelf.kind, name, known, f"the environment variable {variable}")))
+                problems.append(str(unknown(own.kind, name, known, f"the environment variable {variable}")))
     ours = {entry.name: entry for entry in registry.methods if not from_entry_point(entry)}
     idle = {name.upper() for name, entry in ours.items() if not extras(entry).get("weights")}
     problems += [
@@ -456,15 +456,15 @@ def _check_environment(registry: Registry, environment: Mapping[str, str]) -> No
 def _dangling(registry: Registry, method: MethodEntry) -> list[str]:
     """Return a sentence for each name in a method's entry that no registry holds."""
     sentences = []
-    for key, names, shelf in (
+    for key, names, own in (
         ("compare_with", method.compare_with, registry.methods),
         ("saw_labels_of", method.saw_labels_of, registry.tasks),
     ):
-        known = {*shelf.entries, *(broken.name for broken in shelf.broken)}
+        known = {*own.by_name, *(broken.name for broken in own.broken)}
         for name in names:
             if name not in known:
                 where = f"{key} of {method.name} ({method.origin})"
-                sentences.append(str(unknown(shelf.kind, name, shelf.entries, where)))
+                sentences.append(str(unknown(own.kind, name, own.by_name, where)))
     return sentences
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from harness.errors import ConfigurationError
 from harness.results import SCORED, from_scratch_marker, profile_folder
 from harness.results.causes import image_differences, machine_differences
-from harness.statistics.rows import TrialRow, read_trial_rows
+from harness.results.table import TrialRow, read_trial_rows
 from harness.store.claims import read_object
 from harness.store.committed import ledger
 from harness.store.files import write_whole

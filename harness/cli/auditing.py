@@ -98,7 +98,7 @@ def run_audit(session: Session) -> list[AuditedClaim]:
     from harness.statistics.claims import read_claims
     from harness.statistics.margins import read_margins
     from harness.statistics.paper import read_paper
-    from harness.statistics.tables import table_text
+    from harness.typed_csv import table_text
 
     published = session.root / "results" / "published"
     paper = read_paper(published / "paper.csv")

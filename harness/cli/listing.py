@@ -74,7 +74,7 @@ def _list_narrowly(kind: str, entries: Sequence[Mapping[str, Any]], profile: str
 
 
 def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
-    shelf = session.registry.methods if kind == "methods" else session.registry.tasks
+    registered = session.registry.methods if kind == "methods" else session.registry.tasks
     resolved: dict[str, Any] = dict(session.plan.methods if kind == "methods" else session.plan.tasks)
     entries = [
         {
@@ -87,7 +87,7 @@ def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
             "source": entry.source,
             "version": entry.version,
         }
-        for entry in shelf
+        for entry in registered
     ]
     entries += [
         {
@@ -100,7 +100,7 @@ def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
             "source": "",
             "version": None,
         }
-        for broken in shelf.broken
+        for broken in registered.broken
     ]
     return entries
 

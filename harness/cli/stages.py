@@ -172,7 +172,7 @@ def write_statistics(session: Session) -> None:
     from harness.statistics.paper import read_paper
     from harness.statistics.schema import CellSummary, Comparison, Prospect, View
     from harness.statistics.summary import MethodFacts, TaskFacts, summarise
-    from harness.statistics.tables import table_text
+    from harness.typed_csv import table_text
 
     plan = session.plan
     folder = profile_folder(session.root, plan.profile)

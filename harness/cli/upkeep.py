@@ -21,8 +21,8 @@ from harness.errors import DataError, DiraBenchError, VersionError, unknown
 from harness.foreign import guest
 from harness.registry import describe_error, import_dotted
 from harness.results import Examination, profile_folder
+from harness.results.table import read_trial_rows
 from harness.spec import Kind, MethodPlan, TaskPlan
-from harness.statistics.rows import read_trial_rows
 
 
 def verify(profile: Profile = None) -> None:
@@ -227,9 +227,9 @@ def _checked_names(session: Session, name: str, everything: bool) -> list[tuple[
         return known
     found = [(kind, entry) for kind, entry in known if entry == name]
     if not found:
-        for shelf in (session.registry.methods, session.registry.tasks):
-            if name in shelf.elsewhere:
-                raise shelf.unknown(name)
+        for entries in (session.registry.methods, session.registry.tasks):
+            if name in entries.elsewhere:
+                raise entries.unknown(name)
         raise unknown("method or task", name, [entry for _, entry in known], "the registries")
     return found
 

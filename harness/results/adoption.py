@@ -11,7 +11,7 @@ from harness.errors import DataError
 from harness.plan import Plan
 from harness.results.files import profile_folder
 from harness.results.standing import SCORED
-from harness.statistics.rows import TrialRow, parse_trial_rows
+from harness.results.table import TrialRow, parse_trial_rows
 from harness.store.committed import judge, trusted, without_lock
 
 

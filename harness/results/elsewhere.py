@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.results.files import archive, profile_folder, table
 from harness.results.pretraining import CURVE_COLUMNS
-from harness.statistics.rows import TRIAL_COLUMNS
+from harness.results.table import TRIAL_COLUMNS
 from harness.store.committed import replace
 
 STATUS = "not of this profile"

@@ -14,8 +14,8 @@ from harness.errors import DataError
 from harness.plan import Plan, TrialKey
 from harness.results.files import profile_folder
 from harness.results.leakage import LEAKAGE
+from harness.results.table import TrialRow, read_trial_rows
 from harness.spec import Kind
-from harness.statistics.rows import TrialRow, read_trial_rows
 from harness.store import Store
 from harness.store.committed import Standing, judge
 

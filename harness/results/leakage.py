@@ -18,9 +18,9 @@ from harness.plan import Plan
 from harness.registry import import_dotted
 from harness.results.files import parse_rows, profile_folder
 from harness.spec import NO_TRANSFER, Frozen
-from harness.statistics.tables import table_text
 from harness.store import Store
 from harness.store.committed import replace, standing_content
+from harness.typed_csv import table_text
 
 LEAKAGE = "leakage.csv"
 COUNT_TWINS = "tasks.leakage:count_twins"  # dotted path of the ``CountTwins``

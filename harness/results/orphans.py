@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.registry import Registry, Shelf
+from harness.registry import Entries, Registry
 from harness.spec import MethodEntry, TaskEntry
 from harness.store.files import is_temporary
 
@@ -49,8 +49,8 @@ def orphans(root: Path, registry: Registry) -> list[Orphan]:
     return found
 
 
-def _known(shelf: Shelf[MethodEntry] | Shelf[TaskEntry]) -> set[str]:
-    return {*shelf.entries, *(broken.name for broken in shelf.broken)}
+def _known(entries: Entries[MethodEntry] | Entries[TaskEntry]) -> set[str]:
+    return {*entries.by_name, *(broken.name for broken in entries.broken)}
 
 
 def _strangers(folder: Path, suffix: str, kind: str, names: Collection[str]) -> Iterator[Orphan]:

@@ -15,8 +15,8 @@ from harness.plan import Cell, Plan
 from harness.published import CellKey
 from harness.results.files import profile_folder, read_rows, table
 from harness.results.standing import speaks_for
+from harness.results.table import read_trial_rows
 from harness.spec import Item
-from harness.statistics.rows import read_trial_rows
 from harness.store import Store
 from harness.store.committed import replace
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.plan import Plan
+from harness.results.table import SCORED as SCORED
 from harness.spec import Item, Kind, Record, Status
-from harness.statistics.rows import SCORED as SCORED
 from harness.store import Store
 
 

@@ -11,7 +11,7 @@ from harness.results.files import profile_folder, table
 from harness.results.provenance import write_provenance
 from harness.results.resamples import mean_resamples
 from harness.results.standing import SCORED, missing_status, speaks_for, trial_status
-from harness.statistics.rows import TRIAL_COLUMNS, sealed
+from harness.results.table import TRIAL_COLUMNS, sealed
 from harness.store import Store
 from harness.store.committed import assembling, replace
 

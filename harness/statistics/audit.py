@@ -28,7 +28,7 @@ from harness.statistics.claims import Claim, ClaimType, Term
 from harness.statistics.estimate import Estimate, holm
 from harness.statistics.paper import Paper
 from harness.statistics.printed import MOST_RUNS, RUNS_TRIED, Pair, Printed, PrintedNumber, Side
-from harness.statistics.tables import write_rows
+from harness.typed_csv import write_rows
 
 Outcome = Literal["supported", "contradicted", "not shown", "not testable"]
 OUTCOMES: tuple[Outcome, ...] = ("supported", "contradicted", "not shown", "not testable")

@@ -24,10 +24,10 @@ from harness.statistics.margins import margin_of
 from harness.statistics.paper import Paper
 from harness.statistics.runs import percentile_interval, worst_case
 from harness.statistics.schema import Block, CellSummary, Comparison, View
-from harness.statistics.tables import read_rows, write_rows
 from harness.statistics.trials import COUNTS, Planned, Runs, TrialIndex, Trials
 from harness.statistics.verdicts import AgreementAnswer, agreement
 from harness.statistics.views import views
+from harness.typed_csv import read_rows, write_rows
 
 ADDED = "added"
 ADDED_RANDOM = "added_random"

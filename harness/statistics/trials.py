@@ -13,10 +13,10 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.published import CellKey
+from harness.results.table import SCORED as SCORED
+from harness.results.table import TrialRow, read_trial_rows
 from harness.spec import COUNTS as COUNTS  # shown as facts of a cell, never summarised as scores
 from harness.spec import Frozen, out_of_bounds
-from harness.statistics.rows import SCORED as SCORED
-from harness.statistics.rows import TrialRow, read_trial_rows
 from harness.store.files import parse_json, read_arrays
 
 _WORDS = {  # why a planned trial has no value, in the order it is told

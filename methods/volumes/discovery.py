@@ -18,9 +18,9 @@ from harness.contracts import Context, Outcome
 from harness.identity import file_sha256
 from harness.seeding import seed as seed_of
 from methods.volumes.autoencoder import learn_features
-from methods.volumes.page import write_page
 from methods.volumes.scans import Scans
 from methods.volumes.words import Box, Word, boxes, cut, find_words
+from methods.volumes.words_report import write_page
 
 CUBES, TABLE = "cubes.npy", "cubes.csv"
 

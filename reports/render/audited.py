@@ -10,7 +10,7 @@ from harness.results import write_atomically
 from harness.statistics.any_paper.audit import TableClaim
 from harness.statistics.any_paper.table import UNSTATED, PrintedTable, TableNumber
 from harness.statistics.audit import subject
-from harness.statistics.tables import table_text
+from harness.typed_csv import table_text
 from reports.render import pages, wording
 from reports.render.formats import latex_text
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.statistics.rows import TrialRow
+from harness.results.table import TrialRow
 from reports.render import wording
 from reports.render.inputs import Results
 from reports.render.tables import primary_metrics

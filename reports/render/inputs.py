@@ -18,14 +18,14 @@ from pydantic import Field
 from harness.errors import ConfigurationError, DataError
 from harness.gates import NO_GATES, GateRow, Verdict, verdicts
 from harness.results.leakage import LEAKAGE, Leak
+from harness.results.table import TrialRow, read_trial_rows
 from harness.spec import Frozen
 from harness.statistics.audit import AuditedClaim
-from harness.statistics.rows import TrialRow, read_trial_rows
 from harness.statistics.schema import CellSummary, Comparison, Prospect, View
 from harness.statistics.summary import read_cells, read_comparisons
-from harness.statistics.tables import Row, read_rows
 from harness.store.files import parse_json
 from harness.typed import read
+from harness.typed_csv import Row, read_rows
 from harness.yaml_files import load_yaml
 from reports.render.panels import Maps, read_maps, shared
 

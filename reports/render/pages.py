@@ -17,10 +17,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.results.table import TrialRow
 from harness.spec import Parameters, percent
 from harness.statistics.any_paper.audit import TableClaim
 from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
-from harness.statistics.rows import TrialRow
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import learnt, style, wording
 from reports.render.answers import HEADINGS, INTRODUCTION, Answer

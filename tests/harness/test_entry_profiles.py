@@ -55,10 +55,10 @@ def test_a_closed_profile_has_only_the_tasks_that_name_it_and_so_has_one_that_ex
     registry = load_registry(root, points=lambda group: [])
     extends = yaml.safe_load((root / "tasks" / "profiles.yaml").read_text())["profiles"]["smoke"]["extends"]
     assert extends == "miniature"
-    assert list(registry.under("smoke").tasks.entries) == ["chestxray14"]
+    assert list(registry.under("smoke").tasks.by_name) == ["chestxray14"]
     edit(root / "tasks" / "profiles.yaml", "smoke", closed=False)
     reopened = load_registry(root, points=lambda group: []).under("smoke")
-    assert list(reopened.tasks.entries) == ["chestxray14", "montgomery"]
+    assert list(reopened.tasks.by_name) == ["chestxray14", "montgomery"]
 
 
 def test_a_name_of_another_profile_says_where_it_exists_and_what_is_left_of_compare_with(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_plug_in_that_ends_python_is_unavailable_and_the_others_stay(tmp_path,
     registry = load_registry(root, points=lambda group: [point] if group == point.group else [])
     (broken,) = registry.methods.broken
     assert broken.name == name and broken.reason
-    assert list(registry.methods.entries) == list(project.METHODS)
+    assert list(registry.methods.by_name) == list(project.METHODS)
 
 
 @pytest.mark.parametrize("name", ENDS)

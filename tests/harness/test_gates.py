@@ -21,7 +21,7 @@ from harness.errors import ConfigurationError, DataError
 from harness.gates import GateRow, judge, read_gates, required, verdicts
 from harness.registry import load_parameters
 from harness.statistics.summary import read_cells, read_comparisons
-from harness.statistics.tables import read_rows, table_text
+from harness.typed_csv import read_rows, table_text
 from tests.harness import project
 from tests.repository.test_pages_run import blocks
 

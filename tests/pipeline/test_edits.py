@@ -316,7 +316,7 @@ def test_a_forged_list_does_not_outvote_the_lock_nor_a_forged_lock_the_list(clon
 def test_a_row_whose_seal_was_computed_anew_does_not_pass_for_another_trial(clone, whole, monkeypatch, capsys):
     """Two trials' names exchanged, with right seals and right sums: the plan knows which id is whose."""
     from harness.results.files import table
-    from harness.statistics.rows import TRIAL_COLUMNS, sealed
+    from harness.results.table import TRIAL_COLUMNS, sealed
     from harness.store.committed import replace
 
     path = results(clone.root) / "trials" / f"{METHOD}.csv"

@@ -16,7 +16,7 @@ from scipy import stats
 
 from harness.spec import Parameters
 from harness.statistics.schema import CellSummary, Comparison
-from harness.statistics.tables import write_rows
+from harness.typed_csv import write_rows
 
 METHODS = {
     "random": "Random",

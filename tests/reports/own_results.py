@@ -19,7 +19,7 @@ from harness.statistics.paper import read_paper
 from harness.statistics.schema import View
 from harness.statistics.summary import MethodFacts, TaskFacts, summarise
 from harness.statistics.summary import write as write_statistics
-from harness.statistics.tables import write_rows
+from harness.typed_csv import write_rows
 from tests.reports.fixture_results import REPOSITORY, trial_id
 
 PROFILE = "own"

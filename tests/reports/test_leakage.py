@@ -8,7 +8,7 @@ import re
 import pytest
 
 from harness.results.leakage import Leak
-from harness.statistics.tables import write_rows
+from harness.typed_csv import write_rows
 from reports.render import build
 from reports.render.leakage import without_twins
 from tests.reports.fixture_results import PARAMETERS, TASKS

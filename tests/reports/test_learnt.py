@@ -10,7 +10,7 @@ import pytest
 from harness.gates import GateRow, judge, read_gates, verdicts
 from harness.statistics.schema import CellSummary, Comparison, View
 from harness.statistics.summary import read_cells, read_comparisons
-from harness.statistics.tables import write_rows
+from harness.typed_csv import write_rows
 from reports.render import build
 from tests.reports.fixture_results import METHODS, PARAMETERS, REPOSITORY, TASKS
 from tests.reports.test_render import Page, prepare

@@ -19,7 +19,7 @@ from harness.statistics.paper import read_paper
 from harness.statistics.schema import Prospect, View
 from harness.statistics.summary import MethodFacts, TaskFacts, read_cells, read_comparisons, summarise
 from harness.statistics.summary import write as write_statistics
-from harness.statistics.tables import write_rows
+from harness.typed_csv import write_rows
 from reports.render import audit_pages, build, formats, wording
 from reports.render.inputs import read_layouts
 from tests.reports.fixture_results import METHODS, METRICS, PARAMETERS, REPOSITORY, TASKS, write_results

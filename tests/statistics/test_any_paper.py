@@ -21,7 +21,7 @@ from harness.statistics.any_paper.claims import read_claim_lines
 from harness.statistics.any_paper.table import read_table
 from harness.statistics.audit import AuditedClaim, subject
 from harness.statistics.margins import read_margins
-from harness.statistics.tables import read_rows
+from harness.typed_csv import read_rows
 from reports.render.audited import FILES, write_table_audit
 
 ROOT = Path(__file__).parents[2]

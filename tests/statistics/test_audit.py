@@ -13,7 +13,7 @@ from harness.statistics.audit import AuditedClaim, audit, write_audit
 from harness.statistics.claims import read_claims
 from harness.statistics.margins import read_margins
 from harness.statistics.paper import read_paper
-from harness.statistics.tables import read_rows
+from harness.typed_csv import read_rows
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results" / "published"

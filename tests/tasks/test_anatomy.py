@@ -149,7 +149,7 @@ def test_the_anatomy_profile_is_stamped_and_its_files_are_part_of_its_identity()
 
 def test_only_cohorts_of_an_anatomy_generator_bear_its_stamp() -> None:
     seen = set()
-    for task in load_registry(ROOT).tasks.entries.values():
+    for task in load_registry(ROOT).tasks.by_name.values():
         plan = resolve(task, "anatomy", {})
         real = plan.cohort.get("generator", "").startswith("anatomy_")
         assert plan.stamp == (STAMP if real else resolve(task, "miniature", {}).stamp), task.name

@@ -15,7 +15,7 @@ from tests.tasks.standins import TinyBackbone
 from tests.tasks.test_configuration import entry
 
 
-@pytest.mark.parametrize("task", list(load_registry().under("smoke").tasks.entries))
+@pytest.mark.parametrize("task", list(load_registry().under("smoke").tasks.by_name))
 def test_the_built_in_tasks_pass_their_own_conformance_run(task: str) -> None:
     found = check(load_registry().tasks[task]).results
     assert [name for name, passed, _ in found if not passed] == []

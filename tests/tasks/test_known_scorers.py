@@ -22,7 +22,7 @@ BATCH = 32
 PERFECT = ("dice", "dice_positive", "dice_pooled", "iou", "iou_mean", "iou_case_mean", "pixel_average_precision")
 
 
-@pytest.fixture(scope="module", params=list(load_registry().under("smoke").tasks.entries))
+@pytest.fixture(scope="module", params=list(load_registry().under("smoke").tasks.by_name))
 def judged(request, tmp_path_factory) -> tuple[str, Pixels]:
     return request.param, Pixels(built(request.param, tmp_path_factory.mktemp(request.param)))
 

@@ -19,7 +19,7 @@ from tasks.cohorts.thorax import smooth_noise
 from tasks.datasets import space
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS = tuple(load_registry().under("smoke").tasks.entries)
+TASKS = tuple(load_registry().under("smoke").tasks.by_name)
 # Kernels of OpenBLAS that any x86-64 processor with AVX2 can run; they differ in vector width and in fused operations.
 KERNELS = ("Haswell", "Nehalem")
 # What makes pixels, or lies between a file and the pixels that are kept of it.
@@ -61,7 +61,7 @@ found = {}
 left, right = np.random.default_rng(0).standard_normal((2, 64, 64), dtype=np.float32)
 product = left @ right
 registry = load_registry().under("smoke")
-for name in registry.tasks.entries:
+for name in registry.tasks.by_name:
     with tempfile.TemporaryDirectory() as folder:
         context = Context(device="cpu", folder=Path(folder), inputs={}, resume=Path(folder))
         outcome = build({"task": name, "configuration": registry.resolve_task(name, "smoke").cohort}, context)

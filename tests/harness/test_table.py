@@ -9,8 +9,8 @@ import pytest
 
 from harness.errors import DataError
 from harness.results.files import table
+from harness.results.table import COLUMNS, TRIAL_COLUMNS, parse_trial_rows, sealed
 from harness.spec import COUNTS, out_of_bounds
-from harness.statistics.rows import COLUMNS, TRIAL_COLUMNS, parse_trial_rows, sealed
 
 VALUES = {"auc": 0.5349, "dice": 0.25, "scored_classes": 14.0, "localization_10": None, "iou": math.nan}
 
