@@ -91,3 +91,21 @@ def best_threshold(counts: PixelCounts, empty_score: float) -> float:
     allowed = np.flatnonzero(np.isin(counts.thresholds, GRID))
     order = sorted(allowed, key=lambda i: (-round(float(means[i]), 12), abs(float(counts.thresholds[i]) - 0.5)))
     return float(counts.thresholds[order[0]])
+
+
+TWO_CLASS_THRESHOLDS = np.round(np.arange(0.5, 0.951, 0.05), 2)
+
+
+def two_class_iou(counts: PixelCounts, voxels: int) -> float:
+    """Return (IoU of foreground + IoU of background) / 2, pooled, averaged over thresholds from a half up.
+
+    A class that neither mask nor prediction holds counts as 1.
+    """
+    true, total = int(counts.true.sum()), voxels * len(counts.true)
+    found = []
+    for threshold in TWO_CLASS_THRESHOLDS:
+        overlap, predicted = (int(part.sum()) for part in counts.at(float(threshold)))
+        union = predicted + true - overlap
+        background = total - overlap
+        found.append((overlap / union if union else 1.0, (total - union) / background if background else 1.0))
+    return float(np.mean(found))

@@ -1,6 +1,12 @@
-"""How well scores rank cases: area under the ROC curve, plain and with weights."""
+"""How well the scores of one class rank its cases, and how well they are calibrated: plain and with weights.
+
+Weights are whole numbers ``(N, R)``: how often each case counts in each of R resamples. What a function gives is what
+scikit-learn would give on literally repeated cases.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -69,3 +75,77 @@ def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
     total = w_pos.sum(axis=0, dtype=np.float64) * cumulative[-1].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(total > 0, 0.5 * numerator / total, np.nan)
+
+
+def weighted_average_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return Σ (Rₖ − Rₖ₋₁)·Pₖ over descending scores, equal scores together, in each resample.
+
+    Args:
+        positive: bool ``(N,)``.
+        scores: ``(N,)``.
+        weights: Whole numbers ``(N, R)``.
+
+    Returns:
+        float64 ``(R,)``; NaN where a resample has no positive.
+    """
+    hit, missed = _descending(positive, scores, weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(hit + missed > 0, hit / (hit + missed), 0.0)
+        gained = np.diff(hit, axis=0, prepend=0.0)
+        return np.where(hit[-1] > 0, (gained * precision).sum(axis=0) / hit[-1], np.nan)
+
+
+def sensitivity_at(specificity: float) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """Return a function that reads the ROC curve: the largest sensitivity at a specificity of at least this.
+
+    The threshold is that of the curve itself, so the number says how well cases are ranked, not how well a threshold
+    that was chosen elsewhere carries over.
+    """
+
+    def one(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        hit, missed = _descending(positive, scores, weights)
+        allowed = missed <= (1.0 - specificity) * missed[-1] + 1e-9
+        with np.errstate(divide="ignore", invalid="ignore"):
+            best = np.where(allowed, hit, 0.0).max(axis=0) / hit[-1]
+        return np.where((hit[-1] > 0) & (missed[-1] > 0), best, np.nan)
+
+    return one
+
+
+CALIBRATION_BINS = 15
+
+
+def weighted_calibration_error(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the expected calibration error of one class in each resample: 15 bins of equal width.
+
+    Σ_b (n_b / n) · |share of positives in b − mean probability in b|.
+
+    Args:
+        positive: bool ``(N,)``.
+        scores: Probabilities in [0, 1] ``(N,)``.
+        weights: Whole numbers ``(N, R)``.
+
+    Returns:
+        float64 ``(R,)``, in [0, 1]; NaN where a resample has no case.
+
+    References:
+        Guo et al. 2017, *On Calibration of Modern Neural Networks*, eq. 3. Departure: the probability of the class
+        itself, of each class of a multi-label problem, not of the most likely one.
+    """
+    given = scores.astype(np.float64)
+    place = np.minimum((given * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    apart, counted = positive.astype(np.float64) - given, weights.astype(np.float64)
+    total = np.zeros(counted.shape[1])
+    for number in np.unique(place):
+        inside = place == number
+        total += np.abs(apart[inside] @ counted[inside])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(counted.sum(axis=0) > 0, total / counted.sum(axis=0), np.nan)
+
+
+def _descending(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of positives and negatives at or above each distinct score, from above, ``(K, R)``."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    counted, hits = weights[order].astype(np.float64), positive[order][:, None]
+    return np.cumsum(counted * hits, axis=0)[ends], np.cumsum(counted * ~hits, axis=0)[ends]

@@ -6,6 +6,8 @@ each patient as often as drawn; nothing is copied.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from harness.metrics.ranking import weighted_auc
@@ -33,29 +35,58 @@ def patient_weights(patients: np.ndarray, resamples: int, seed: int) -> np.ndarr
     return np.ascontiguousarray(times.T.astype(np.float32)[code])
 
 
-def resample_auc(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Return the macro AUC in each patient resample, float64 ``(R,)``.
+def resample_classes(
+    one: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: np.ndarray,
+    resamples: int,
+    seed: int,
+    *,
+    alone: bool = False,
+) -> np.ndarray:
+    """Return the mean over classes in each patient resample, float64 ``(R,)``.
 
     Classes are those that the whole test set can score; in a resample that happens to lack one, the mean is over the
     rest.
+
+    Args:
+        one: Scores one class: 0/1 ``(N,)``, scores ``(N,)``, weights ``(N, R)`` → ``(R,)``.
+        labels: 0/1 ``(N, C)``.
+        scores: ``(N, C)``.
+        patients: Patient of each case ``(N,)``.
+        resamples: R.
+        seed: Of the draw.
+        alone: A class whose cases are all alike can be scored too.
     """
     weights = patient_weights(patients, resamples, seed)
     step = max(1, CHUNK // len(labels))
     return np.concatenate(
-        [_macro_auc(labels, scores, weights[:, start : start + step]) for start in range(0, resamples, step)]
+        [_macro(one, labels, scores, weights[:, start : start + step], alone) for start in range(0, resamples, step)]
     )
 
 
-def _macro_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _macro(
+    one: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    scores: np.ndarray,
+    weights: np.ndarray,
+    alone: bool,
+) -> np.ndarray:
     total, scored = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
     for column in range(labels.shape[1]):
         positive = labels[:, column] > 0
-        if positive.any() and not positive.all():
-            auc = weighted_auc(positive, scores[:, column], weights)
-            total += np.nan_to_num(auc)
-            scored += ~np.isnan(auc)
+        if alone or (positive.any() and not positive.all()):
+            found = one(positive, scores[:, column], weights)
+            total += np.nan_to_num(found)
+            scored += ~np.isnan(found)
     with np.errstate(invalid="ignore"):
         return np.where(scored > 0, total / scored, np.nan)
+
+
+def resample_auc(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Return the macro AUC in each patient resample, float64 ``(R,)``."""
+    return resample_classes(weighted_auc, labels, scores, patients, resamples, seed)
 
 
 def resample_mean(values: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:

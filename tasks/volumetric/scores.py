@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from harness.metrics.overlap import PixelCounts, average_precision, dice_by_image, iou_by_image
-
-TWO_CLASS_THRESHOLDS = np.round(np.arange(0.5, 0.951, 0.05), 2)
+from harness.metrics.overlap import PixelCounts, average_precision, dice_by_image, iou_by_image, two_class_iou
 
 
 def volume_scores(test: PixelCounts, voxels: int, threshold: float, empty_score: float) -> dict[str, float]:
@@ -33,18 +29,3 @@ def volume_scores(test: PixelCounts, voxels: int, threshold: float, empty_score:
         "dice_pooled": float(dice_by_image(*pooled, empty_score)),
         "pixel_average_precision": average_precision(test.positives, test.negatives),
     }
-
-
-def two_class_iou(counts: PixelCounts, voxels: int) -> float:
-    """Return (IoU of foreground + IoU of background) / 2, pooled, averaged over thresholds from a half up.
-
-    A class that neither mask nor prediction holds counts as 1.
-    """
-    true, total = int(counts.true.sum()), voxels * len(counts.true)
-    found = []
-    for threshold in TWO_CLASS_THRESHOLDS:
-        overlap, predicted = (int(part.sum()) for part in counts.at(float(threshold)))
-        union = predicted + true - overlap
-        background = total - overlap
-        found.append((overlap / union if union else 1.0, (total - union) / background if background else 1.0))
-    return float(np.mean(found))
