@@ -7,7 +7,7 @@
 # astype(int) makes background of it. get_fdata always gives float64, so reading and saving is enough. No warning.
 # Known: nipy/nibabel issues 1001 and 1344, spinalcordtoolbox issue 3232, torchio issue 220 (a published atlas).
 # Why it matters here: LiTS has labels 0, 1, 2 and BraTS 0, 1, 2, 4; a mask that a reader edited loses organs.
-# Where it is handled: tasks/datasets/label_maps.py rounds within 0.001 and refuses 0.996 by name.
+# Where it is handled: tasks/layouts/label_maps.py rounds within 0.001 and refuses 0.996 by name.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

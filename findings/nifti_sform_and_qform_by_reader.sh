@@ -7,7 +7,7 @@
 # sform alone, points and masks of the two readers lie apart, here by 37 mm. No warning.
 # Known: InsightSoftwareConsortium/ITK pull request 1868, ANTsX/ANTs issue 1031, spinalcordtoolbox issue 2106.
 # Why it matters here: PE-CAD's candidates are world millimetres, and a mask may come from the other reader.
-# Where it is handled: tasks/datasets/volumes.py reads by the sform, as the format says, and refuses a file whose two
+# Where it is handled: tasks/layouts/volumes.py reads by the sform, as the format says, and refuses a file whose two
 # matrices bear one code and lie more than half a voxel apart.
 set -euo pipefail
 folder=$(mktemp -d)

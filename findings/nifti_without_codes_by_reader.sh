@@ -8,7 +8,7 @@
 # Known: nibabel's manual page on NIfTI images describes its own choice; the two are not described together.
 # Why it matters here: a list of points in millimetres hits other tissue, and a mask saved by the other library is
 # mirrored front to back.
-# Where it is handled: tasks/datasets/volumes.py (require_world) refuses such a file in LUNA16, PE-CAD and LIDC-IDRI,
+# Where it is handled: tasks/layouts/volumes.py (require_world) refuses such a file in LUNA16, PE-CAD and LIDC-IDRI,
 # and the verifier of LiTS and BraTS warns that the orientation is a guess.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -6,7 +6,7 @@
 # of the float32 results differ in the last bit from those of the baseline code (X86_V2). Computed in float64 and rounded
 # to float32 afterwards, the same inputs give the same bits under both.
 # Why it matters here: a phantom's grey value lies on a rounding edge somewhere, so its file's digest names the machine.
-# Where it is handled: tasks/cohorts/elementary.py; tests/tasks/test_same_pixels.py builds all cohorts under both.
+# Where it is handled: tasks/phantoms/elementary.py; tests/tasks/test_same_pixels.py builds all cohorts under both.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

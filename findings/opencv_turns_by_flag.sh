@@ -8,7 +8,7 @@
 # values, lie at a right angle, and for a square image no shape tells.
 # Known: opencv issues 15786 and 23122; PNG since issue 16579.
 # Why it matters here: masks and boxes fit the stored pixels; cameras and editors write the tag.
-# Where it is handled: tasks/datasets/images.py refuses any orientation but upright; docs/datasets.md, "What an image
+# Where it is handled: tasks/layouts/images.py refuses any orientation but upright; docs/datasets.md, "What an image
 # file may be".
 set -euo pipefail
 folder=$(mktemp -d)

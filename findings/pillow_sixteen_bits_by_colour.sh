@@ -7,7 +7,7 @@
 # takes the upper byte of the grey one, so the libraries disagree on it. No warning.
 # Known for grey: Pillow issues 3011 and 2574.
 # Why it matters here: Montgomery's originals have more than 8 bits, and mirrors of 2D sets differ in depth.
-# Where it is handled: tasks/datasets/images.py reads the depth out of the PNG's header and refuses 16 bits unless
+# Where it is handled: tasks/layouts/images.py reads the depth out of the PNG's header and refuses 16 bits unless
 # cohort.adapter.white says what is white.
 set -euo pipefail
 folder=$(mktemp -d)

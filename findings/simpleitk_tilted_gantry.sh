@@ -7,7 +7,7 @@
 # slices lies 3 mm beside its header's place. The reader checks whether slices are evenly spaced, and these are.
 # Known: SimpleITK issue 1128, Slicer issue 4409; both about repairing it, not about the missing warning.
 # Why it matters here: outlines of LIDC-IDRI are drawn slice by slice, candidates are millimetres.
-# Where it is handled: tasks/datasets/series.py wants positions within 0.1 mm of the normal and refuses a tilt by name.
+# Where it is handled: tasks/layouts/series.py wants positions within 0.1 mm of the normal and refuses a tilt by name.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

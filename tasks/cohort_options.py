@@ -27,7 +27,7 @@ UNUSED_PATCHES: dict[str, tuple[str, ...]] = {
     "pe_cad": ("foreground_share", "seed"),
     "lidc_idri": ("foreground_share", "seed", "in_plane"),
 }
-OPTIONS_ELSEWHERE = {"tasks.cohorts.anatomy:write_montgomery": "tasks.cohorts.montgomery:Options"}
+OPTIONS_ELSEWHERE = {"tasks.datasets.chestxray14.anatomy:write_montgomery": "tasks.datasets.montgomery.phantom:Options"}
 
 
 def _files(given: Any) -> Any:

@@ -27,28 +27,28 @@ from tasks.cohort_options import (
     read_without_nulls,
     without_nulls,
 )
-from tasks.cohorts.anatomy_files import PREFIX, STAMP, sources
-from tasks.datasets.dicom import MISSING, installed
-from tasks.datasets.volumes import missing
+from tasks.layouts.dicom import MISSING, installed
+from tasks.layouts.volumes import missing
 from tasks.localization.options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
+from tasks.phantoms.anatomy_files import PREFIX, STAMP, sources
 from tasks.profiles import Profile, component_versions, load_profile, merge, where
 from tasks.volumetric.options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 
 ADAPTERS: dict[str, str] = {
-    "chestxray14": "tasks.datasets.chestxray14:ADAPTER",
-    "chexpert": "tasks.datasets.chexpert:ADAPTER",
-    "montgomery": "tasks.datasets.montgomery:ADAPTER",
-    "siim_acr": "tasks.datasets.siim_acr:ADAPTER",
-    "luna16": "tasks.datasets.luna16:ADAPTER",
-    "lidc_idri": "tasks.datasets.lidc_idri:ADAPTER",
-    "pe_cad": "tasks.datasets.pe_cad:ADAPTER",
-    "lits": "tasks.datasets.lits:ADAPTER",
-    "brats": "tasks.datasets.brats:ADAPTER",
-    "table": "tasks.datasets.table:ADAPTER",
-    "image_mask_folders": "tasks.datasets.image_mask_folders:ADAPTER",
-    "arrays": "tasks.datasets.arrays:ADAPTER",
-    "image_folder": "tasks.datasets.image_folder:ADAPTER",
+    "chestxray14": "tasks.datasets.chestxray14.adapter:ADAPTER",
+    "chexpert": "tasks.datasets.chexpert.adapter:ADAPTER",
+    "montgomery": "tasks.datasets.montgomery.adapter:ADAPTER",
+    "siim_acr": "tasks.datasets.siim_acr.adapter:ADAPTER",
+    "luna16": "tasks.datasets.luna16.adapter:ADAPTER",
+    "lidc_idri": "tasks.datasets.lidc_idri.adapter:ADAPTER",
+    "pe_cad": "tasks.datasets.pe_cad.adapter:ADAPTER",
+    "lits": "tasks.datasets.lits.adapter:ADAPTER",
+    "brats": "tasks.datasets.brats.adapter:ADAPTER",
+    "table": "tasks.datasets.table.adapter:ADAPTER",
+    "image_mask_folders": "tasks.datasets.image_mask_folders.adapter:ADAPTER",
+    "arrays": "tasks.datasets.arrays.adapter:ADAPTER",
+    "image_folder": "tasks.datasets.image_folder.adapter:ADAPTER",
 }
 # Layouts of one's own: which transfers they have the labels for.
 SERVES: dict[str, tuple[str, ...]] = {
@@ -59,19 +59,19 @@ SERVES: dict[str, tuple[str, ...]] = {
 }
 SYNTHETIC_MARKER = "SYNTHETIC.txt"  # lies in the root of every phantom; its first line is the stamp
 GENERATORS: dict[str, str] = {
-    "chestxray14": "tasks.cohorts.chestxray14:write",
-    "chexpert": "tasks.cohorts.chexpert:write",
-    "montgomery": "tasks.cohorts.montgomery:write",
-    "siim_acr": "tasks.cohorts.siim_acr:write",
-    "luna16": "tasks.cohorts.luna16:write",
-    "lidc_idri": "tasks.cohorts.lidc_idri:write",
-    "pe_cad": "tasks.cohorts.pe_cad:write",
-    "lits": "tasks.cohorts.lits:write",
-    "brats": "tasks.cohorts.brats:write",
-    "anatomy_chestxray14": "tasks.cohorts.anatomy:write_chestxray14",
-    "anatomy_montgomery": "tasks.cohorts.anatomy:write_montgomery",
-    "anatomy_chexpert": "tasks.cohorts.anatomy_chexpert:write",
-    "anatomy_siim_acr": "tasks.cohorts.anatomy_siim_acr:write",
+    "chestxray14": "tasks.datasets.chestxray14.phantom:write",
+    "chexpert": "tasks.datasets.chexpert.phantom:write",
+    "montgomery": "tasks.datasets.montgomery.phantom:write",
+    "siim_acr": "tasks.datasets.siim_acr.phantom:write",
+    "luna16": "tasks.datasets.luna16.phantom:write",
+    "lidc_idri": "tasks.datasets.lidc_idri.phantom:write",
+    "pe_cad": "tasks.datasets.pe_cad.phantom:write",
+    "lits": "tasks.datasets.lits.phantom:write",
+    "brats": "tasks.datasets.brats.phantom:write",
+    "anatomy_chestxray14": "tasks.datasets.chestxray14.anatomy:write_chestxray14",
+    "anatomy_montgomery": "tasks.datasets.chestxray14.anatomy:write_montgomery",
+    "anatomy_chexpert": "tasks.datasets.chexpert.anatomy:write",
+    "anatomy_siim_acr": "tasks.datasets.siim_acr.anatomy:write",
 }
 TRANSFERS: dict[str, type[BaseModel]] = {
     "classification": ClassificationTransfer,
@@ -451,7 +451,7 @@ def _with_fingerprint(entry: TaskEntry, cohort: dict[str, Any], root: Path | Non
     try:
         found = {**cohort, "fingerprint": open_adapter(cohort).fingerprint(root)}
         if "lists" in cohort:
-            from tasks.datasets.lists import describe_list
+            from tasks.layouts.lists import describe_list
 
             found["lists"] = {part: describe_list(root, file) for part, file in cohort["lists"].items()}
     except DataError as error:
@@ -488,7 +488,7 @@ def _from_committed(cohort: dict[str, Any], manifest: Mapping[str, Any]) -> dict
 
 def _as_it_is(described: Mapping[str, str]) -> dict[str, str]:
     """Describe a list of this repository anew; one of the data root as it was."""
-    from tasks.datasets.lists import COMMITTED, describe_list
+    from tasks.layouts.lists import COMMITTED, describe_list
 
     own = described["file"].startswith(COMMITTED)
     return describe_list(Path(), described["file"]) if own else dict(described)
@@ -496,7 +496,7 @@ def _as_it_is(described: Mapping[str, str]) -> dict[str, str]:
 
 def _lists_stand(options: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """Say whether each list of this repository that an adapter's options name is still the one that it read."""
-    from tasks.datasets.lists import COMMITTED, describe_list
+    from tasks.layouts.lists import COMMITTED, describe_list
 
     named = [value for value in options.values() if isinstance(value, str) and value.startswith(COMMITTED)]
     read = {fact.get("file"): fact.get("sha256") for fact in facts.values() if isinstance(fact, Mapping)}

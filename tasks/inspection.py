@@ -9,9 +9,9 @@ from typing import Any
 from harness.errors import DataError, Unavailable
 from harness.registry import import_dotted
 from tasks.configuration import GENERATORS, SYNTHETIC_MARKER
-from tasks.datasets.index import Finding, declared
-from tasks.datasets.lists import describe_list
 from tasks.datasets.opening import open_adapter, read_index
+from tasks.layouts.index import Finding, declared
+from tasks.layouts.lists import describe_list
 from tasks.options import Split
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness.errors import DataError
 from harness.pixels import SPLITS
-from tasks.datasets.chestxray14 import Layout, read_boxes
+from tasks.datasets.chestxray14.adapter import Layout, read_boxes
 
 SEED = 2022
 WANTED = {"test": 150, "validation": 50}  # images with the finding, and as many without any

@@ -1,1 +1,1 @@
-"""Cohorts: where images come from. Phantoms in a data set's true layout or a real data root; one adapter reads both."""
+"""Cohorts: images made ready. Phantoms or a real data root are read by the same adapter, and decoded once."""

@@ -25,8 +25,8 @@ from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.patches import middle_slice, write_patches
 from tasks.cohorts.scans import write_scans
 from tasks.configuration import ADAPTERS, GENERATORS
-from tasks.datasets.index import Finding, Index, declared
 from tasks.datasets.opening import open_adapter, read_index
+from tasks.layouts.index import Finding, Index, declared
 from tasks.options import Split
 
 SAMPLE = 32  # cases in the picture

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import DataError
-from tasks.datasets.dicom import read_dicom
-from tasks.datasets.images import image_size, read_binary, read_grey
-from tasks.datasets.index import Index
-from tasks.datasets.runs import decode_runs
+from tasks.layouts.dicom import read_dicom
+from tasks.layouts.images import image_size, read_binary, read_grey
+from tasks.layouts.index import Index
+from tasks.layouts.run_lengths import decode_runs
 
 Resize = Literal["area", "nearest"]
 

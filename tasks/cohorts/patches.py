@@ -1,6 +1,6 @@
 """Cut a cohort of volumes once: patches, their masks and a picture of some, in the format of ``harness.pixels``.
 
-An adapter of volumes has, besides ``tasks.datasets.index.Adapter``:
+An adapter of volumes has, besides ``tasks.layouts.index.Adapter``:
 
 * ``open(root, image) -> Volume``: the scan of a case, ``image`` as in the index; voxels ``(X, Y, Z)``, or
   ``(C, X, Y, Z)`` where it has several ``channels`` (an attribute; 1 if there is none);
@@ -28,9 +28,9 @@ from scipy.ndimage import zoom
 from harness.errors import DataError
 from harness.seeding import seed
 from tasks.cohorts.decode import write_table
-from tasks.datasets.index import Index
-from tasks.datasets.space import inverse, length, transformed
-from tasks.datasets.volumes import require_values
+from tasks.layouts.index import Index
+from tasks.layouts.space import inverse, length, transformed
+from tasks.layouts.volumes import require_values
 from tasks.volumetric.options import Patches
 
 WORLD = ["x_mm", "y_mm", "z_mm"]

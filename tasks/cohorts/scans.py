@@ -14,7 +14,7 @@ import numpy as np
 
 from tasks.cohorts.decode import write_table
 from tasks.cohorts.patches import resize_box, scale
-from tasks.datasets.volumes import require_values
+from tasks.layouts.volumes import require_values
 from tasks.volumetric.options import ScanStore
 
 WINDOW = (-1000.0, 1000.0)

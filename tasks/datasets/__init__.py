@@ -1,1 +1,1 @@
-"""Data sets as they lie on disk: one adapter each, all read into the same index."""
+"""Data sets as they lie on disk: one folder each. All are read into the same index (``tasks.layouts.index``)."""

@@ -9,8 +9,8 @@ from typing import Any
 from harness.errors import DataError
 from harness.registry import import_dotted
 from tasks.configuration import ADAPTERS
-from tasks.datasets.index import Index
-from tasks.datasets.lists import apply_lists
+from tasks.layouts.index import Index
+from tasks.layouts.lists import apply_lists
 from tasks.options import Split
 
 

@@ -21,8 +21,8 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import DataError, Unavailable
-from tasks.cohorts.anatomy_files import VARIABLE
 from tasks.fetching.facts import Package, PackageFile, Repository
+from tasks.phantoms.anatomy_files import VARIABLE
 
 MOST = 256 * 2**20  # bytes of one packed file, unpacked
 REGULAR = ("100644", "100755")

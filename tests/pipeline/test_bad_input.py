@@ -99,7 +99,7 @@ def test_a_phantom_is_not_written_over_a_file_nor_for_a_task_without_a_generator
     original = registry.read_text()
     registry.write_text(
         original
-        + '  bare: {label: Bare, dimensions: 2, adapter: "tasks.datasets.montgomery:ADAPTER", transfer: segmentation,'
+        + '  bare: {label: Bare, dimensions: 2, adapter: "tasks.datasets.montgomery.adapter:ADAPTER", transfer: segmentation,'
         + " outputs: 1, metric: dice, split: official, version: 1, source: a user}\n"
     )
     output = refused(clone, "data", "phantom", "bare", str(phantoms.parent / "bare"))

@@ -13,7 +13,7 @@ import yaml
 from harness.registry import load_registry
 from harness.yaml_files import load_yaml
 from methods.profiles import load_profile
-from tasks.datasets.chestxray14 import PUBLISHED
+from tasks.datasets.chestxray14.adapter import PUBLISHED
 from tests.repository.pages import ROOT, Row, read_tables
 
 PAGE = "protocol.md"

@@ -11,7 +11,7 @@ import pytest
 
 from harness.registry import load_parameters, load_registry
 from tasks.augmentation import NORMALISATIONS
-from tasks.datasets.chestxray14 import PUBLISHED
+from tasks.datasets.chestxray14.adapter import PUBLISHED
 from tests.repository.pages import ROOT, read_lines, read_tables, split_cells
 
 TAG = re.compile(r"\[(?:P [^\]]*|code|bench|MoCo|BT|SimSiam|TransVW|MG[^\]]*|computed)\]")

@@ -11,18 +11,20 @@ import pytest
 
 from harness.errors import Unavailable
 from harness.registry import load_registry
-from tasks.cohorts import anatomy, anatomy_chexpert, anatomy_siim_acr
-from tasks.cohorts.anatomy_files import FILES, STAMP, VARIABLE, locate, sources
 from tasks.configuration import resolve
-from tasks.datasets.chestxray14 import ADAPTER, LABELS, PUBLISHED, read_boxes, read_labels
-from tasks.datasets.chexpert import ADAPTER as CHEX
-from tasks.datasets.dicom import read_dicom
-from tasks.datasets.images import read_grey
-from tasks.datasets.montgomery import ADAPTER as MONTGOMERY
-from tasks.datasets.runs import decode_runs
-from tasks.datasets.siim_acr import ADAPTER as SIIM_ACR
-from tasks.datasets.siim_acr import read_rows
+from tasks.datasets.chestxray14 import anatomy
+from tasks.datasets.chestxray14.adapter import ADAPTER, LABELS, PUBLISHED, read_boxes, read_labels
+from tasks.datasets.chexpert import anatomy as anatomy_chexpert
+from tasks.datasets.chexpert.adapter import ADAPTER as CHEX
+from tasks.datasets.montgomery.adapter import ADAPTER as MONTGOMERY
+from tasks.datasets.siim_acr import anatomy as anatomy_siim_acr
+from tasks.datasets.siim_acr.adapter import ADAPTER as SIIM_ACR
+from tasks.datasets.siim_acr.adapter import read_rows
+from tasks.layouts.dicom import read_dicom
+from tasks.layouts.images import read_grey
+from tasks.layouts.run_lengths import decode_runs
 from tasks.options import Split
+from tasks.phantoms.anatomy_files import FILES, STAMP, VARIABLE, locate, sources
 from tests.tasks.test_configuration import entry
 
 ROOT = Path(__file__).resolve().parents[2]

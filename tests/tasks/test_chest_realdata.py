@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from harness.errors import Unavailable
-from tasks.cohorts.anatomy_files import locate
-from tasks.datasets.lidc_xml import CT_ROOT, read_message
+from tasks.datasets.lidc_idri.annotations import CT_ROOT, read_message
+from tasks.phantoms.anatomy_files import locate
 
 pytestmark = pytest.mark.realdata
 
@@ -92,7 +92,7 @@ def test_the_database_counts_the_collection(readings: sqlite3.Connection) -> Non
 
 
 def test_the_uneven_scans_are_those_that_the_adapter_leaves_out(readings: sqlite3.Connection) -> None:
-    from tasks.datasets.lidc_idri import UNEVEN, uneven
+    from tasks.datasets.lidc_idri.adapter import UNEVEN, uneven
 
     heights: dict[int, list[float]] = {}
     for scan_id, value in readings.execute("select scan_id, val from zvals"):
@@ -107,7 +107,7 @@ def test_the_real_scan_as_luna16_puts_the_nodule_where_it_is(
     scan: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     itk = pytest.importorskip("SimpleITK")
-    from tasks.datasets.luna16 import ADAPTER
+    from tasks.datasets.luna16.adapter import ADAPTER
     from tasks.options import Split
 
     voxels, affine = scan
@@ -135,7 +135,7 @@ def lidc(
 ) -> Path:
     """The collection's layout: DICOM by pydicom, XML by ElementTree, slices 60 to 119 of 133."""
     pytest.importorskip("pydicom")
-    from tasks.cohorts.lidc_idri import write_series
+    from tasks.datasets.lidc_idri.phantom import write_series
 
     voxels, affine = scan
     placed = affine.copy()
@@ -168,8 +168,8 @@ def lidc(
 
 
 def test_the_real_readings_are_one_nodule_in_soft_tissue_and_each_centre_is_where_it_was_measured(lidc: Path) -> None:
-    from tasks.datasets.lidc_idri import ADAPTER, find_series, mask_of
-    from tasks.datasets.series import read_series
+    from tasks.datasets.lidc_idri.adapter import ADAPTER, find_series, mask_of
+    from tasks.layouts.series import read_series
 
     (series,), _, findings = find_series(lidc)
     assert findings == []
@@ -191,7 +191,7 @@ def test_the_real_readings_are_one_nodule_in_soft_tissue_and_each_centre_is_wher
 
 
 def test_the_consensus_of_the_real_readings_lies_within_a_millimetre_of_the_nodule(lidc: Path) -> None:
-    from tasks.datasets.lidc_idri import ADAPTER
+    from tasks.datasets.lidc_idri.adapter import ADAPTER
 
     (series,) = {path.parent for path in lidc.rglob("*.xml")}
     volume, ((case, voxels, centre),) = ADAPTER.open(lidc, series.relative_to(lidc).as_posix())
@@ -208,8 +208,8 @@ def test_the_real_scan_as_lits_has_its_liver_in_place(
 ) -> None:
     """Written as LiTS is (RAS here), read by its adapter: the liver keeps its volume, its place and its density."""
     pytest.importorskip("nibabel")
-    from tasks.cohorts.volume_files import write_nifti
-    from tasks.datasets.lits import ADAPTER
+    from tasks.datasets.lits.adapter import ADAPTER
+    from tasks.phantoms.volume_files import write_nifti
 
     voxels, affine = scan
     write_nifti(tmp_path / "volume-0.nii", voxels, affine, "RAS")

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError
-from tasks.cohorts.chestxray14 import write
-from tasks.datasets.chestxray14 import ADAPTER, LABELS, read_boxes, read_labels
+from tasks.datasets.chestxray14.adapter import ADAPTER, LABELS, read_boxes, read_labels
+from tasks.datasets.chestxray14.phantom import write
 from tasks.options import Split
 
 SPLIT = Split(rule="official", validation_fraction=0.13, seed=99)
@@ -83,7 +83,7 @@ def test_one_image_is_rgba_and_reads_as_the_same_grey(root: Path) -> None:
     modes = {p: Image.open(p).mode for p in (root / "images").iterdir()}
     assert sorted(modes.values()).count("RGBA") == 1
     (path,) = (p for p, mode in modes.items() if mode == "RGBA")
-    from tasks.datasets.images import read_grey
+    from tasks.layouts.images import read_grey
 
     rgba = np.asarray(Image.open(path))
     assert np.array_equal(read_grey(path), rgba[..., 0]) and rgba[..., :3].std(axis=-1).max() == 0

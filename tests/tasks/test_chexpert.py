@@ -11,8 +11,8 @@ from scipy.stats import ttest_ind
 
 from harness.errors import ConfigurationError, DataError
 from harness.pixels import Pixels
-from tasks.cohorts.chexpert import write
-from tasks.datasets.chexpert import ADAPTER, HEADER, LABELS, SCORED, read_labels
+from tasks.datasets.chexpert.adapter import ADAPTER, HEADER, LABELS, SCORED, read_labels
+from tasks.datasets.chexpert.phantom import write
 from tasks.options import Split
 from tasks.transfer import run_trial
 from tests.tasks.conftest import built, context, plan_of

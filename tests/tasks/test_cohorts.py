@@ -13,11 +13,11 @@ from harness.identity import file_sha256
 from harness.metrics.ranking import auc_by_class, macro
 from harness.pixels import Pixels
 from tasks.cohorts.build import build
-from tasks.cohorts.chestxray14 import write
-from tasks.cohorts.findings import REAL_BOXES
 from tasks.configuration import resolve
-from tasks.datasets.chestxray14 import LABELS
+from tasks.datasets.chestxray14.adapter import LABELS
+from tasks.datasets.chestxray14.phantom import write
 from tasks.options import Split
+from tasks.phantoms.findings import REAL_BOXES
 from tests.tasks.conftest import built, context, plan_of
 from tests.tasks.standins import TinyBackbone
 
@@ -62,8 +62,8 @@ def test_boxes_hold_what_was_painted_and_lie_as_the_real_ones_do(tmp_path: Path)
     for name, strength in (("faint", 1e-6), ("strong", 2.0)):
         (tmp_path / name).mkdir()
         write(tmp_path / name, {**options, "strength": strength})
-    from tasks.datasets.chestxray14 import ADAPTER
-    from tasks.datasets.images import read_grey
+    from tasks.datasets.chestxray14.adapter import ADAPTER
+    from tasks.layouts.images import read_grey
 
     index = ADAPTER.read(tmp_path / "strong", Split(rule="official", validation_fraction=0.1, seed=0))
     paths = index.cases.set_index("case")["image"]

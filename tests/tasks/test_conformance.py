@@ -8,8 +8,8 @@ import pytest
 
 from harness.contracts import Backbone, Context, Outcome
 from harness.registry import load_registry
-from tasks.cohorts import chestxray14
 from tasks.conformance import check
+from tasks.datasets.chestxray14 import phantom as chestxray14
 from tasks.stand_in import StandIn
 from tests.tasks.standins import TinyBackbone
 from tests.tasks.test_configuration import entry

@@ -16,9 +16,9 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 
 from harness.errors import DataError  # noqa: E402
-from tasks.cohorts.lidc_idri import write  # noqa: E402
-from tasks.datasets.lidc_idri import ADAPTER, find_series  # noqa: E402
-from tasks.datasets.series import LINE_MM, read_series  # noqa: E402
+from tasks.datasets.lidc_idri.adapter import ADAPTER, find_series  # noqa: E402
+from tasks.datasets.lidc_idri.phantom import write  # noqa: E402
+from tasks.layouts.series import LINE_MM, read_series  # noqa: E402
 from tasks.options import Split  # noqa: E402
 
 SPLIT = Split(rule="random", test_fraction=0.4, validation_fraction=0.16, seed=99)

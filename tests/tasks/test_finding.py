@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from tasks.datasets.finding import Files, is_litter, plain
+from tasks.layouts.finding import Files, is_litter, plain
 
 FOLDER = st.sampled_from(["images", "images_001", "subset0", "Training Batch 1", "a.png", "b.nii.gz", "x"])
 PLACE = st.lists(FOLDER, max_size=5).map("/".join)

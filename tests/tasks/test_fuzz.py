@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from tasks.cohorts import chestxray14 as chestxray14_phantom
-from tasks.cohorts import chexpert as chexpert_phantom
-from tasks.datasets import chestxray14, chexpert
+from tasks.datasets.chestxray14 import adapter as chestxray14
+from tasks.datasets.chestxray14 import phantom as chestxray14_phantom
+from tasks.datasets.chexpert import adapter as chexpert
+from tasks.datasets.chexpert import phantom as chexpert_phantom
 
 WORDS = st.one_of(
     st.text(max_size=12),

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from harness.errors import DataError
-from tasks.datasets.images import read_binary, read_grey
+from tasks.layouts.images import read_binary, read_grey
 
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
 

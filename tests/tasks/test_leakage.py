@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from tasks import leakage
-from tasks.datasets.lists import read_names
+from tasks.layouts.lists import read_names
 from tasks.leakage import find_twins, ranks
 
 LIST = Path(leakage.__file__).parent / "lists" / "mednist_cxr_twins.txt"

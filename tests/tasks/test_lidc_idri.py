@@ -14,10 +14,10 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 
 from harness.errors import ConfigurationError, DataError  # noqa: E402
-from tasks.cohorts.lidc_idri import chains, write  # noqa: E402
-from tasks.datasets.lidc_idri import ADAPTER, draw_split, find_series, read_pretraining  # noqa: E402
-from tasks.datasets.lidc_xml import Outline, Reading, consensus, fill, group, read_message, voxels_of  # noqa: E402
-from tasks.datasets.series import read_series  # noqa: E402
+from tasks.datasets.lidc_idri.adapter import ADAPTER, draw_split, find_series, read_pretraining  # noqa: E402
+from tasks.datasets.lidc_idri.annotations import Outline, Reading, consensus, fill, group, read_message, voxels_of  # noqa: E402
+from tasks.datasets.lidc_idri.phantom import chains, write  # noqa: E402
+from tasks.layouts.series import read_series  # noqa: E402
 from tasks.options import Split  # noqa: E402
 from tasks.volumetric.options import Patches  # noqa: E402
 

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigurationError, DataError
-from tasks.cohorts import chestxray14, chexpert, lits, luna16, siim_acr
 from tasks.cohorts.build import build
 from tasks.configuration import resolve
-from tasks.datasets.lists import describe_list
+from tasks.datasets.chestxray14 import phantom as chestxray14
+from tasks.datasets.chexpert import phantom as chexpert
+from tasks.datasets.lits import phantom as lits
+from tasks.datasets.luna16 import phantom as luna16
 from tasks.datasets.opening import open_adapter, read_index
+from tasks.datasets.siim_acr import phantom as siim_acr
+from tasks.layouts.lists import describe_list
 from tests.tasks.conftest import context
 from tests.tasks.test_configuration import entry
 

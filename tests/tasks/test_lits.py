@@ -14,16 +14,16 @@ from scipy.stats import ttest_ind
 from harness.errors import ConfigurationError, DataError
 from harness.pixels import Pixels
 from harness.spec import Status
-from tasks.cohorts import brats as brats_phantom
-from tasks.cohorts import lits as lits_phantom
 from tasks.cohorts.patches import cut_patches
-from tasks.cohorts.volume_files import write_nifti
-from tasks.datasets.brats import ADAPTER as BRATS
-from tasks.datasets.brats import subjects
-from tasks.datasets.lits import ADAPTER as LITS
-from tasks.datasets.lits import find_files
-from tasks.datasets.volumes import nifti_header, read_nifti
+from tasks.datasets.brats import phantom as brats_phantom
+from tasks.datasets.brats.adapter import ADAPTER as BRATS
+from tasks.datasets.brats.adapter import subjects
+from tasks.datasets.lits import phantom as lits_phantom
+from tasks.datasets.lits.adapter import ADAPTER as LITS
+from tasks.datasets.lits.adapter import find_files
+from tasks.layouts.volumes import nifti_header, read_nifti
 from tasks.options import Split
+from tasks.phantoms.volume_files import write_nifti
 from tasks.transfer import run_trial
 from tasks.volumetric.options import Patches
 from tests.tasks.conftest import built, context, plan_of
@@ -220,7 +220,7 @@ def test_the_authors_folds_give_their_split(brats_root: Path, tmp_path: Path) ->
 
 
 def test_a_published_training_set_of_190_keeps_23_for_validation(tmp_path: Path) -> None:
-    from tasks.datasets.brats import assign_splits
+    from tasks.datasets.brats.adapter import assign_splits
 
     names = {f"Brats18_X_{i}_1": f"Brats18_X_{i}" for i in range(285)}
     parts, _ = assign_splits(tmp_path, names, RANDOM)

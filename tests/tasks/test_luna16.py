@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from harness.errors import ConfigurationError, DataError
-from tasks.cohorts.luna16 import write
-from tasks.cohorts.lungs import write_metaimage
 from tasks.cohorts.patches import cut_patches
 from tasks.cohorts.scans import write_scans
-from tasks.datasets.candidates import thin_negatives
-from tasks.datasets.luna16 import ADAPTER, LUNGS
-from tasks.datasets.volumes import read_metaimage
+from tasks.datasets.luna16.adapter import ADAPTER, LUNGS
+from tasks.datasets.luna16.phantom import write
+from tasks.layouts.candidates import thin_negatives
+from tasks.layouts.volumes import read_metaimage
 from tasks.options import Split
+from tasks.phantoms.lungs import write_metaimage
 from tasks.volumetric.options import Patches
 
 pytest.importorskip("SimpleITK")

@@ -9,8 +9,8 @@ from PIL import Image
 
 from harness.errors import DataError
 from tasks.cohorts.decode import read_mask, to_square
-from tasks.cohorts.montgomery import write
-from tasks.datasets.montgomery import ADAPTER
+from tasks.datasets.montgomery.adapter import ADAPTER
+from tasks.datasets.montgomery.phantom import write
 from tasks.options import Split
 
 SPLIT = Split(rule="random", test_fraction=0.2, validation_fraction=0.1, seed=99)

@@ -17,7 +17,10 @@ from harness.pixels import SPLITS, Pixels
 from harness.spec import TaskEntry
 from tasks.cohorts.build import build
 from tasks.configuration import resolve
-from tasks.datasets import arrays, image_folder, image_mask_folders, table
+from tasks.datasets.arrays import adapter as arrays
+from tasks.datasets.image_folder import adapter as image_folder
+from tasks.datasets.image_mask_folders import adapter as image_mask_folders
+from tasks.datasets.table import adapter as table
 from tasks.options import Split
 from tests.tasks.conftest import context
 

@@ -13,9 +13,9 @@ pytest.importorskip("nibabel")
 
 from harness.errors import DataError
 from tasks.cohorts.patches import cut_patches
-from tasks.cohorts.pe_cad import write
-from tasks.datasets.candidates import read_scan
-from tasks.datasets.pe_cad import ADAPTER
+from tasks.datasets.pe_cad.adapter import ADAPTER
+from tasks.datasets.pe_cad.phantom import write
+from tasks.layouts.candidates import read_scan
 from tasks.options import Split
 from tasks.volumetric.options import Patches
 

@@ -15,11 +15,12 @@ from harness.errors import ConfigurationError, DataError
 from harness.registry import load_registry
 from harness.spec import TaskEntry
 from harness.yaml_files import load_yaml
-from tasks.cohorts import chestxray14
 from tasks.configuration import resolve
-from tasks.datasets import image_folder, image_mask_folders
-from tasks.datasets.lists import COMMITTED, place_of, read_names
+from tasks.datasets.chestxray14 import phantom as chestxray14
+from tasks.datasets.image_folder import adapter as image_folder
+from tasks.datasets.image_mask_folders import adapter as image_mask_folders
 from tasks.inspection import verify
+from tasks.layouts.lists import COMMITTED, place_of, read_names
 from tasks.options import Split
 from tasks.sample_lists import divide, of_root
 from tests.tasks.test_configuration import entry

@@ -15,13 +15,16 @@ from PIL import Image
 
 from harness.errors import DataError, Unavailable
 from harness.identity import digest
-from tasks.cohorts import chestxray14 as nih_phantom
-from tasks.cohorts import chexpert as chexpert_phantom
-from tasks.cohorts import montgomery as montgomery_phantom
-from tasks.cohorts import siim_acr as siim_phantom
 from tasks.configuration import resolve
-from tasks.datasets import chestxray14, chexpert, montgomery, siim_acr
+from tasks.datasets.chestxray14 import adapter as chestxray14
+from tasks.datasets.chestxray14 import phantom as nih_phantom
+from tasks.datasets.chexpert import adapter as chexpert
+from tasks.datasets.chexpert import phantom as chexpert_phantom
+from tasks.datasets.montgomery import adapter as montgomery
+from tasks.datasets.montgomery import phantom as montgomery_phantom
 from tasks.datasets.opening import read_index
+from tasks.datasets.siim_acr import adapter as siim_acr
+from tasks.datasets.siim_acr import phantom as siim_phantom
 from tasks.options import Split
 from tests.tasks.test_configuration import entry
 
@@ -238,7 +241,7 @@ pydicom = pytest.importorskip("pydicom")
 def test_a_dicom_that_is_no_plain_grey_picture_is_one_sentence(
     tag: str, value: Any, said: str, pristine: dict[str, Path], tmp_path: Path
 ) -> None:
-    from tasks.datasets.dicom import read_dicom
+    from tasks.layouts.dicom import read_dicom
 
     file = pydicom.dcmread(next(pristine["siim_acr"].rglob("*.dcm")))
     setattr(file, tag, value)
@@ -252,7 +255,7 @@ def test_a_missing_decoder_is_named_with_how_to_install_it(tmp_path: Path, prist
     from pydicom.pixels import get_decoder
     from pydicom.uid import JPEGLSLossless
 
-    from tasks.datasets.dicom import read_dicom
+    from tasks.layouts.dicom import read_dicom
 
     if get_decoder(JPEGLSLossless).is_available:
         pytest.skip("a decoder for JPEG-LS is installed")

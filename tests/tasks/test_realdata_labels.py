@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.cohorts import chexpert as chexpert_phantom
-from tasks.cohorts import siim_acr as siim_phantom
-from tasks.datasets import chexpert, siim_acr
-from tasks.datasets.index import count_differences
-from tasks.datasets.runs import decode_runs, encode_runs
-from tasks.datasets.splits import draw_patients
+from tasks.datasets.chexpert import adapter as chexpert
+from tasks.datasets.chexpert import phantom as chexpert_phantom
+from tasks.datasets.siim_acr import adapter as siim_acr
+from tasks.datasets.siim_acr import phantom as siim_phantom
+from tasks.layouts.index import count_differences
+from tasks.layouts.run_lengths import decode_runs, encode_runs
+from tasks.layouts.splits import draw_patients
 
 pytestmark = pytest.mark.realdata
 

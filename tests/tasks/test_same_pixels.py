@@ -14,18 +14,23 @@ import pytest
 
 from harness.registry import load_registry
 from methods.shapes import make_shapes
-from tasks.cohorts import elementary
-from tasks.cohorts.thorax import smooth_noise
-from tasks.datasets import space
+from tasks.layouts import space
+from tasks.phantoms import elementary
+from tasks.phantoms.thorax import smooth_noise
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = tuple(load_registry().under("smoke").tasks.by_name)
 # Kernels of OpenBLAS that any x86-64 processor with AVX2 can run; they differ in vector width and in fused operations.
 KERNELS = ("Haswell", "Nehalem")
 # What makes pixels, or lies between a file and the pixels that are kept of it.
-MAKES_PIXELS = (
+GENERATORS = (
+    *sorted((ROOT / "tasks/phantoms").glob("*.py")),
+    *sorted(path for name in ("phantom", "anatomy") for path in (ROOT / "tasks/datasets").glob(f"*/{name}.py")),
     *sorted((ROOT / "tasks/cohorts").glob("*.py")),
-    *(ROOT / "tasks/datasets" / f"{name}.py" for name in ("volumes", "grids", "series", "candidates", "space")),
+)
+MAKES_PIXELS = (
+    *GENERATORS,
+    *(ROOT / "tasks/layouts" / f"{name}.py" for name in ("volumes", "grids", "series", "candidates", "space")),
     ROOT / "methods/shapes.py",
 )
 LINEAR_ALGEBRA = {
@@ -54,7 +59,7 @@ import threadpoolctl
 from harness.contracts import Context
 from harness.registry import load_registry
 from tasks.cohorts.build import build
-from tasks.cohorts.thorax import smooth_noise
+from tasks.phantoms.thorax import smooth_noise
 
 noise = smooth_noise((4, 64, 78), 9, np.random.default_rng(1)).tobytes().hex()
 found = {}
@@ -130,12 +135,12 @@ def names_in(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MAKES_PIXELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MAKES_PIXELS, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_no_module_that_makes_pixels_calls_linear_algebra(path):
     assert not names_in(path) & {"@", *LINEAR_ALGEBRA}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tasks/cohorts").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", GENERATORS, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_no_generator_takes_an_elementary_function_from_numpy_itself(path):
     if path.stem != "elementary":
         assert not names_in(path) & IN_SINGLE_PRECISION

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from harness.errors import DataError
-from tasks.cohorts import brats as brats_phantom
-from tasks.cohorts import lits as lits_phantom
-from tasks.cohorts import luna16 as luna16_phantom
-from tasks.cohorts import pe_cad as pe_cad_phantom
-from tasks.datasets.brats import ADAPTER as BRATS
-from tasks.datasets.brats import subjects
-from tasks.datasets.grids import CORNER_MM, Grid, difference
-from tasks.datasets.label_maps import whole_labels
-from tasks.datasets.lits import ADAPTER as LITS
-from tasks.datasets.lits import find_files
-from tasks.datasets.luna16 import ADAPTER as LUNA16
-from tasks.datasets.luna16 import LUNGS
-from tasks.datasets.pe_cad import ADAPTER as PE_CAD
-from tasks.datasets.volumes import read_metaimage, read_nifti
+from tasks.datasets.brats import phantom as brats_phantom
+from tasks.datasets.brats.adapter import ADAPTER as BRATS
+from tasks.datasets.brats.adapter import subjects
+from tasks.datasets.lits import phantom as lits_phantom
+from tasks.datasets.lits.adapter import ADAPTER as LITS
+from tasks.datasets.lits.adapter import find_files
+from tasks.datasets.luna16 import phantom as luna16_phantom
+from tasks.datasets.luna16.adapter import ADAPTER as LUNA16
+from tasks.datasets.luna16.adapter import LUNGS
+from tasks.datasets.pe_cad import phantom as pe_cad_phantom
+from tasks.datasets.pe_cad.adapter import ADAPTER as PE_CAD
+from tasks.layouts.grids import CORNER_MM, Grid, difference
+from tasks.layouts.label_maps import whole_labels
+from tasks.layouts.volumes import read_metaimage, read_nifti
 from tasks.options import Split
 
 nibabel = pytest.importorskip("nibabel")

@@ -14,10 +14,10 @@ from scipy.stats import ttest_ind
 from harness.errors import ConfigurationError, DataError, Unavailable
 from harness.pixels import Pixels
 from tasks.cohorts.build import build
-from tasks.cohorts.siim_acr import write
-from tasks.datasets.dicom import dicom_shape, read_dicom
-from tasks.datasets.runs import decode_runs, encode_runs, looks_absolute, parse_runs
-from tasks.datasets.siim_acr import ADAPTER, image_paths, read_rows
+from tasks.datasets.siim_acr.adapter import ADAPTER, image_paths, read_rows
+from tasks.datasets.siim_acr.phantom import write
+from tasks.layouts.dicom import dicom_shape, read_dicom
+from tasks.layouts.run_lengths import decode_runs, encode_runs, looks_absolute, parse_runs
 from tasks.options import Split
 from tasks.transfer import run_trial
 from tests.tasks.conftest import built, context, plan_of

@@ -12,11 +12,11 @@ import torch
 
 from harness.errors import DataError, Unavailable
 from harness.metrics.overlap import PixelCounts
-from tasks.cohorts.body import make_body
 from tasks.cohorts.patches import crop_at, cut_patches, draw_centres, resize_in_plane, scale
-from tasks.cohorts.thorax import draw_builds
-from tasks.cohorts.volume_files import reoriented, write_nifti
-from tasks.datasets.volumes import Volume, canonical, read_metaimage, read_nifti
+from tasks.layouts.volumes import Volume, canonical, read_metaimage, read_nifti
+from tasks.phantoms.body import make_body
+from tasks.phantoms.thorax import draw_builds
+from tasks.phantoms.volume_files import reoriented, write_nifti
 from tasks.volumetric.augmentation import augment
 from tasks.volumetric.heads import take_channels
 from tasks.volumetric.options import Patches

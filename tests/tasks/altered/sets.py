@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from tasks.cohorts import brats, chestxray14, chexpert, lidc_idri, lits, luna16, montgomery, pe_cad, siim_acr
-from tasks.datasets import brats as brats_data
-from tasks.datasets import chestxray14 as chestxray14_data
-from tasks.datasets import chexpert as chexpert_data
-from tasks.datasets import lidc_idri as lidc_idri_data
-from tasks.datasets import lits as lits_data
-from tasks.datasets import luna16 as luna16_data
-from tasks.datasets import montgomery as montgomery_data
-from tasks.datasets import pe_cad as pe_cad_data
-from tasks.datasets import siim_acr as siim_acr_data
+from tasks.datasets.brats import adapter as brats_data
+from tasks.datasets.brats import phantom as brats
+from tasks.datasets.chestxray14 import adapter as chestxray14_data
+from tasks.datasets.chestxray14 import phantom as chestxray14
+from tasks.datasets.chexpert import adapter as chexpert_data
+from tasks.datasets.chexpert import phantom as chexpert
+from tasks.datasets.lidc_idri import adapter as lidc_idri_data
+from tasks.datasets.lidc_idri import phantom as lidc_idri
+from tasks.datasets.lits import adapter as lits_data
+from tasks.datasets.lits import phantom as lits
+from tasks.datasets.luna16 import adapter as luna16_data
+from tasks.datasets.luna16 import phantom as luna16
+from tasks.datasets.montgomery import adapter as montgomery_data
+from tasks.datasets.montgomery import phantom as montgomery
+from tasks.datasets.pe_cad import adapter as pe_cad_data
+from tasks.datasets.pe_cad import phantom as pe_cad
+from tasks.datasets.siim_acr import adapter as siim_acr_data
+from tasks.datasets.siim_acr import phantom as siim_acr
 from tasks.options import Split
 from tests.tasks.altered.files import ANYWHERE, lines_of_another_system, matching, of_files, row
 from tests.tasks.altered.judging import DataSet

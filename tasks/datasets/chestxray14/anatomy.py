@@ -1,0 +1,177 @@
+"""The anatomy cohorts: true patients, labels, follow-ups and boxes; projections of one real scan; painted findings.
+
+ChestX-ray14: a sample of true patients. Those with a box or with an image among the 1,962 test ids of a published
+relabelling are in the official test list; those among its 2,414 validation ids are not. Rows of the label file are
+written as they are; each image is a projection of the one scan, varied per patient and image, with each of its labels
+painted: at the true box where there is one, otherwise where boxes of that class lie. Boxes are the true ones, scaled.
+
+Montgomery: the same projections with the projected lungs as masks. CheXpert and SIIM-ACR: ``anatomy_chexpert`` and
+``anatomy_siim_acr`` beside this file.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from harness.seeding import seed
+from harness.spec import Frozen
+from tasks.datasets.chestxray14 import adapter as layout
+from tasks.datasets.montgomery import phantom as montgomery
+from tasks.phantoms.anatomy_files import STAMP, locate
+from tasks.phantoms.elementary import power
+from tasks.phantoms.findings import Painter
+from tasks.phantoms.projection import Projection
+from tasks.phantoms.thorax import draw_builds, smooth_step
+
+BATCH = 128
+REAL_PX = 1024  # the frame of the real boxes
+
+
+class Options(Frozen):
+    """How large a sample, and how it is painted.
+
+    Attributes:
+        seed: Of the sample and of everything drawn.
+        train_validation, test: Images, at least; a patient's images are all taken.
+        most_images: Patients with more images are left out, so that a small sample has many patients and boxes.
+        file_px: Side of the PNGs.
+        strength: Contrast of the findings.
+    """
+
+    seed: int = Field(ge=0)
+    train_validation: int = Field(ge=20)
+    test: int = Field(ge=10)
+    most_images: int = Field(default=12, ge=1)
+    file_px: int = Field(ge=32)
+    strength: float = Field(default=1.0, gt=0)
+
+
+def write_chestxray14(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the sample in ChestX-ray14's layout; returns facts for the manifest."""
+    chosen = Options.model_validate(dict(options))
+    text = gzip.decompress(locate("labels").read_bytes()).decode("utf-8-sig")
+    table = folder / layout.LABEL_FILES[0]
+    table.write_text(text)
+    cases = layout.read_labels(table)
+    box_text = folder / layout.BOX_FILE
+    box_text.write_bytes(gzip.decompress(locate("boxes").read_bytes()))
+    boxes = layout.read_boxes(box_text)
+    test, rest = _official(cases, boxes, gzip.decompress(locate("relabelled").read_bytes()).decode())
+    generator = np.random.Generator(np.random.PCG64(seed(chosen.seed, "anatomy", "patients")))
+    sizes = cases["patient"].value_counts()
+    fits = set(sizes.index[sizes <= chosen.most_images])
+    test, rest = test & fits, rest & fits
+    boxed = test & set(cases.loc[cases["case"].isin(set(boxes["case"])), "patient"])
+    taken = {
+        "test": _sample(sorted(boxed), sorted(test - boxed), sizes, chosen.test, generator),
+        "train_validation": _sample([], sorted(rest), sizes, chosen.train_validation, generator),
+    }
+    kept = cases[cases["patient"].isin(taken["test"] | taken["train_validation"])].reset_index(drop=True)
+    lines = text.splitlines()
+    names = set(kept["case"])
+    table.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.split(",", 1)[0] in names)]) + "\n")
+    boxes = boxes[boxes["case"].isin(names)].reset_index(drop=True)
+    _write_boxes(box_text, boxes, chosen.file_px / REAL_PX)
+    in_test = kept["patient"].isin(taken["test"])
+    (folder / layout.TEST_LIST).write_text("\n".join(kept.loc[in_test, "case"]) + "\n")
+    (folder / layout.TRAIN_VALIDATION_LIST).write_text("\n".join(kept.loc[~in_test, "case"]) + "\n")
+    _write_images(folder / "images", kept, boxes, chosen, generator)
+    return {"stamp": STAMP, "images": len(kept), "patients": int(kept["patient"].nunique()), "boxes": len(boxes)}
+
+
+def _official(cases: Any, boxes: Any, relabelled: str) -> tuple[set[str], set[str]]:
+    """Return the patients known to be in the official test list and those known not to be."""
+    patient = dict(zip(cases["case"], cases["patient"], strict=True))
+    test = {patient[name] for name in boxes["case"]}
+    rest: set[str] = set()
+    for line in relabelled.splitlines()[1:]:
+        fields = line.split(",")
+        (test if fields[-1].strip() == "test" else rest).add(patient[fields[0]])
+    return test, rest - test
+
+
+def _sample(first: list[str], others: list[str], sizes: Any, images: int, generator: np.random.Generator) -> set[str]:
+    """Take patients in random order, half of the images from ``first``, until there are enough images."""
+    taken: set[str] = set()
+    count = 0
+    for group, goal in ((first, images // 2), (others, images)):
+        for i in generator.permutation(len(group)):
+            if count >= goal:
+                break
+            taken.add(group[i])
+            count += int(sizes[group[i]])
+    return taken
+
+
+def _write_boxes(path: Path, boxes: Any, scale: float) -> None:
+    spelling = {ours: theirs for theirs, ours in layout.BOX_SPELLING.items()}
+    lines = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
+    for box in boxes.itertuples():
+        values = ",".join(f"{scale * v:.4f}" for v in (box.x, box.y, box.width, box.height))
+        lines.append(f"{box.case},{spelling.get(box.label, box.label)},{values}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _write_images(folder: Path, cases: Any, boxes: Any, options: Options, generator: np.random.Generator) -> None:
+    folder.mkdir()
+    patients = {name: i for i, name in enumerate(cases["patient"].unique())}
+    builds = draw_builds(cases["patient"].map(patients).to_numpy(), generator)
+    given = {(box.case, box.label): (box.x, box.y, box.width, box.height) for box in boxes.itertuples()}
+    for start in range(0, len(cases), BATCH):
+        part = cases.iloc[start : start + BATCH]
+        drawn = np.random.Generator(np.random.PCG64(seed(options.seed, "anatomy", "images", start)))
+        thorax = Projection(builds.take(slice(start, start + len(part))), options.file_px, options.file_px, drawn)
+        painter = RealPainter(thorax, options.strength, drawn)
+        painter.given = {
+            (row, label): tuple(v / REAL_PX for v in given[case, label])
+            for row, case in enumerate(part["case"])
+            for label in layout.LABELS
+            if (case, label) in given
+        }
+        for label in layout.LABELS:
+            painter.paint(label, np.flatnonzero(part[label]))
+        for case, image in zip(part["case"], thorax.render(drawn), strict=True):
+            if not cv2.imwrite(str(folder / case), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+                raise OSError(f"could not write {folder / case}")
+
+
+class RealPainter(Painter):
+    """Paints what the analytic thorax draws by its shape, and what its box must hold."""
+
+    def paint(self, label: str, rows: np.ndarray) -> None:
+        """Paint one finding into some images, within its true box where there is one."""
+        boxed = np.array([(int(row), label) in self.given for row in rows], bool)
+        t = self.thorax
+        if label == "Emphysema":
+            t.depth[rows] -= 0.10 * self.strength * smooth_step(t.lung[rows] / 0.01)
+        elif label == "Cardiomegaly":
+            for row in rows[~boxed]:  # the heart's own shadow, larger
+                t.depth[row] += 0.14 * self.strength * smooth_step((t.heart[row] + 0.035) / 0.01)
+            self._fill(label, rows[boxed], 0.16)
+        elif label in ("Effusion", "Pneumothorax"):
+            super().paint(label, rows[~boxed])
+            self._fill(label, rows[boxed], 0.30 if label == "Effusion" else -0.20)
+        else:
+            super().paint(label, rows)
+
+    def _fill(self, label: str, rows: np.ndarray, contrast: float) -> None:
+        """Fill true boxes with a soft-edged shadow; air stays within the chest wall."""
+        t = self.thorax
+        for row in rows:
+            x, y, width, height = self.given[int(row), label]
+            across = np.abs(t.u[row] - (x + width / 2 - 0.5)) / (width / 2)
+            down = np.abs(t.v[row] - (y + height / 2 - 0.5)) / (height / 2)
+            shadow = smooth_step((1.0 - power(power(across, 3) + power(down, 3), 1 / 3)) / 0.06)
+            t.depth[row] += contrast * self.strength * shadow * smooth_step((t.wall[row] + 0.01) / 0.01)
+
+
+def write_montgomery(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Write projections with the projected lungs as masks in Montgomery's layout; returns facts for the manifest."""
+    return {**montgomery.write(folder, options, Projection), "stamp": STAMP}

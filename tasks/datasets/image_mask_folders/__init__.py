@@ -1,0 +1,1 @@
+"""Pictures of one's own in two folders: images and masks."""

@@ -1,0 +1,1 @@
+"""The Montgomery County set."""

@@ -1,0 +1,1 @@
+"""Pictures of one's own with a table of labels."""

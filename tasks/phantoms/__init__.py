@@ -1,0 +1,1 @@
+"""What the phantoms of several data sets share: bodies, findings, and arithmetic that is the same everywhere."""
