@@ -188,7 +188,7 @@ def arrows_up(tree: Path) -> list[str]:
 
 def type_errors(tree: Path, mypy: str | None) -> int | None:
     """Count what ``mypy --strict`` says of the packages, under the tree's own settings; None without mypy."""
-    if mypy is None:
+    if not mypy:
         return None
     present = [package for package in PACKAGES if (tree / package).is_dir()]
     words = [mypy, "--strict", "--no-error-summary", "--hide-error-context", "--no-color-output", *present]

@@ -58,9 +58,12 @@ class Outcome:
 
 
 class Work(Protocol):
-    """Runs one item: ``work(spec, context) -> Outcome``; raises on failure, which becomes a record."""
+    """Runs one item: ``work(spec, context) -> Outcome``; raises on failure, which becomes a record.
 
-    def __call__(self, spec: Mapping[str, Any], context: Context, /) -> Outcome: ...
+    ``spec`` is the item's, JSON values; a work begins by reading it as a model of its own (``model_validate``).
+    """
+
+    def __call__(self, spec: Mapping[str, object], context: Context, /) -> Outcome: ...
 
 
 @runtime_checkable
@@ -93,14 +96,15 @@ class Backbone(Protocol):
 class Obtain(Protocol):
     """Builds a backbone on the CPU for a trial.
 
-    ``encoder`` is ``MethodPlan.encoder``; ``phase`` is the folder of the done last phase, or None; ``init_seed`` draws
+    ``encoder`` is ``MethodPlan.encoder``, JSON values, which it reads as a model of its own (``methods.phases`` has
+    ours); ``phase`` is the folder of the done last phase, or None; ``init_seed`` draws
     whatever is not loaded (all of Random, a fresh decoder). Returns the backbone and facts for the record
     (``encoder_sha256`` among them). Raises ``harness.errors.CheckpointError`` for weights that do not fit.
     """
 
     def __call__(
-        self, encoder: Mapping[str, Any], phase: Path | None, init_seed: int, /
-    ) -> tuple[Any, dict[str, Any]]: ...
+        self, encoder: Mapping[str, object], phase: Path | None, init_seed: int, /
+    ) -> tuple[Backbone, dict[str, str]]: ...
 
 
 class ResolveMethod(Protocol):

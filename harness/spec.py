@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from harness.foreign import has_commands
 
@@ -145,13 +145,33 @@ class PhasePlan(Frozen):
     uses: tuple[str, ...] = ()
 
 
+class EncoderSpec(BaseModel):
+    """What a trial says of its encoder: who hands it over, and whatever else that needs to know.
+
+    Keys that are not here belong to the method (network, which parts are trained, a weights file); they are JSON values
+    and part of the trial's id.
+
+    Attributes:
+        obtain: Dotted path of a ``harness.contracts.Obtain``.
+        checkpoint_sha256: Digest of the file that somebody else trained, where it comes from one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    obtain: str
+    checkpoint_sha256: str | None = None
+
+    def dump(self) -> dict[str, JsonValue]:
+        """Return what was said, as JSON values: what ``obtain`` is called with."""
+        return self.model_dump(exclude_unset=True)
+
+
 class MethodPlan(Frozen):
     """A method resolved under a profile.
 
     Attributes:
         phases: The chain of phases; each starts from the last state of the one before. Empty for Random.
-        encoder: What a trial needs to obtain the backbone, JSON values only. Key ``obtain`` is the dotted path of
-            a ``harness.contracts.Obtain``; the rest is the method's own (network, which decoder, weights file).
+        encoder: What a trial needs to obtain the backbone, JSON values only: an ``EncoderSpec``, dumped.
         reinitialised: True if the encoder is drawn anew for each repeat (Random), so it has one pretraining
             seed only, and the trial's ``init`` seed makes it.
         pretrain_seeds: Encoders that the profile asks of it; the larger of this and ``params.yaml``'s are trained.
