@@ -19,8 +19,8 @@ from torchvision.transforms import v2
 from bench.measuring import finish, in_turn, one_thread, parser, ratio, words
 from bench.pictures import pictures, write_cache, write_png
 from harness.metrics.ranking import auc_by_class
-from tasks.augmentation import normalise, views
-from tasks.evaluation import count_pixels
+from tasks.inputs.image_augmentation import normalise, views
+from tasks.scoring.evaluation import count_pixels
 
 RESIZE, CROP = 256, 224
 TEST_IMAGES, CLASSES = 25_596, 14  # of ChestX-ray14

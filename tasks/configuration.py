@@ -29,10 +29,10 @@ from tasks.cohort_options import (
 )
 from tasks.layouts.dicom import MISSING, installed
 from tasks.layouts.volumes import missing
-from tasks.localization.options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.phantoms.anatomy_files import PREFIX, STAMP, sources
 from tasks.profiles import Profile, component_versions, load_profile, merge, where
+from tasks.scoring.localization.options import Localization
 from tasks.volumetric.options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 
 ADAPTERS: dict[str, str] = {
@@ -109,7 +109,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
 }
 UNCERTAIN = ("chexpert",)  # data sets that have labels beside 0 and 1
 COHORT_RUN = "tasks.cohorts.build:build"
-TRIAL_RUN = "tasks.transfer:run_trial"
+TRIAL_RUN = "tasks.transfer.run:run_trial"
 READS_DICOM = ("siim_acr", "lidc_idri")  # adapters and generators that need the optional package
 READS_VOLUMES: dict[str, str] = {  # likewise, and which
     "luna16": "SimpleITK",

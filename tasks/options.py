@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.spec import Frozen
-from tasks.localization.options import Localization
+from tasks.scoring.localization.options import Localization
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -149,7 +149,7 @@ class ClassificationTransfer(_Transfer):
 
     Attributes:
         resize_px: Side to which an image is resized before it is cropped to ``image_px`` for validation and test.
-        uncertain: What an uncertain label stands for (``tasks.labels``); None where a data set has none.
+        uncertain: What an uncertain label stands for (``tasks.transfer.labels``); None where a data set has none.
         scored_labels: Classes whose mean is the metric; None: all. With as many ``outputs``, they alone are trained.
         normalisation: ``imagenet`` mean and std, ``chestxray`` (.5056, .252) or ``none``.
         test_time_augmentation: ``ten_crop``: mean of ten sigmoid outputs; ``centre_crop``; ``none``: as validation.

@@ -28,7 +28,7 @@ _NEEDED = (
 
 @dataclass(frozen=True)
 class Maps:
-    """What one method left of one task; arrays as in ``tasks.localization.rescore``, one row a kept pair.
+    """What one method left of one task; arrays as in ``tasks.scoring.localization.rescore``, one row a kept pair.
 
     Attributes:
         arrays: By name.

@@ -336,7 +336,7 @@ def _labels(results: Results, column: Column) -> str:
 
 
 def _units(count: int, fraction: float) -> int:
-    """Return how many units a label fraction keeps, as ``tasks.subsets`` counts them."""
+    """Return how many units a label fraction keeps, as ``tasks.transfer.subsets`` counts them."""
     return min(count, max(1, math.floor(fraction * count + 1e-9)))
 
 

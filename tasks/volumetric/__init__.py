@@ -1,1 +1,1 @@
-"""How an encoder is judged on volumes: options, augmentation, heads, scores, and the two transfers."""
+"""Options of patches and of the transfers on volumes."""

@@ -10,7 +10,7 @@ from harness.plan import Plan
 from harness.results import adopt, write_cohort, write_localization, write_trials
 from harness.store import Store
 from tasks.cohorts.build import build
-from tasks.transfer import run_trial
+from tasks.transfer.run import run_trial
 
 TASK = "chestxray14"
 PAIR = ("moco_v2", "dira_moco_v2")

@@ -23,7 +23,7 @@ from reports.render import build
 from reports.render.inputs import read_results
 from reports.render.panel_figures import Block, allowed_blocks, panels, real_panels
 from reports.render.panels import Maps, activation, choose, random_panel, read_maps, shared
-from tasks.localization.boxes import activations
+from tasks.scoring.localization.boxes import activations
 from tests.harness import project
 from tests.reports.localized import PAIR, TASK, localize
 

@@ -26,8 +26,8 @@ from methods.recipes.weights import WeightsOptions, WeightsRecipe
 from methods.terms import TERMS, load
 from tasks.cohort_options import Cohort
 from tasks.configuration import ADAPTERS, TRANSFERS
-from tasks.localization.options import Localization
 from tasks.options import Split
+from tasks.scoring.localization.options import Localization
 from tasks.volumetric.options import Patches, ScanStore
 from tests.repository.pages import ROOT, Row, read_tables
 

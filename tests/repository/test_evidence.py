@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.registry import load_parameters, load_registry
-from tasks.augmentation import NORMALISATIONS
 from tasks.datasets.chestxray14.adapter import PUBLISHED
+from tasks.inputs.image_augmentation import NORMALISATIONS
 from tests.repository.pages import ROOT, read_lines, read_tables, split_cells
 
 TAG = re.compile(r"\[(?:P [^\]]*|code|bench|MoCo|BT|SimSiam|TransVW|MG[^\]]*|computed)\]")

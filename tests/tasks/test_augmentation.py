@@ -9,9 +9,9 @@ from PIL import Image
 from scipy.stats import kstest
 from torchvision.transforms import v2
 
-from tasks.augmentation import DRAWS, augment, crop, normalise, random_boxes, views
-from tasks.deformation import Deformation
-from tasks.draws import uniforms
+from tasks.inputs.deformation import Deformation
+from tasks.inputs.draws import uniforms
+from tasks.inputs.image_augmentation import DRAWS, augment, crop, normalise, random_boxes, views
 from tests.tasks.conftest import plan_of
 
 OPTIONS = {"crop_scale": [0.08, 1.0], "crop_ratio": [0.75, 4 / 3], "flip": 0.5, "rotation_degrees": 7.0}

@@ -17,8 +17,8 @@ from harness.metrics.ranking import auc_by_class
 from harness.registry import import_dotted
 from tasks.cohorts.patches import write_patches
 from tasks.configuration import ADAPTERS, GENERATORS
-from tasks.losses import dice_sums, soft_dice
 from tasks.options import Split
+from tasks.scoring.losses import dice_sums, soft_dice
 
 for package in ("SimpleITK", "nibabel", "pydicom"):
     pytest.importorskip(package)

@@ -14,7 +14,7 @@ from harness.pixels import Pixels
 from tasks.datasets.chexpert.adapter import ADAPTER, HEADER, LABELS, SCORED, read_labels
 from tasks.datasets.chexpert.phantom import write
 from tasks.options import Split
-from tasks.transfer import run_trial
+from tasks.transfer.run import run_trial
 from tests.tasks.conftest import built, context, plan_of
 from tests.tasks.standins import trial_spec
 

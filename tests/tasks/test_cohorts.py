@@ -168,7 +168,7 @@ def test_a_supervised_reference_beats_a_label_shuffled_one_on_chestxray14_phanto
 def test_a_supervised_reference_beats_a_mask_shuffled_one_on_montgomery_phantoms(
     cohorts: dict[str, Path], tmp_path: Path
 ) -> None:
-    from tasks.transfer import run_trial
+    from tasks.transfer.run import run_trial
     from tests.tasks.standins import trial_spec
 
     folder = tmp_path / "shuffled"

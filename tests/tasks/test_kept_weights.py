@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from harness.contracts import Context
 from harness.errors import ConfigurationError
 from harness.pixels import Pixels
-from tasks.evaluation import class_probabilities
-from tasks.heads import Classifier
-from tasks.kept_weights import VARIABLE, KeptWeights
-from tasks.transfer import run_trial
+from tasks.heads.images import Classifier
+from tasks.scoring.evaluation import class_probabilities
+from tasks.transfer.kept_weights import VARIABLE, KeptWeights
+from tasks.transfer.run import run_trial
 from tests.tasks.conftest import plan_of
 from tests.tasks.standins import TinyBackbone, trial_spec
 

@@ -14,8 +14,8 @@ from harness.metrics.overlap import PixelCounts, segmentation_scores
 from harness.metrics.ranking import auc_by_class, macro
 from harness.pixels import Pixels
 from harness.registry import load_registry
-from tasks.evaluation import count_pixels
-from tasks.volumetric.scores import volume_scores
+from tasks.scoring.evaluation import count_pixels
+from tasks.scoring.volume_scores import volume_scores
 from tests.tasks.conftest import built, plan_of
 
 BATCH = 32

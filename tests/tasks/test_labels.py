@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import kstest
 
 from harness.metrics.ranking import auc_by_class
-from tasks.evaluation import cross_entropy
-from tasks.labels import RANGES, training_targets, validation_auc, validation_targets
+from tasks.scoring.evaluation import cross_entropy
+from tasks.transfer.labels import RANGES, training_targets, validation_auc, validation_targets
 
 STATES = np.tile(np.array([[1, 0, -1]], np.float32), (400, 1))
 SAMPLES, EPOCHS = np.arange(400), np.zeros(400, int)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from harness.contracts import Context
 from harness.errors import ConfigurationError, DataError
 from harness.pixels import Pixels
-from tasks.heads import Classifier
-from tasks.localization.boxes import activations, overlaps, region_boxes
-from tasks.localization.gradcam import choose_level, grad_cam
-from tasks.localization.judge import judge_localization
-from tasks.localization.options import Localization
-from tasks.localization.rescore import parse, rescore, variants
-from tasks.transfer import run_trial
+from tasks.heads.images import Classifier
+from tasks.scoring.localization.boxes import activations, overlaps, region_boxes
+from tasks.scoring.localization.gradcam import choose_level, grad_cam
+from tasks.scoring.localization.judge import judge_localization
+from tasks.scoring.localization.options import Localization
+from tasks.scoring.localization.rescore import parse, rescore, variants
+from tasks.transfer.run import run_trial
 from tests.tasks.conftest import plan_of
 from tests.tasks.standins import TinyBackbone, trial_spec
 

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score, jaccard_score, ro
 from harness.metrics.overlap import BINS, GRID, PixelCounts, average_precision, segmentation_scores
 from harness.metrics.ranking import auc_by_class, macro, weighted_auc
 from harness.metrics.resampling import patient_weights, resample_auc, resample_mean, resample_ratio
-from tasks.evaluation import count_pixels
+from tasks.scoring.evaluation import count_pixels
 
 
 def _scores(seed: int, cases: int, levels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from tasks.datasets.siim_acr.phantom import write
 from tasks.layouts.dicom import dicom_shape, read_dicom
 from tasks.layouts.run_lengths import decode_runs, encode_runs, looks_absolute, parse_runs
 from tasks.options import Split
-from tasks.transfer import run_trial
+from tasks.transfer.run import run_trial
 from tests.tasks.conftest import built, context, plan_of
 from tests.tasks.standins import trial_spec
 

@@ -14,9 +14,9 @@ from harness.contracts import Context
 from harness.errors import DataError
 from harness.pixels import Pixels
 from harness.spec import Status
-from tasks.loading import batches, load
-from tasks.subsets import training_rows, validation_rows
-from tasks.transfer import run_trial
+from tasks.inputs.loading import batches, load
+from tasks.transfer.run import run_trial
+from tasks.transfer.subsets import training_rows, validation_rows
 from tests.tasks.conftest import plan_of
 from tests.tasks.standins import trial_spec
 

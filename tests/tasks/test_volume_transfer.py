@@ -14,8 +14,8 @@ from harness.errors import ConfigurationError
 from harness.registry import load_registry
 from harness.spec import TaskEntry
 from tasks.configuration import resolve
-from tasks.training import Fit, fit
-from tasks.volumetric.heads import VolumeClassifier
+from tasks.heads.patches import VolumeClassifier
+from tasks.transfer.training import Fit, fit
 from tests.harness.test_plateau import PRINTED_FALLS, PRINTED_LOSSES, PRINTED_STOP
 from tests.tasks.standins import TinyVolumeBackbone
 

@@ -13,14 +13,14 @@ import torch
 from harness.errors import DataError, Unavailable
 from harness.metrics.overlap import PixelCounts
 from tasks.cohorts.patches import crop_at, cut_patches, draw_centres, resize_in_plane, scale
+from tasks.heads.patches import take_channels
+from tasks.inputs.patch_augmentation import augment
 from tasks.layouts.volumes import Volume, canonical, read_metaimage, read_nifti
 from tasks.phantoms.body import make_body
 from tasks.phantoms.thorax import draw_builds
 from tasks.phantoms.volume_files import reoriented, write_nifti
-from tasks.volumetric.augmentation import augment
-from tasks.volumetric.heads import take_channels
+from tasks.scoring.volume_scores import volume_scores
 from tasks.volumetric.options import Patches
-from tasks.volumetric.scores import volume_scores
 from tests.tasks.standins import TinyVolumeBackbone
 
 ORDERS = ("LPS", "RAS", "LAS", "LPI", "SPL", "ARS")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ConfigurationError, DataError
-from tasks.localization.boxes import Boxes, activations, best_overlaps, region_boxes
-from tasks.localization.options import BOXES, Localization, metric_name
+from tasks.scoring.localization.boxes import Boxes, activations, best_overlaps, region_boxes
+from tasks.scoring.localization.options import BOXES, Localization, metric_name
 
 PREFIX = "localization_"
 STORED = ("cams", "side", "class", "class_names", "image", "case", "logits", "rank", "positives", "boxes", "box_pair")

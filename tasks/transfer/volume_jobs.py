@@ -1,4 +1,4 @@
-"""The two transfers on volumes: what ``tasks.transfer.run_trial`` fine-tunes and judges where a task has 3 dimensions.
+"""The two transfers on volumes: what ``tasks.transfer.run`` fine-tunes and judges where a task has 3 dimensions.
 
 Patches come as ``(N, X, Y, Z)`` or, with several channels, ``(N, C, X, Y, Z)``: uint8 of which 255 is 1, or float16.
 """
@@ -19,13 +19,13 @@ from harness.metrics.overlap import PixelCounts, iou_by_image
 from harness.metrics.ranking import auc_by_class, macro
 from harness.metrics.resampling import resample_auc, resample_mean, resample_ratio
 from harness.pixels import Pixels
-from tasks.evaluation import count_pixels, cross_entropy
-from tasks.loading import Batch, batches, load
-from tasks.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
-from tasks.subsets import judged_rows
-from tasks.volumetric.augmentation import augment
-from tasks.volumetric.heads import VolumeClassifier, VolumeSegmenter, take_channels
-from tasks.volumetric.scores import volume_scores
+from tasks.heads.patches import VolumeClassifier, VolumeSegmenter, take_channels
+from tasks.inputs.loading import Batch, batches, load
+from tasks.inputs.patch_augmentation import augment
+from tasks.scoring.evaluation import count_pixels, cross_entropy
+from tasks.scoring.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
+from tasks.scoring.volume_scores import volume_scores
+from tasks.transfer.subsets import judged_rows
 
 EVALUATION_VOXELS = 2**22  # at once: 32 patches of 64×64×32, 2,048 of the miniature's
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.draws import sample_seeds, uniforms
+from tasks.inputs.draws import sample_seeds, uniforms
 
 DRAWS = 8  # flip x, y, z; transpose; rotate, quarter turns; noise, its strength
 NOISE = 0x5EED  # sets the seeds of the noise apart from those of the draws

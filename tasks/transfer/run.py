@@ -23,13 +23,17 @@ from harness.metrics.resampling import resample_auc, resample_mean, resample_rat
 from harness.pixels import Pixels
 from harness.registry import import_dotted
 from harness.spec import Status
-from tasks.augmentation import DRAWS, augment, normalise
-from tasks.deformation import Deformation
-from tasks.draws import sample_seeds, uniforms
-from tasks.evaluation import class_probabilities, cross_entropy, pixel_counts
-from tasks.heads import Classifier, Segmenter, module_hash
-from tasks.kept_weights import KeptWeights
-from tasks.labels import (
+from tasks.heads.images import Classifier, Segmenter, module_hash
+from tasks.inputs.deformation import Deformation
+from tasks.inputs.draws import sample_seeds, uniforms
+from tasks.inputs.image_augmentation import DRAWS, augment, normalise
+from tasks.inputs.loading import Batch, OrderHash, batches, batches_per_epoch, load
+from tasks.scoring.evaluation import class_probabilities, cross_entropy, pixel_counts
+from tasks.scoring.localization.judge import has_boxes, judge_localization
+from tasks.scoring.localization.options import Localization
+from tasks.scoring.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
+from tasks.transfer.kept_weights import KeptWeights
+from tasks.transfer.labels import (
     require_policy,
     scored_columns,
     trained_labels,
@@ -37,13 +41,9 @@ from tasks.labels import (
     validation_auc,
     validation_targets,
 )
-from tasks.loading import Batch, OrderHash, batches, batches_per_epoch, load
-from tasks.localization.judge import has_boxes, judge_localization
-from tasks.localization.options import Localization
-from tasks.losses import binary_cross_entropy, dice_sums, soft_dice, validated_together
-from tasks.subsets import judged_rows, subset_hash, training_rows
-from tasks.training import Fit, fit
-from tasks.volumetric.jobs import VOLUME_JOBS
+from tasks.transfer.subsets import judged_rows, subset_hash, training_rows
+from tasks.transfer.training import Fit, fit
+from tasks.transfer.volume_jobs import VOLUME_JOBS
 
 CASE_HASH = 16  # hexadecimal digits of the SHA-256 of a case's name
 

@@ -1,7 +1,7 @@
 """Classification augmentation, whole batches on the device: random resized crop, flip, rotation.
 
 A crop is two small matrix products, ``Wy · image · Wxᵀ``, with antialiasing triangle weights: what PIL's bilinear
-resize computes, within one grey level. The flip is folded into ``Wx``. The numbers come from ``tasks.draws``.
+resize computes, within one grey level. The flip is folded into ``Wx``. The numbers come from ``tasks.inputs.draws``.
 
 Departures: crop corners are not rounded to whole pixels; rotation is bilinear, where torchvision's default is nearest.
 """
@@ -83,7 +83,7 @@ def augment(images: Tensor, draws: np.ndarray, out: int, options: Mapping[str, A
 
     Args:
         images: float32 in [0, 1] ``(B, S, S)``.
-        draws: ``tasks.draws.uniforms(…, DRAWS)``.
+        draws: ``tasks.inputs.draws.uniforms(…, DRAWS)``.
         out: Side of the result.
         options: ``tasks.options.CropAugmentation`` as a mapping.
 

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 from harness.pixels import Pixels
 from harness.seeding import seed
 from tasks.cohorts.decode import to_square
-from tasks.deformation import Deformation  # here, so that the fork server pays its library's half second, once
-from tasks.draws import sample_seeds
+from tasks.inputs.deformation import Deformation  # here, so that the fork server pays its library's half second, once
+from tasks.inputs.draws import sample_seeds
 
 
 @dataclass(frozen=True)

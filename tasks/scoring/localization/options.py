@@ -3,7 +3,7 @@
 The paper (App. A.1) says: Grad-CAM, min–max per map, cut at {60, 180} of 255, a box around each isolated region,
 correct if the IoU reaches δ, mean over eight classes. What it leaves open is decided by the defaults below; every
 alternative but ``cam_level`` and ``view`` can be scored again from what a trial stored
-(``tasks.localization.rescore``).
+(``tasks.scoring.localization.rescore``).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 from harness.errors import DataError
 from harness.metrics.ranking import auc_by_class
 from harness.seeding import seed
-from tasks.draws import uniforms
+from tasks.inputs.draws import uniforms
 
 UNCERTAIN = -1
 RANGES = {"ones": (1.0, 1.0), "zeros": (0.0, 0.0), "lsr_ones": (0.55, 0.85), "lsr_zeros": (0.0, 0.3)}

@@ -67,8 +67,8 @@ def grad_cam(classifier: Any, images: Tensor, classes: Tensor, level: int) -> tu
     """Return the evidence maps of one class for each image.
 
     Args:
-        classifier: A ``tasks.heads.Classifier`` in evaluation mode; its parameters and their gradients stay as they
-            were.
+        classifier: A ``tasks.heads.images.Classifier`` in evaluation mode; its parameters and their gradients stay as
+            they were.
         images: Normalised, ``(B, 1 or channels, S, S)``.
         classes: The class to explain, int64 ``(B,)``.
         level: Which feature map.

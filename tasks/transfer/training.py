@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harness.half_precision import refuse_unsound_gradients
 from harness.plateau import Counting, Plateau, PlateauRule, patience_is_out
-from tasks.loading import Batch
+from tasks.inputs.loading import Batch
 
 
 @dataclass

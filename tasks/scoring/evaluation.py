@@ -11,9 +11,9 @@ from torch import nn
 
 from harness.metrics.overlap import BINS, GRID, PixelCounts
 from harness.pixels import Pixels
-from tasks.augmentation import normalise, views
-from tasks.loading import gather
-from tasks.losses import dice_sums, soft_dice
+from tasks.inputs.image_augmentation import normalise, views
+from tasks.inputs.loading import gather
+from tasks.scoring.losses import dice_sums, soft_dice
 
 BATCH = 256  # images at once; a tenth of it under ten crops
 
@@ -25,7 +25,7 @@ def class_probabilities(
     """Return sigmoid outputs, the mean over views, float32 ``(N, C)``.
 
     Args:
-        model: A ``tasks.heads.Classifier`` in evaluation mode.
+        model: A ``tasks.heads.images.Classifier`` in evaluation mode.
         pixels: The cohort.
         rows: Which of its images.
         options: The resolved transfer.
@@ -73,7 +73,7 @@ def pixel_counts(
     """Return the counts of a segmentation and its soft Dice loss.
 
     Args:
-        model: A ``tasks.heads.Segmenter`` in evaluation mode.
+        model: A ``tasks.heads.images.Segmenter`` in evaluation mode.
         pixels: The cohort.
         rows: Which of its images.
         options: The resolved transfer.

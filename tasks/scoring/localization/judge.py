@@ -12,11 +12,11 @@ import torch
 
 from harness.errors import DataError
 from harness.pixels import Pixels
-from tasks.augmentation import normalise, views
-from tasks.loading import gather
-from tasks.localization.gradcam import BATCH, choose_level, grad_cam
-from tasks.localization.options import Localization
-from tasks.localization.rescore import PREFIX, rescore, variants
+from tasks.inputs.image_augmentation import normalise, views
+from tasks.inputs.loading import gather
+from tasks.scoring.localization.gradcam import BATCH, choose_level, grad_cam
+from tasks.scoring.localization.options import Localization
+from tasks.scoring.localization.rescore import PREFIX, rescore, variants
 
 CASE_HASH = 16  # hexadecimal digits, as of the trial's own case names
 
@@ -39,7 +39,7 @@ def judge_localization(
     """Make, store and score the evidence maps.
 
     Args:
-        classifier: A ``tasks.heads.Classifier`` in evaluation mode.
+        classifier: A ``tasks.heads.images.Classifier`` in evaluation mode.
         pixels: The cohort; boxes on images outside ``test`` are passed over.
         test: Rows of the test images.
         probabilities: Of the test images, ``(N, C)``: they say where an image ranks among all by a class.
@@ -49,7 +49,7 @@ def judge_localization(
         device: Where the classifier is.
 
     Returns:
-        Values (``Localization.metrics``), facts and arrays (see ``tasks.localization.rescore``).
+        Values (``Localization.metrics``), facts and arrays (see ``tasks.scoring.localization.rescore``).
 
     Raises:
         DataError: If a box has a label that is no output, or no box lies on a test image.

@@ -1,0 +1,1 @@
+"""What a fine-tuned model is worth: predictions, their losses, scores and localization."""
