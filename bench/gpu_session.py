@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.whole_files import write_whole
+
 NEEDED = (
     "torch",
     "torchvision",
@@ -68,9 +70,7 @@ class Session:
         print(f"{name}: {json.dumps(result)[:400]}", flush=True)
 
     def _write(self) -> None:
-        partial = self.out / "gpu_session.json.partial"
-        partial.write_text(json.dumps(self.found, indent=1) + "\n")
-        partial.replace(self.out / "gpu_session.json")
+        write_whole(self.out / "gpu_session.json", (json.dumps(self.found, indent=1) + "\n").encode())
 
 
 def run(command: list[str], log: Path, seconds: float) -> dict[str, Any]:

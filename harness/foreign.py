@@ -64,6 +64,14 @@ def printable(text: object) -> str:
     )
 
 
+def describe_error(error: BaseException) -> str:
+    """Name an unexpected exception in a few words, on one line: its type and its first line."""
+    first = printable((str(error).splitlines() or [""])[0])
+    if isinstance(error, EndedPython):
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
 def has_commands(text: str) -> bool:
     """Say whether text holds control characters, or marks that turn the direction of writing."""
     return any(_commands(character) for character in text)

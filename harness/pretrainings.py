@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.contracts import Probe
+from harness.dotted import import_dotted
 from harness.identity import digest
 from harness.plan import Plan
-from harness.registry import import_dotted
 from harness.results import write_atomically
 from harness.spec import PhasePlan
 from harness.store.claims import read_object

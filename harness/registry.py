@@ -14,10 +14,9 @@ and a profile into a plan. Both are found by name at run time, so the machine im
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,8 +27,9 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import ValidationError
 
 from harness.contracts import Committed, ResolveMethod, ResolveTask
+from harness.dotted import import_dotted
 from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, UnknownName, unknown
-from harness.foreign import EndedPython, guest, printable
+from harness.foreign import EndedPython, describe_error, guest
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan, extras
 from harness.typed import Mistakes, read, sentences
 from harness.yaml_files import key_lines, load_yaml
@@ -51,7 +51,8 @@ def project_root() -> Path:
     """
     places: dict[str, Path] = {}
     for name in ("harness", METHODS, TASKS, "reports"):
-        found = importlib.import_module(name).__file__
+        spec = importlib.util.find_spec(name)
+        found = spec.origin if spec else None
         places[name] = Path(found).resolve().parent.parent if found else Path("(a namespace folder)")
     root = places["harness"]
     stray = {name: place for name, place in places.items() if place != root}
@@ -193,42 +194,6 @@ def _points(group: str) -> list[EntryPoint]:
             f"the entry points of the installed packages cannot be read ({describe_error(error)}); expected the "
             "metadata that an installer writes; find the broken package with a verbose import of importlib.metadata."
         ) from error
-
-
-def import_dotted(path: str) -> Any:
-    """Import ``module:attribute``.
-
-    Raises:
-        ConfigurationError: If the path is malformed.
-        BrokenCode: If the module cannot be imported, whatever it raises, or the attribute is absent.
-    """
-    module, _, attribute = path.partition(":")
-    if not module or not attribute:
-        raise ConfigurationError(f'"{path}" is not a dotted path; expected "package.module:name".')
-    try:
-        with guest():
-            loaded = importlib.import_module(module)
-            return getattr(loaded, attribute)
-    except ImportError as error:
-        raise BrokenCode(f'"{path}" cannot be imported: {error}; install its package or correct it.') from error
-    except AttributeError as error:
-        if module not in sys.modules:  # raised while the module was imported
-            raise BrokenCode(_cannot(path, error)) from error
-        raise BrokenCode(f'module "{module}" has no "{attribute}"; correct the dotted path "{path}".') from None
-    except Exception as error:  # a module may raise anything when it is imported
-        raise BrokenCode(_cannot(path, error)) from error
-
-
-def _cannot(path: str, error: Exception) -> str:
-    return f'"{path}" cannot be imported: {describe_error(error)}; correct that module.'
-
-
-def describe_error(error: BaseException) -> str:
-    """Name an unexpected exception in a few words, on one line: its type and its first line."""
-    first = printable((str(error).splitlines() or [""])[0])
-    if isinstance(error, EndedPython):
-        return first
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 @dataclass

@@ -25,7 +25,7 @@ from harness.results.causes import image_differences, machine_differences
 from harness.results.table import TrialRow, read_trial_rows
 from harness.store.claims import read_object
 from harness.store.committed import ledger
-from harness.store.files import write_whole
+from harness.whole_files import write_whole
 
 SNAPSHOT = "committed"
 KEPT = ("trials", "cohorts", "provenance")  # the first is compared, the others say why numbers differ

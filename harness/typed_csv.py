@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import types
 import typing
 from collections.abc import Iterable
@@ -15,6 +14,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigurationError
+from harness.typed import sentences
+from harness.whole_files import write_whole
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -34,12 +35,7 @@ def write_rows(path: Path, model: type[Row], rows: Iterable[Row]) -> None:
     """Write what ``table_text`` returns; the file is replaced in one step."""
     text = table_text(model, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(text.encode())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, text.encode(), durable=False)
 
 
 def read_rows(path: Path, model: type[Row]) -> list[Row]:
@@ -74,10 +70,8 @@ def read_rows(path: Path, model: type[Row]) -> list[Row]:
             for row in raw
         ]
     except ValidationError as error:
-        first = error.errors()[0]
         raise ConfigurationError(
-            f"{path}, column {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}; "
-            "run `dvc repro statistics`."
+            f"{path}, column {sentences(error, model)[0]} Fix: run `dvc repro statistics`."
         ) from error
 
 

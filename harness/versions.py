@@ -22,6 +22,7 @@ import yaml
 
 from harness.errors import VersionError, unknown
 from harness.identity import code_digest
+from harness.whole_files import write_whole
 from harness.yaml_files import load_yaml
 
 SIDES = ("methods", "tasks")
@@ -178,6 +179,4 @@ def write_digest(root: Path, component: Component) -> None:
     updated, count = pattern.subn(lambda match: f'{match.group(1)}"{component.actual}"', text, count=1)
     if count != 1:
         raise VersionError(f'no "code:" of component "{component.name}" in {path}; add the line code: "" under it.')
-    partial = path.with_suffix(".yaml.partial")
-    partial.write_text(updated)
-    partial.replace(path)
+    write_whole(path, updated.encode())

@@ -6,7 +6,6 @@ an entry in ``LAYOUTS``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from harness.errors import CheckpointError, ConfigurationError, unknown
 from harness.identity import file_sha256
+from harness.whole_files import write_whole
 from methods.export_card import card
 from methods.training.checkpoints import ENCODER, load_encoder, save_encoder
 
@@ -213,9 +213,4 @@ def parameters(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    write_whole(path, text.encode())

@@ -6,14 +6,13 @@ The keys have a model here; those of an adapter and of a generator are their own
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from harness.dotted import declared_beside, import_dotted
 from harness.errors import BrokenCode, ConfigurationError
-from harness.registry import import_dotted
 from harness.spec import Frozen
 from harness.typed import Mistakes, read, unknown_nulls
 from tasks.options import Fraction
@@ -114,7 +113,7 @@ def adapter_mistakes(path: str, options: Any, prefix: str) -> Iterator[str]:
     if not hasattr(adapter, "with_options"):
         yield f"{prefix}found {', '.join(map(str, options))}; adapter {adapter.name} has no options; remove them."
         return
-    declared = getattr(importlib.import_module(path.partition(":")[0]), "Options", None)
+    declared = declared_beside(path, "Options")
     try:
         if isinstance(declared, type) and issubclass(declared, BaseModel):
             read(declared, dict(options), prefix)

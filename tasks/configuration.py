@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from harness.contracts import Committed
+from harness.dotted import import_dotted
 from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, unknown
 from harness.pixels import SPLITS
-from harness.registry import import_dotted
 from harness.spec import NO_TRANSFER, Frozen, TaskEntry, TaskPlan, Version
 from harness.typed import Mistakes, read
 from tasks.cohort_options import (

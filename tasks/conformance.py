@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from harness.contracts import Conformance, Context, Outcome
+from harness.dotted import import_dotted
 from harness.errors import DataError
 from harness.identity import digest
 from harness.pixels import Pixels
-from harness.registry import import_dotted
 from harness.seeding import seed
 from harness.spec import Status, TaskEntry, TaskPlan
 from tasks.configuration import resolve

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.dotted import import_dotted
 from harness.errors import DataError, Unavailable
-from harness.registry import import_dotted
 from tasks.configuration import GENERATORS, SYNTHETIC_MARKER
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.layouts.index import Finding, declared

@@ -12,8 +12,8 @@ from rich.table import Table
 from harness.cli.execution import execute
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, open_session, print_json, shown
+from harness.dotted import import_dotted
 from harness.errors import DataError, Unavailable, unknown
-from harness.registry import import_dotted
 from harness.results.leakage import Leak, count_leaks, pairs, place_of
 from harness.spec import TaskPlan
 

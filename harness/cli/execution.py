@@ -15,10 +15,11 @@ import typer
 from harness.cli import numbers, repeating
 from harness.cli.listing import Profile, check_block, describe, done_ids, print_hours, print_plan
 from harness.cli.session import Session, console, open_session, shown
+from harness.dotted import import_dotted
 from harness.environment import check_device
 from harness.errors import ConfigurationError, Unavailable
 from harness.plan import Cell, Plan
-from harness.registry import import_dotted, project_root
+from harness.registry import project_root
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
 from harness.results import (
     SCORED,

@@ -10,8 +10,8 @@ import typer
 from harness.cli import numbers
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, open_session, print_json, shown
+from harness.dotted import import_dotted
 from harness.errors import StoreError, Unavailable, UnknownName
-from harness.registry import import_dotted
 from harness.spec import Record
 
 

@@ -9,8 +9,8 @@ import typer
 
 from harness.cli.session import console, shown
 from harness.cli.watching import watched
+from harness.dotted import import_dotted
 from harness.errors import DataError, unknown
-from harness.registry import import_dotted
 
 COLLECTIONS = {"radiographs": "tasks.fetching:fetch"}
 

@@ -17,7 +17,8 @@ from harness.statistics.margins import margin_of, read_margins
 from harness.statistics.outlook import Contrast, Outlook, Plan, Proposal, cheapest, contrast_of, outlook
 from harness.statistics.paper import Paper, read_paper
 from harness.statistics.summary import FAITHFUL
-from harness.store.files import parse_json, write_whole
+from harness.store.files import parse_json
+from harness.whole_files import write_whole
 
 TARGET = 0.8
 

@@ -17,9 +17,9 @@ from rich.progress import track
 from harness import versions
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, notes, open_session, print_json, shown
+from harness.dotted import import_dotted
 from harness.errors import DataError, DiraBenchError, VersionError, unknown
-from harness.foreign import guest
-from harness.registry import describe_error, import_dotted
+from harness.foreign import describe_error, guest
 from harness.results import Examination, profile_folder
 from harness.results.table import read_trial_rows
 from harness.spec import Kind, MethodPlan, TaskPlan

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.contracts import Context, Outcome
+from harness.dotted import import_work
 from harness.environment import arithmetic
 from harness.errors import ConfigurationError, DiraBenchError, StoreError
 from harness.executors.interface import DISK_FULL, Job
@@ -30,8 +30,8 @@ from harness.foreign import OwnEnd
 from harness.spec import Item, Status, out_of_bounds
 from harness.store import Store, is_full, resolve_full
 from harness.store.claims import myself
-from harness.store.files import write_whole
 from harness.store.records import OUTPUT, PROGRESS
+from harness.whole_files import write_whole
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -136,26 +136,14 @@ def _check_bounds(item: Item, outcome: Outcome) -> None:
 
 
 def resolve(path: str) -> Callable[[Mapping[str, Any], Context], Outcome]:
-    """Find the work a dotted path ``module:function`` names.
+    """Find the work that a dotted path names.
 
     Raises:
-        ConfigurationError: If the path is malformed, or the module or the name is not there.
+        ConfigurationError: If the path is malformed, or the module or a function of that name is not there.
     """
-    module, _, name = path.partition(":")
-    if not module or not name:
-        raise ConfigurationError(f'found run path "{path}"; expected "module:function"')
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module == error.name or module.startswith(error.name + ".")):
-            raise ConfigurationError(
-                f'no module "{error.name}" for run path "{path}": check the spelling, and that its folder is importable'
-            ) from error
-        raise
-    for part in name.split("."):
-        found = getattr(found, part, None)
+    found = import_work(path)
     if not callable(found):
-        raise ConfigurationError(f'module "{module}" holds no function "{name}" for run path "{path}"')
+        raise ConfigurationError(f'found run path "{path}", which is no function; expected "module:function"')
     work: Callable[[Mapping[str, Any], Context], Outcome] = found
     return work
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import importlib
 import os
 
 import harness.executors.child  # noqa: F401  what every child runs
+from harness.dotted import import_module
 from harness.executors.interface import PRELOAD_VARIABLE
 
 for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
     with contextlib.suppress(BaseException):  # one that ends Python would take the server along
-        importlib.import_module(_name)
+        import_module(_name)
 gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.store import files
-from harness.store.files import write_whole, writing
+from harness.store.files import writing
+from harness.whole_files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from harness.contracts import CountTwins
+from harness.dotted import import_dotted
 from harness.plan import Plan
-from harness.registry import import_dotted
 from harness.results.files import parse_rows, profile_folder
 from harness.spec import NO_TRANSFER, Frozen
 from harness.store import Store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.registry import Entries, Registry
 from harness.spec import MethodEntry, TaskEntry
-from harness.store.files import is_temporary
+from harness.whole_files import is_temporary
 
 OF_METHODS = {
     "trials": ".csv", "resamples": ".npz", "localization": ".npz", "pretraining": ".json", "curves": ".csv",

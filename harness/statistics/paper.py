@@ -14,6 +14,7 @@ from harness.errors import ConfigurationError
 from harness.spec import Frozen
 from harness.statistics.estimate import Group
 from harness.statistics.printed import UNSTATED_RUNS
+from harness.typed import sentences
 
 
 class PublishedNumber(Frozen):
@@ -129,11 +130,7 @@ def read_paper(path: Path) -> Paper:
         try:
             numbers.append(PublishedNumber.model_validate(row))
         except ValidationError as error:
-            problems += [
-                f"{path}, line {line}, {'.'.join(str(part) for part in item['loc'])}: {item['msg']}; "
-                f"found {item['input']!r}; mend the row."
-                for item in error.errors()
-            ]
+            problems += [f"{path}, line {line}, {said}" for said in sentences(error, PublishedNumber)]
     if problems:
         raise ConfigurationError("\n".join(problems))
     return Paper(numbers)

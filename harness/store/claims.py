@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.store.files import make_way, parse_json, write_whole, writing
+from harness.store.files import make_way, parse_json, writing
+from harness.whole_files import write_whole
 
 BEAT_SECONDS = 15.0
 SILENT_SECONDS = 300.0  # an owner on another machine that says nothing for so long is gone

@@ -24,7 +24,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,7 +32,9 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError
 
 from harness.errors import StoreError
-from harness.store.files import write_whole, writing
+from harness.store.files import writing
+from harness.typed import sentences
+from harness.whole_files import append_line, write_whole
 from harness.yaml_files import load_yaml
 
 LOGGER = logging.getLogger(__name__)
@@ -195,9 +196,8 @@ def _outputs(lock: Path, state: str, conflict: bool) -> Mapping[str, str]:
     try:
         found = _Lock.model_validate({key: value or {} for key, value in load_yaml(lock).items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{lock} is no lock of DVC ({place}: {first['msg']}); {advice}.") from None
+        found_there = sentences(error, _Lock)[0].rstrip(".")
+        raise StoreError(f"{lock} is no lock of DVC ({found_there}); {advice}.") from None
     return {out.path: out.md5 for stage in found.stages.values() for out in stage.outs}
 
 
@@ -283,10 +283,7 @@ def _remember(root: Path, name: str, sha256: str) -> None:
         return
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as stream:
-            stream.write(f"{json.dumps([name, sha256])}\n".encode())
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(path, json.dumps([name, sha256]).encode())
 
 
 # -------------------------------------------------------------------- small

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writing, byte-stable arrays, and the sentence for a full disk."""
+"""Files of the store: byte-stable arrays, what stands in a file's place, and the sentence for a full disk."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import errno
 import io
 import json
 import os
-import re
 import shutil
 import stat
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 ARRAYS = "arrays.npz"
 CURVE = "curve.jsonl"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no space, over quota, over the file-size limit
-TEMPORARY = re.compile(r"\.(?:new-|.+\.)[0-9a-f]{12}")  # what ``write_whole`` and a claim prepare
-MANY = 64  # files beyond which one sync of the machine is cheaper than one per file
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -65,11 +62,6 @@ def writing(path: Path) -> Iterator[None]:
         raise StoreError(
             f"cannot write {path} ({error.strerror or error}): check that its folder is there and writable"
         ) from error
-
-
-def is_temporary(name: str) -> bool:
-    """Say whether a name is that of a file or folder that was being prepared: a killed process leaves it behind."""
-    return TEMPORARY.fullmatch(name) is not None
 
 
 class Irregular(OSError):
@@ -133,70 +125,6 @@ def remove(path: Path) -> bool:
     except OSError:
         return not os.path.lexists(path)
     return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; file systems that cannot are left as they are."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def sync_files(paths: Sequence[Path]) -> None:
-    """Make the contents of files durable before a record vouches for them."""
-    if len(paths) > MANY and hasattr(os, "sync"):
-        os.sync()
-        return
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def write_whole(path: Path, data: bytes, *, exclusive: bool = False, durable: bool = True) -> bool:
-    """Write a file that is never seen half-written.
-
-    Args:
-        path: Where to.
-        data: All of it.
-        exclusive: Keep a file that is already there instead of replacing it.
-        durable: Wait until it is on the disk.
-
-    Returns:
-        False if ``exclusive`` and the file was there first.
-
-    Raises:
-        OSError: As the operating system says; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
-        if exclusive:
-            try:
-                os.link(temporary, path)  # the one step that fails if the name is taken
-            except FileExistsError:
-                return False
-            except OSError:  # a file system without hard links
-                if path.exists():
-                    return False
-                temporary.replace(path)
-        else:
-            temporary.replace(path)
-        if durable:
-            sync_folder(path.parent)
-        return True
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

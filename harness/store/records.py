@@ -36,7 +36,6 @@ from harness.store.files import (
     ARRAYS,
     CURVE,
     Irregular,
-    is_temporary,
     json_line,
     make_way,
     parse_json,
@@ -45,13 +44,12 @@ from harness.store.files import (
     read_regular,
     remove,
     set_aside,
-    sync_files,
-    sync_folder,
     write_arrays,
-    write_whole,
     writing,
 )
 from harness.store.seals import SEAL, record_seal
+from harness.typed import sentences
+from harness.whole_files import is_temporary, sync_files, sync_folder, write_new, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -359,9 +357,7 @@ class Store:
         try:
             record = Record.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the file"
-            self._set_aside(folder, f"{path} is no record ({place}: {first['msg']})")
+            self._set_aside(folder, f"{path} is no record ({sentences(error, Record)[0].rstrip('.')})")
             return None
         fault = None
         if record.schema_version not in (1, RECORD_VERSION):
@@ -519,7 +515,7 @@ class Store:
             plain_content = json.loads(json.dumps(Record(**content, files=files).model_dump(mode="python")))
             record = Record(**content, files=files, seal=record_seal(plain_content))
             text = json.dumps({**plain_content, SEAL: record.seal}, sort_keys=True, indent=1) + "\n"
-            first = write_whole(folder / RECORD, text.encode(), exclusive=True)
+            first = write_new(folder / RECORD, text.encode())
             sync_folder(folder.parent)
             remove(folder / PROGRESS)
         if not first:

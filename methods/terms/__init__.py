@@ -27,8 +27,8 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic.errors import PydanticUserError
 
+from harness.dotted import import_dotted
 from harness.errors import ConfigurationError, unknown
-from harness.registry import import_dotted
 from harness.typed import read
 
 TERMS: dict[str, str] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import CheckpointError
+from harness.whole_files import replacing
 
 ENCODER = "encoder.safetensors"
 LAST = "last.pt"
@@ -33,21 +33,16 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 
 def write_atomically(path: Path, data: Any) -> None:
     """Save with ``torch.save`` beside ``path``, flush to disk, and rename."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as stream:
+    with replacing(path) as partial, partial.open("wb") as stream:  # a stream: a path's name would enter the bytes
         torch.save(data, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
 
 
 def save_encoder(path: Path, backbone: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write a backbone's weights with what they are; the same weights give the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in backbone.items()}
     metadata = {"dira_bench": json.dumps(about, sort_keys=True)}  # one key: the order of several is not fixed
-    partial = path.with_name(path.name + ".partial")
-    safetensors.torch.save_file(tensors, partial, metadata=metadata)
-    partial.replace(path)
+    with replacing(path, durable=False) as partial:
+        safetensors.torch.save_file(tensors, partial, metadata=metadata)
 
 
 def load_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

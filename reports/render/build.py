@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.published import Families, load_families
 from harness.spec import Parameters
+from harness.whole_files import write_whole
 from reports.render import figures, frames, learnt, pages, panel_figures, style, wording
 from reports.render.answers import answers
 from reports.render.answers import markdown as answers_markdown
@@ -27,9 +28,7 @@ def write(path: Path, content: str | bytes) -> Path:
     data = content.encode("utf-8") if isinstance(content, str) else content
     if not path.is_file() or path.read_bytes() != data:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_whole(path, data, durable=False)
     return path
 
 

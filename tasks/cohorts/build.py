@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 
 from harness.contracts import Context, Outcome
+from harness.dotted import import_dotted
 from harness.errors import DataError, Unavailable
 from harness.identity import file_sha256
 from harness.metrics.overlap import dice_by_image
 from harness.pixels import SPLITS, Pixels
-from harness.registry import import_dotted
+from harness.whole_files import write_whole
 from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.patches import middle_slice, write_patches
 from tasks.cohorts.scans import write_scans
@@ -77,9 +78,8 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
         shutil.rmtree(root)
     _write_sample(context.folder)
     manifest = _manifest(spec, context.folder, index, findings, made)
-    partial = context.folder / "manifest.json.partial"
-    partial.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    partial.replace(context.folder / "manifest.json")
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    write_whole(context.folder / "manifest.json", text.encode(), durable=False)
     counts = manifest["counts"]
     return Outcome(values={"images": float(counts["images"]), "patients": float(counts["patients"])}, facts=manifest)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import DataError
+from harness.whole_files import replacing, write_whole
 from tasks.layouts.dicom import read_dicom
 from tasks.layouts.images import image_size, read_binary, read_grey
 from tasks.layouts.index import Index
@@ -102,29 +105,24 @@ def write_pixels(
     """
     count = len(index.cases)
     shape = (count, side, side)
-    partial = {name: folder / f"{name}.partial.npy" for name in ("pixels", "masks")}
     has_masks = bool(index.masks) or index.runs is not None
-    pixels = np.lib.format.open_memmap(partial["pixels"], mode="w+", dtype=np.uint8, shape=shape)
-    masks = np.lib.format.open_memmap(partial["masks"], mode="w+", dtype=np.uint8, shape=shape) if has_masks else None
-    names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
+    with contextlib.ExitStack() as arrays:
+        pixels = arrays.enter_context(new_array(folder / "pixels.npy", np.uint8, shape))
+        masks = arrays.enter_context(new_array(folder / "masks.npy", np.uint8, shape)) if has_masks else None
+        names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
 
-    def decode(row: int) -> None:
-        image = read_image(root, paths[row], index)
-        pixels[row] = to_square(image, side, resize)
-        if masks is not None and index.runs is not None:
-            masks[row] = read_runs(names[row], index.runs[names[row]], image.shape, side, resize)
-        elif masks is not None:
-            masks[row] = read_mask(root, index.masks[names[row]], image.shape, side, resize)
+        def decode(row: int) -> None:
+            image = read_image(root, paths[row], index)
+            pixels[row] = to_square(image, side, resize)
+            if masks is not None and index.runs is not None:
+                masks[row] = read_runs(names[row], index.runs[names[row]], image.shape, side, resize)
+            elif masks is not None:
+                masks[row] = read_mask(root, index.masks[names[row]], image.shape, side, resize)
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        for done, _ in enumerate(pool.map(decode, range(count)), start=1):
-            if done % 256 == 0 or done == count:
-                report(done, count, "decoding")
-    pixels.flush()
-    partial["pixels"].replace(folder / "pixels.npy")
-    if masks is not None:
-        masks.flush()
-        partial["masks"].replace(folder / "masks.npy")
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            for done, _ in enumerate(pool.map(decode, range(count)), start=1):
+                if done % 256 == 0 or done == count:
+                    report(done, count, "decoding")
     table = index.cases.drop(columns="image")
     table.insert(0, "row", np.arange(count))
     write_table(table, folder / "cases.csv")
@@ -144,8 +142,15 @@ def _fractions(root: Path, index: Index) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["row", "label", "x", "y", "width", "height"])
 
 
+@contextlib.contextmanager
+def new_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Give an array on disk to fill; the file has its name once the block has ended well."""
+    with replacing(path, durable=False) as partial:
+        array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        yield array
+        array.flush()
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a CSV, whole or not at all."""
-    partial = path.with_suffix(".csv.partial")
-    table.to_csv(partial, index=False, lineterminator="\n")
-    partial.replace(path)
+    write_whole(path, table.to_csv(index=False, lineterminator="\n").encode(), durable=False)

@@ -15,6 +15,7 @@ own, which yields (image, mask or None) for the cases of one scan, is asked inst
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ from scipy.ndimage import zoom
 
 from harness.errors import DataError
 from harness.seeding import seed
-from tasks.cohorts.decode import write_table
+from tasks.cohorts.decode import new_array, write_table
 from tasks.layouts.index import Index
 from tasks.layouts.space import inverse, length, transformed
 from tasks.layouts.volumes import require_values
@@ -198,34 +199,29 @@ def write_patches(
     count, channels = len(index.cases), int(getattr(adapter, "channels", 1))
     shape = (count, channels, *chosen.shape) if channels > 1 else (count, *chosen.shape)
     has_masks = bool(index.masks)
-    partial = {name: folder / f"{name}.partial.npy" for name in ("pixels", "masks")}
-    pixels = np.lib.format.open_memmap(partial["pixels"], mode="w+", dtype=np.dtype(chosen.store), shape=shape)
-    masks = None
-    if has_masks:
-        masks = np.lib.format.open_memmap(partial["masks"], mode="w+", dtype=np.uint8, shape=(count, *chosen.shape))
-    groups = index.cases.groupby("image", sort=False).indices
-    own = getattr(adapter, "cut", None)
+    with contextlib.ExitStack() as arrays:
+        pixels = arrays.enter_context(new_array(folder / "pixels.npy", chosen.store, shape))
+        masks = None
+        if has_masks:
+            masks = arrays.enter_context(new_array(folder / "masks.npy", np.uint8, (count, *chosen.shape)))
+        groups = index.cases.groupby("image", sort=False).indices
+        own = getattr(adapter, "cut", None)
 
-    def decode(image: str) -> int:
-        rows = groups[image]
-        cases = index.cases.iloc[rows]
-        found = own(root, cases, chosen) if own else cut_patches(adapter, root, cases, chosen, masks=has_masks)
-        for row, (patch, mask) in zip(rows, found, strict=True):
-            pixels[row] = np.rint(patch * 255.0) if chosen.store == "uint8" else patch
-            if masks is not None:
-                masks[row] = mask
-        return len(rows)
+        def decode(image: str) -> int:
+            rows = groups[image]
+            cases = index.cases.iloc[rows]
+            found = own(root, cases, chosen) if own else cut_patches(adapter, root, cases, chosen, masks=has_masks)
+            for row, (patch, mask) in zip(rows, found, strict=True):
+                pixels[row] = np.rint(patch * 255.0) if chosen.store == "uint8" else patch
+                if masks is not None:
+                    masks[row] = mask
+            return len(rows)
 
-    done = 0
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        for number in pool.map(decode, groups):
-            done += number
-            report(done, count, "cutting")
-    pixels.flush()
-    partial["pixels"].replace(folder / "pixels.npy")
-    if masks is not None:
-        masks.flush()
-        partial["masks"].replace(folder / "masks.npy")
+        done = 0
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            for number in pool.map(decode, groups):
+                done += number
+                report(done, count, "cutting")
     table = index.cases.drop(columns="image")
     table.insert(0, "row", np.arange(count))
     write_table(table, folder / "cases.csv")

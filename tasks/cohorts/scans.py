@@ -6,13 +6,14 @@ shape in ``scans.npy`` ``(M, X, Y, Z)``, or each as it is in ``scans/<row>.npy``
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks.cohorts.decode import write_table
+from tasks.cohorts.decode import new_array, write_table
 from tasks.cohorts.patches import resize_box, scale
 from tasks.layouts.volumes import require_values
 from tasks.volumetric.options import ScanStore
@@ -37,24 +38,21 @@ def write_scans(
     """
     shape = ScanStore.model_validate(dict(options)).shape
     table = adapter.pretraining_scans(root)
-    whole = None
-    partial = folder / "scans.partial.npy"
-    if shape is None:
-        (folder / "scans").mkdir()
-    else:
-        whole = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(table), *shape))
-    for row, image in enumerate(table["image"]):
-        found = adapter.open(root, image).voxels
-        require_values(found, str(root / image), hounsfield=getattr(adapter, "hounsfield", False))
-        voxels = scale(found, WINDOW)
-        if whole is not None:
-            whole[row] = np.rint(255.0 * resize_box(voxels, shape))
+    with contextlib.ExitStack() as arrays:
+        whole = None
+        if shape is None:
+            (folder / "scans").mkdir()
         else:
-            np.save(folder / "scans" / f"{row}.npy", np.rint(255.0 * voxels).astype(np.uint8))
-        report(row + 1, len(table), "keeping whole scans")
-    if whole is not None:
-        whole.flush()
-        partial.replace(folder / "scans.npy")
+            whole = arrays.enter_context(new_array(folder / "scans.npy", np.uint8, (len(table), *shape)))
+        for row, image in enumerate(table["image"]):
+            found = adapter.open(root, image).voxels
+            require_values(found, str(root / image), hounsfield=getattr(adapter, "hounsfield", False))
+            voxels = scale(found, WINDOW)
+            if whole is not None:
+                whole[row] = np.rint(255.0 * resize_box(voxels, shape))
+            else:
+                np.save(folder / "scans" / f"{row}.npy", np.rint(255.0 * voxels).astype(np.uint8))
+            report(row + 1, len(table), "keeping whole scans")
     table = table.drop(columns="image")
     table.insert(0, "row", np.arange(len(table)))
     write_table(table, folder / "scans.csv")

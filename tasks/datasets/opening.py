@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.dotted import import_dotted
 from harness.errors import DataError
-from harness.registry import import_dotted
 from tasks.configuration import ADAPTERS
 from tasks.layouts.index import Index
 from tasks.layouts.lists import apply_lists

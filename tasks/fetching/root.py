@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import DataError, DiraBenchError, Unavailable
 from harness.identity import file_sha256
-from harness.store.files import sync_files
+from harness.whole_files import sync_files
 from tasks.fetching.clones import Watch, download, from_clones
 from tasks.fetching.facts import Facts, digest_of, load_facts
 from tasks.fetching.layout import Building, Row, build, check_package

@@ -12,14 +12,14 @@ nibabel, SimpleITK and pydicom are the optional extra ``data``, imported where t
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.errors import DataError, Unavailable
+from harness.dotted import import_module
+from harness.errors import DataError
 from tasks.layouts.grids import Grid, farthest_corner, shape_of
 from tasks.layouts.space import inverse, length, lps_from_ras, transformed
 
@@ -96,10 +96,7 @@ def optional(module: str, package: str, what: str) -> Any:
     Raises:
         Unavailable: If it is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise Unavailable(missing(package, what)) from None
+    return import_module(module, missing(package, what))
 
 
 def missing(package: str, what: str) -> str:

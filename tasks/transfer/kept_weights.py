@@ -16,6 +16,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from harness.errors import ConfigurationError
+from harness.whole_files import replacing
 
 VARIABLE = "DIRA_BENCH_KEEP_WEIGHTS"
 CHOICES = ("none", "best", "all")
@@ -50,6 +51,5 @@ class KeptWeights:
 
     def _write(self, model: Any, name: str) -> None:
         tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-        partial = self.folder / f"{name}.safetensors.partial"
-        save_file(tensors, partial)
-        partial.replace(self.folder / f"{name}.safetensors")
+        with replacing(self.folder / f"{name}.safetensors", durable=False) as partial:
+            save_file(tensors, partial)

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from harness.contracts import Context, Outcome
+from harness.dotted import import_dotted
 from harness.errors import ConfigurationError, DataError
 from harness.metrics.overlap import dice_by_image, iou_by_image, segmentation_scores
 from harness.metrics.ranking import auc_by_class, macro
 from harness.metrics.resampling import resample_auc, resample_mean, resample_ratio
 from harness.pixels import Pixels
-from harness.registry import import_dotted
 from harness.spec import Status
 from tasks.heads.images import Classifier, Segmenter, module_hash
 from tasks.inputs.deformation import Deformation

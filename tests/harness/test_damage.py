@@ -15,8 +15,9 @@ from harness.runner import status
 from harness.spec import Status
 from harness.store import State, Store
 from harness.store.committed import keep, trusted
-from harness.store.files import is_temporary, parse_json, read_arrays
+from harness.store.files import parse_json, read_arrays
 from harness.store.records import LATEST
+from harness.whole_files import is_temporary
 from tests.harness.test_store import finish
 from tests.harness.works import item
 

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.dotted import import_dotted
 from harness.errors import BrokenCode
 from harness.executors.child import Terminated
 from harness.foreign import EndedPython, guest, has_commands, printable
 from harness.plan import make_plan
-from harness.registry import import_dotted, load_registry
+from harness.registry import load_registry
 from tests.harness import project
 
 ROOT = Path(__file__).resolve().parents[2]

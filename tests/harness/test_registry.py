@@ -7,9 +7,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from harness.dotted import import_dotted
 from harness.errors import BrokenCode, ConfigurationError, UnknownName
 from harness.plan import make_plan
-from harness.registry import import_dotted, load_parameters, load_registry
+from harness.registry import load_parameters, load_registry
 from tests.harness import project
 
 

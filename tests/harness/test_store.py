@@ -23,8 +23,9 @@ from harness.errors import StoreError
 from harness.identity import file_sha256
 from harness.spec import Item, Record, Status
 from harness.store import State, Store
-from harness.store.files import write_arrays, write_whole
+from harness.store.files import write_arrays
 from harness.store.seals import record_seal
+from harness.whole_files import write_whole
 from tests.harness.works import item
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.contracts import Context, Outcome
-from harness.registry import import_dotted
+from harness.dotted import import_dotted
 from harness.seeding import seed
 from harness.spec import MethodEntry
 from methods.configuration import resolve

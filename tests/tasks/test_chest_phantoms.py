@@ -13,8 +13,8 @@ import torch
 from scipy.stats import ttest_ind
 from torch import nn
 
+from harness.dotted import import_dotted
 from harness.metrics.ranking import auc_by_class
-from harness.registry import import_dotted
 from tasks.cohorts.patches import write_patches
 from tasks.configuration import ADAPTERS, GENERATORS
 from tasks.options import Split

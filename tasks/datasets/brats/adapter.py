@@ -26,10 +26,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from harness.errors import ConfigurationError, DataError
+from harness.errors import DataError
 from harness.spec import Frozen
+from harness.typed import read
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.grids import Grid, difference, require_one_grid
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases
@@ -195,11 +196,7 @@ class Brats:
         Raises:
             ConfigurationError: For an unknown option or value.
         """
-        try:
-            return replace(self, options=Options.model_validate(dict(options)))
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigurationError(f"options.cohort.adapter of brats: {found}; correct them") from None
+        return replace(self, options=read(Options, dict(options), "options.cohort.adapter."))
 
     def read(self, root: Path, split: Split) -> Index:
         """Index the patches of every subject.

@@ -32,10 +32,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from harness.errors import ConfigurationError, DataError, Unavailable
+from harness.errors import DataError, Unavailable
 from harness.spec import Frozen
+from harness.typed import read
 from tasks.cohorts.patches import crop_at, resize_box, scale
 from tasks.datasets.lidc_idri.annotations import OTHER_ROOT, Message, Reading, consensus, group, heading, read_message
 from tasks.layouts.finding import Files, is_litter
@@ -351,11 +352,7 @@ class LidcIdri:
         Raises:
             ConfigurationError: For an unknown option or value.
         """
-        try:
-            return replace(self, options=Options.model_validate(dict(options)))
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigurationError(f"options.cohort.adapter of lidc_idri: {found}; correct them") from None
+        return replace(self, options=read(Options, dict(options), "options.cohort.adapter."))
 
     def read(self, root: Path, split: Split) -> Index:
         """Index every nodule that enough readers outlined; the label says that they rate it above 3 of 5 on average.

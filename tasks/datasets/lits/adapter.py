@@ -22,10 +22,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from harness.errors import ConfigurationError, DataError
+from harness.errors import DataError
 from harness.spec import Frozen
+from harness.typed import read
 from tasks.layouts.finding import Choice, Files, plain
 from tasks.layouts.grids import difference
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, missing_cases, refuse
@@ -99,11 +100,7 @@ class Lits:
         Raises:
             ConfigurationError: For an unknown option or value.
         """
-        try:
-            return replace(self, options=Options.model_validate(dict(options)))
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigurationError(f"options.cohort.adapter of lits: {found}; correct them") from None
+        return replace(self, options=read(Options, dict(options), "options.cohort.adapter."))
 
     def read(self, root: Path, split: Split) -> Index:
         """Index the patches of every volume of the split.

@@ -24,10 +24,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from harness.errors import ConfigurationError, DataError
+from harness.errors import DataError
 from harness.spec import Frozen
+from harness.typed import read
 from tasks.layouts.candidates import (
     WORLD,
     check_places,
@@ -134,11 +135,7 @@ class Luna16:
         Raises:
             ConfigurationError: For an unknown option or value.
         """
-        try:
-            return replace(self, options=Options.model_validate(dict(options)))
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigurationError(f"options.cohort.adapter of luna16: {found}; correct them") from None
+        return replace(self, options=read(Options, dict(options), "options.cohort.adapter."))
 
     def read(self, root: Path, split: Split) -> Index:
         """Index every candidate whose scan is there.
