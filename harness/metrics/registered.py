@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from harness.dotted import import_dotted
 from harness.errors import ConfigurationError
 from harness.metrics.cases import Cases, Classified, Segmented
 from harness.metrics.computing import OfClasses, OfCounts, OfMasks, Pooled, Whole
@@ -26,7 +27,6 @@ from harness.metrics.ranking import (
     weighted_average_precision,
     weighted_calibration_error,
 )
-from harness.registry import import_dotted
 
 SCORED_CLASSES = Metric(
     "scored_classes", "scored classes", unit="", scale=1.0, high=math.inf, counts=True,
