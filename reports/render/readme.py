@@ -14,23 +14,40 @@ from pathlib import Path
 from harness.errors import ConfigurationError, DiraBenchError
 from reports.render.build import write
 
-PAGES = ("README.md", "docs/miniature.md")
+PAGES = ("README.md", "docs/miniature.md", "docs/radiographs.md")
 REAL, SYNTHETIC = "radiographs", "miniature"
 ABSENT = "*This profile was not run yet in this checkout: `nox -s radiographs -- --data-root FOLDER` makes the table.*"
 MARKED = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<text>.*?)(<!-- end of (?P=name) -->\n)", re.DOTALL)
 
 
 def real_table(reports: Path) -> str:
-    """Return the table of all methods on real radiographs, with its scale, its sample and its notes."""
+    """Return the table of all methods on real radiographs, with its scale, its sample and its notes.
+
+    Rows and notes of methods that this profile cannot run stay in the report.
+    """
     path = reports / REAL / "tables" / "tasks.md"
     if not path.is_file():
         return ABSENT
     body = path.read_text(encoding="utf-8").split("\n---\n")[0]
-    return "\n\n".join(body.strip().split("\n\n")[2:])  # without title and caption
+    parts = body.strip().split("\n\n")[2:]  # without title and caption
+    return "\n\n".join(_without_unavailable(part) for part in parts if " unavailable: " not in part)
+
+
+def _without_unavailable(part: str) -> str:
+    return "\n".join(line for line in part.splitlines() if "| unavailable" not in line)
 
 
 def real_answers(reports: Path) -> str:
-    """Return each question about real radiographs with its answer and the counts behind it."""
+    """Return each question about real radiographs with its answer, and what was better or worse."""
+    return _answers(reports, ("Of ", "Better on ", "Worse on "))
+
+
+def real_answers_in_full(reports: Path) -> str:
+    """Return each question about real radiographs with its answer and everything that the answer rests on."""
+    return _answers(reports, ("",))
+
+
+def _answers(reports: Path, begins: tuple[str, ...]) -> str:
     path = reports / REAL / "tables" / "answers.md"
     if not path.is_file():
         return ABSENT
@@ -40,7 +57,7 @@ def real_answers(reports: Path) -> str:
         short = next(line for line in rest if line.startswith("**"))
         # How often one run improves stands in the report, one sentence a pair.
         said = [line.removeprefix("- ") for line in rest if line.startswith("- ") and "- Probability" not in line]
-        lines.append(f"- {question} {short} {' '.join(said)}")
+        lines.append(f"- {question} {short} {' '.join(each for each in said if each.startswith(begins))}")
     return "\n".join(lines)
 
 
@@ -54,6 +71,7 @@ def synthetic_table(reports: Path) -> str:
 BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "real-table": real_table,
     "real-answers": real_answers,
+    "real-answers-in-full": real_answers_in_full,
     "synthetic-table": synthetic_table,
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigurationError
-from reports.render.readme import ABSENT, BLOCKS, MARKED, PAGES, real_answers, real_table, renewed, synthetic_table
+from reports.render.readme import ABSENT, BLOCKS, MARKED, PAGES, real_answers, real_answers_in_full, real_table, renewed, synthetic_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,14 +35,16 @@ def test_the_readme_s_table_is_the_first_of_the_report_with_scale_sample_and_not
     assert real_table(tmp_path) == real_answers(tmp_path) == ABSENT
     folder.mkdir(parents=True)
     (folder / "tasks.md").write_text(
-        "# Title\n\nCaption.\n\n**64 px. A: sample.**\n\n| Method | A |\n|:--|:--|\n| Random | 50 |\n\nA note.\n\n---\n\nMarks"
+        "# Title\n\nCaption.\n\n**64 px. A: sample.**\n\n| Method | A |\n|:--|:--|\n| Random | 50 |\n| Big | unavailable |\n\n"
+        "A note.\n\nBig on A: 10 unavailable: no weights.\n\n---\n\nMarks"
     )
     (folder / "answers.md").write_text(
-        "# What was found\n\nRule.\n\n## Does it help?\n\n**Unresolved.**\n\n**64 px.**\n\n- Of 3.\n- Of 4.\n\n| c |\n"
+        "# What was found\n\nRule.\n\n## Does it help?\n\n**Unresolved.**\n\n**64 px.**\n\n- Of 3.\n- Better on A: x.\n- 4 rest.\n\n| c |\n"
     )
     table = "**64 px. A: sample.**\n\n| Method | A |\n|:--|:--|\n| Random | 50 |\n\nA note."
     assert real_table(tmp_path) == table
-    assert real_answers(tmp_path) == "- Does it help? **Unresolved.** Of 3. Of 4."
+    assert real_answers(tmp_path) == "- Does it help? **Unresolved.** Of 3. Better on A: x."
+    assert real_answers_in_full(tmp_path) == "- Does it help? **Unresolved.** Of 3. Better on A: x. 4 rest."
     page = "Lead\n<!-- generated: real-table -->\nstale\n<!-- end of real-table -->\nTail\n"
     new = renewed(page, tmp_path, "README.md")
     assert new == f"Lead\n<!-- generated: real-table -->\n\n{table}\n\n<!-- end of real-table -->\nTail\n"
