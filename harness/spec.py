@@ -43,7 +43,7 @@ Fraction = Annotated[float, Field(strict=True)]
 
 
 class Status(StrEnum):
-    """How an attempt ended; only ``ok`` attempts feed a table."""
+    """How an attempt ended, and what a row of ``trials.csv`` says of a trial: one vocabulary."""
 
     OK = "ok"
     FAILED = "failed"  # an exception: recorded with its traceback, not retried by default
@@ -51,6 +51,20 @@ class Status(StrEnum):
     OUT_OF_MEMORY = "oom"
     DIVERGED = "diverged"  # a non-finite loss
     INTERRUPTED = "interrupted"  # the worker was killed or lost: retried
+    # What a table alone says of a trial; no attempt ends so.
+    DIVERGED_SCORED = "diverged_scored"  # it diverged, and counts with its best validated weights
+    MISSING = "missing"  # not run yet
+    UNAVAILABLE = "unavailable"  # cannot be run here
+
+    @property
+    def scored(self) -> bool:
+        """Whether a trial's value counts."""
+        return self in (Status.OK, Status.DIVERGED_SCORED)
+
+    @property
+    def ends_an_attempt(self) -> bool:
+        """Whether a record can have it."""
+        return self not in (Status.DIVERGED_SCORED, Status.MISSING, Status.UNAVAILABLE)
 
 
 class Frozen(BaseModel):
@@ -284,6 +298,14 @@ class Record(Frozen):
     error: dict[str, str] | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     seal: str = ""
+
+    @field_validator("status")
+    @classmethod
+    def _an_end(cls, value: Status) -> Status:
+        if not value.ends_an_attempt:
+            endings = ", ".join(status for status in Status if status.ends_an_attempt)
+            raise ValueError(f"found {value}; expected how an attempt ended: {endings}")
+        return value
 
 
 # Counted (a mean over images is one): never multiplied by 100, never summarised as scores.

@@ -1,8 +1,8 @@
-"""``trials/<method>.csv``, a row a trial and metric: the one reader of such files, and what their writer seals.
+"""The schema of ``trials/<method>.csv``, a row a trial and metric: it is declared, written and read here alone.
 
 Whoever reads a row through here knows that it is written as this project writes it, that its value can be one of its
-metric's, that it stands once, and that it is what its trial's seal says. Files of older versions have no seals; the
-rest is checked of them too.
+metric's, that it stands once, and that it is what its trial's seal says. Files of older versions have no seals, or do
+not say how many labels a trial had; the rest is checked of them too.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 from harness.errors import DataError
 from harness.published import CellKey
-from harness.spec import out_of_bounds
-from harness.store.seals import SEAL, SHARED, trial_seal
+from harness.spec import Status, out_of_bounds
+from harness.store.seals import SEAL, seal_of
 
-SCORED = ("ok", "diverged_scored")  # statuses whose value counts
-STATUSES = (
-    *SCORED, "diverged", "failed", "oom", "timeout", "interrupted", "missing", "unavailable",
-)  # fmt: skip
+# The first row of a file, in this order, the seal last.
 COLUMNS = (
-    "method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id",
+    "method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "labelled", "cohort",
+    "trial_id",
 )  # fmt: skip
-TRIAL_COLUMNS = (*COLUMNS, SEAL)
+ADDED_LATER = ("labelled",)  # a file of an older version may lack them
+NAMES = ("task", "label_fraction", "pretrain_seed", "repeat")  # of a trial in the file of its method
+OF_A_ROW = ("metric", "value")  # all other columns are the same in each row of a trial
+SEAL_DIGITS = 16  # 64 bits, so that the file stays readable
 ADVICE = 'restore the file with git, or write it anew with "dvc repro"'
 
 
@@ -38,12 +39,12 @@ class TrialRow:
     Attributes:
         method, task, label_fraction, pretrain_seed, repeat, metric: Which trial and what was measured.
         value: As recorded: a fraction in [0, 1], or a count; NaN if it is undefined, None if the trial has none.
-        status: ``ok``, ``diverged_scored``, ``failed``, … ``unavailable``, ``missing``.
+        status: How the trial ended, or why it has no value.
+        labelled: Training images (3D: cases) whose labels it was trained on; None where no record says so.
         cohort: First digits of the cohort's id.
         trial_id: 64 hexadecimal digits; empty for a trial that cannot be run here.
-        line: Where it stands in its file, from 2.
-        text: The row as it is written, without the seal.
-        sealed: Its file has seals, and this row's is right.
+        line: Where it stands in the file that it was read from, from 2; 0 for a row that was not read.
+        sealed: That file has seals, and this row's is right.
     """
 
     method: str
@@ -53,26 +54,48 @@ class TrialRow:
     repeat: int
     metric: str
     value: float | None
-    status: str
+    status: Status
+    labelled: int | None
     cohort: str
     trial_id: str
-    line: int
-    text: Mapping[str, str]
-    sealed: bool
+    line: int = field(default=0, compare=False)
+    sealed: bool = field(default=False, compare=False)
 
     @property
     def cell(self) -> CellKey:
         """The cell the trial belongs to."""
         return CellKey(self.method, self.task, self.label_fraction)
 
+    def text(self) -> dict[str, str]:
+        """Return the row as it is written, without the seal: numbers as Python writes them, so that none is lost."""
+        return {column: _written(getattr(self, column)) for column in COLUMNS}
 
-def sealed(rows: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Return rows with the seal of their trial; the rows of a trial follow one another."""
-    found: list[dict[str, str]] = []
-    for _, group in groupby(rows, key=_trial):
-        own = [{column: row[column] for column in COLUMNS} for row in group]
-        found += [{**row, SEAL: trial_seal(own)} for row in own]
-    return found
+
+def _written(value: str | float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, str) else repr(value)
+
+
+def trials_csv(rows: Iterable[TrialRow]) -> str:
+    """Write rows as the text of a file, each with the seal of its trial; the rows of a trial follow one another."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=(*COLUMNS, SEAL), lineterminator="\n")
+    writer.writeheader()
+    for _, group in groupby((row.text() for row in rows), key=_trial):
+        own = list(group)
+        writer.writerows({**row, SEAL: trial_seal(own)} for row in own)
+    return stream.getvalue()
+
+
+def trial_seal(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the seal of one trial, over its names, ids, status and values, in any order.
+
+    ``labelled`` is no part of it: seals are older than that column. ``SHA256SUMS`` and ``dvc.lock`` vouch for it.
+
+    Args:
+        rows: Every row of the trial, as text by column.
+    """
+    shared = {column: rows[0][column] for column in COLUMNS if column not in (*OF_A_ROW, *ADDED_LATER)}
+    return seal_of({**shared, "values": sorted([row["metric"], row["value"]] for row in rows)})[:SEAL_DIGITS]
 
 
 def read_trial_rows(path: Path) -> list[TrialRow]:
@@ -101,20 +124,19 @@ def parse_trial_rows(text: str, path: Path) -> list[TrialRow]:
     except csv.Error as error:  # e.g. a quote that is never closed
         raise DataError(f"{path}, line {reader.line_num}: {error}; {ADVICE}.") from None
     columns = reader.fieldnames or ()
-    lacking = [column for column in COLUMNS if column not in columns]
+    lacking = [column for column in COLUMNS if column not in columns and column not in ADDED_LATER]
     if lacking:
         raise DataError(f"{path} has no column {', '.join(lacking)}; {ADVICE}.")
     rows: list[TrialRow] = []
     trials: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for line, raw in raws:
         try:
-            row = _row(raw, path.stem, line)
             own = trials.setdefault(_trial(raw), [])
-            _beside(row, own, line)
+            rows.append(_row(raw, path.stem, line))
+            _beside(raw, own)
         except ValueError as error:
             raise DataError(f"{path}, line {line}: {error}; {ADVICE}.") from None
         own.append(raw)
-        rows.append(row)
     if SEAL in columns:
         for own in trials.values():
             _check_seal(path, own)
@@ -125,26 +147,42 @@ def _row(raw: Mapping[str | None, str | None], method: str, line: int) -> TrialR
     """Read one row; raises ValueError with what is wrong."""
     if None in raw or None in raw.values():
         raise ValueError(f"found {'more' if None in raw else 'fewer'} values than columns; expected as many")
-    text = {column: str(raw[column]) for column in COLUMNS}
+    text = {column: str(raw.get(column, "")) for column in COLUMNS}
     if text["method"] != method:
         raise ValueError(f'found method "{text["method"]}"; expected "{method}" alone')
-    if text["status"] not in STATUSES:
-        raise ValueError(f'found status "{text["status"]}"; expected one of {", ".join(STATUSES)}')
+    if text["status"] not in list(Status):
+        raise ValueError(f'found status "{text["status"]}"; expected one of {", ".join(Status)}')
     fraction = _real(text["label_fraction"], "label_fraction")
     if not 0 < fraction <= 1:
         raise ValueError(f"found label_fraction {fraction!r}; expected one above 0, up to 1")
-    value = _real(text["value"], "value") if text["value"] else None
-    if value is not None:
-        if text["status"] not in SCORED:
-            raise ValueError(f"found a value beside status {text['status']}; expected none")
-        wrong = out_of_bounds(text["metric"], value)
-        if wrong:
-            raise ValueError(wrong)
+    status = Status(text["status"])
     return TrialRow(
-        text["method"], text["task"], fraction, _count(text["pretrain_seed"], "pretrain_seed"),
-        _count(text["repeat"], "repeat"), text["metric"], value, text["status"], text["cohort"], text["trial_id"], line,
-        text, bool(raw.get(SEAL)),
-    )  # fmt: skip
+        method=text["method"],
+        task=text["task"],
+        label_fraction=fraction,
+        pretrain_seed=_count(text["pretrain_seed"], "pretrain_seed"),
+        repeat=_count(text["repeat"], "repeat"),
+        metric=text["metric"],
+        value=_value(text, status),
+        status=status,
+        labelled=_count(text["labelled"], "labelled") if text["labelled"] else None,
+        cohort=text["cohort"],
+        trial_id=text["trial_id"],
+        line=line,
+        sealed=bool(raw.get(SEAL)),
+    )
+
+
+def _value(text: Mapping[str, str], status: Status) -> float | None:
+    """Read a row's value; raises ValueError if it cannot be one of its metric's, or if its trial can have none."""
+    if not text["value"]:
+        return None
+    value = _real(text["value"], "value")
+    if not status.scored:
+        raise ValueError(f"found a value beside status {status}; expected none")
+    if wrong := out_of_bounds(text["metric"], value):
+        raise ValueError(wrong)
+    return value
 
 
 def _real(text: str, column: str) -> float:
@@ -166,16 +204,16 @@ def _count(text: str, column: str) -> int:
 
 
 def _trial(row: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(row[column] for column in ("task", "label_fraction", "pretrain_seed", "repeat"))
+    return tuple(row[column] for column in NAMES)
 
 
-def _beside(row: TrialRow, own: Sequence[Mapping[str, str]], line: int) -> None:
+def _beside(row: Mapping[str, str], own: Sequence[Mapping[str, str]]) -> None:
     """Check a row against those of the same trial before it; raises ValueError."""
-    if any(other["metric"] == row.metric for other in own):
-        raise ValueError(f"{row.metric} of this trial stands twice")
-    for column in SHARED:
-        if own and own[0][column] != row.text[column]:
-            raise ValueError(f'found {column} "{row.text[column]}" beside "{own[0][column]}" in the same trial')
+    if any(other["metric"] == row["metric"] for other in own):
+        raise ValueError(f"{row['metric']} of this trial stands twice")
+    for column in (name for name in COLUMNS if name in row and name not in OF_A_ROW):
+        if own and own[0][column] != row[column]:
+            raise ValueError(f'found {column} "{row[column]}" beside "{own[0][column]}" in the same trial')
 
 
 def _check_seal(path: Path, own: Sequence[Mapping[str, str]]) -> None:
