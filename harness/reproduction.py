@@ -11,6 +11,7 @@ locked set-up only, and the comparison names the cohorts whose images differ and
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 import uuid
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigurationError
-from harness.results import SCORED, from_scratch_marker, profile_folder
+from harness.results import from_scratch_marker, profile_folder
 from harness.results.causes import image_differences, machine_differences
 from harness.results.table import TrialRow, read_trial_rows
 from harness.store.claims import read_object
@@ -163,10 +164,10 @@ def compare(root: Path, profile: str, planned: set[str]) -> Reproduction:
             result.gone += 1
         elif key not in after:
             result.missing += 1
-        elif after[key].text["value"] == row.text["value"]:
+        elif repr(after[key].value) == repr(row.value):
             result.bit_equal += 1
         else:
-            result.moved[row.text["task"]] += 1
+            result.moved[row.task] += 1
             _judge(result, row, after[key], cells[_cell(row)])
     return result
 
@@ -179,20 +180,20 @@ def _judge(result: Reproduction, row: TrialRow, now: TrialRow, repeats: list[flo
     result.different += 1
     if len(result.examples) < 10:
         where = " × ".join(_cell(row)) + f" · repeat {row.repeat}"
-        result.examples.append(f"{where}: committed {row.text['value']}, now {now.text['value']}")
+        result.examples.append(f"{where}: committed {row.value!r}, now {now.value!r}")
 
 
 def _numbers(folder: Path) -> dict[tuple[str, str], TrialRow]:
     rows = (row for path in sorted(folder.glob("*.csv")) for row in read_trial_rows(path))
-    return {(row.trial_id, row.metric): row for row in rows if row.status in SCORED and row.value is not None}
+    return {(row.trial_id, row.metric): row for row in rows if row.status.scored and row.value is not None}
 
 
 def _value(row: TrialRow) -> float:
-    return float(row.text["value"])
+    return math.nan if row.value is None else row.value
 
 
 def _cell(row: TrialRow) -> tuple[str, ...]:
-    return tuple(row.text[column] for column in ("method", "task", "label_fraction", "pretrain_seed", "metric"))
+    return row.method, row.task, repr(row.label_fraction), str(row.pretrain_seed), row.metric
 
 
 def _within(value: float, repeats: list[float]) -> bool:

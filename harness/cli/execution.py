@@ -22,10 +22,9 @@ from harness.plan import Cell, Plan
 from harness.registry import project_root
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
 from harness.results import (
-    SCORED,
     from_scratch_marker,
     profile_folder,
-    speaks_for,
+    representing,
     trial_devices,
     trial_status,
     write_cohort,
@@ -174,7 +173,7 @@ def _exit_unless_done(session: Session, targets: Sequence[Item]) -> None:
     """
     done = done_ids(session)
     for item in targets:
-        if item.id not in done and trial_status(speaks_for(session.store, item.kind, item.id)) not in SCORED:
+        if item.id not in done and not trial_status(representing(session.store, item.kind, item.id)).scored:
             raise typer.Exit(EXIT_UNDONE)
 
 
@@ -400,12 +399,12 @@ def _preload(items: Iterable[Item]) -> list[str]:
 
 def _beside_the_committed(session: Session, item: Item) -> None:
     """Set what a trial gave here beside its committed row."""
-    record = speaks_for(session.store, item.kind, item.id)
+    record = representing(session.store, item.kind, item.id)
     for row in session.adopted.rows.get(item.id, []):
-        value = record.values.get(row["metric"]) if record else None
-        if value is not None and row["value"]:
-            same = "bit-equal" if float(row["value"]) == value else f"differs by {abs(float(row['value']) - value):.3g}"
-            console.print(shown(f"  {row['metric']}: {value!r}, committed {row['value']}: {same}"))
+        value = record.values.get(row.metric) if record else None
+        if value is not None and row.value is not None:
+            same = "bit-equal" if row.value == value else f"differs by {abs(row.value - value):.3g}"
+            console.print(shown(f"  {row.metric}: {value!r}, committed {row.value!r}: {same}"))
 
 
 def _refuse_mixing(session: Session, items: Sequence[Item], classes: set[str]) -> None:

@@ -19,7 +19,7 @@ from harness.environment import check_device
 from harness.errors import UnknownName, unknown
 from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
-from harness.results import SCORED, examine, measured_seconds, processor_hours, speaks_for, trial_status
+from harness.results import examine, measured_seconds, processor_hours, representing, trial_status
 from harness.spec import Item, Record, Status, percent
 from harness.store import State, Store
 
@@ -225,7 +225,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
             elif store.state("trial", item.id) is not State.FAILED:  # what a run would begin with
                 states["missing"] += 1
                 missing.append(item)
-            elif trial_status(speaks_for(store, "trial", item.id)) in SCORED:
+            elif trial_status(representing(store, "trial", item.id)).scored:
                 states["done"] += 1
             else:
                 states["failed"] += 1
@@ -362,7 +362,7 @@ def show(
     item = matches[0]
     records, faults = _attempts(session, item)
     if as_json:
-        adopted = session.adopted.rows.get(item.id, [])
+        adopted = [row.text() for row in session.adopted.rows.get(item.id, [])]
         print_json({
             "item": item.model_dump(),
             "attempts": [record.model_dump(mode="json") for record in records],
@@ -372,7 +372,7 @@ def show(
         raise typer.Exit(FOUND_FAULTS if faults else 0)
     console.print(f"[bold]{shown(item.title)}[/]\n{item.kind} {item.id}\nrun by {shown(item.run)}")
     for row in session.adopted.rows.get(item.id, []):
-        console.print(shown(f"  committed: {row['metric']} = {row['value']} ({row['status']})"))
+        console.print(shown(f"  committed: {row.metric} = {row.text()['value']} ({row.status})"))
     if len(records) > SHOWN_ATTEMPTS:
         console.print(f"\n{len(records) - SHOWN_ATTEMPTS} earlier attempts; --json has them all")
     for record in records[-SHOWN_ATTEMPTS:]:

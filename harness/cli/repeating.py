@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.cli.session import Session, console, shown
 from harness.errors import ConfigurationError, StoreError
 from harness.plan import Cell
-from harness.results import speaks_for
+from harness.results import representing
 from harness.spec import Item, Record, Status
 from harness.store import Store
 
@@ -48,7 +48,7 @@ def done_record(session: Session, item: Item) -> Record:
     Raises:
         ConfigurationError: If it has none to compare with.
     """
-    first = speaks_for(session.store, item.kind, item.id)
+    first = representing(session.store, item.kind, item.id)
     if first is None or first.status is not Status.OK:
         raise ConfigurationError(
             f'{item.title} has no ok attempt to compare with; run it first: "dira-bench run --trial {item.id[:16]}".'

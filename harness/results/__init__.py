@@ -23,12 +23,11 @@ from harness.results.orphans import Orphan, orphans
 from harness.results.pretraining import write_pretraining
 from harness.results.provenance import device_classes, measured_seconds, processor_hours, trial_devices
 from harness.results.resamples import resample_key
-from harness.results.standing import SCORED, speaks_for, trial_status
+from harness.results.standing import representing, trial_status
 from harness.results.trials import write_trials
 from harness.store.committed import replace
 
 __all__ = [
-    "SCORED",
     "SHOWN",
     "TABLES",
     "Adopted",
@@ -47,8 +46,8 @@ __all__ = [
     "profile_folder",
     "read_rows",
     "replace",
+    "representing",
     "resample_key",
-    "speaks_for",
     "trial_devices",
     "trial_status",
     "write_atomically",

@@ -10,14 +10,14 @@ from typing import Any
 from harness.errors import DataError
 from harness.plan import Plan
 from harness.results.files import profile_folder
-from harness.results.standing import SCORED
 from harness.results.table import TrialRow, parse_trial_rows
+from harness.spec import Status
 from harness.store.committed import judge, trusted, without_lock
 
 
 @dataclass
 class Adopted:
-    """Committed results that still stand for planned work.
+    """Committed results that still represent planned work.
 
     Attributes:
         rows: Trial id → its rows of ``trials.csv``, by metric, in the file's order.
@@ -27,7 +27,7 @@ class Adopted:
         refused: What is not adopted, and why, one sentence each.
     """
 
-    rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    rows: dict[str, list[TrialRow]] = field(default_factory=dict)
     phases: dict[str, dict[str, Any]] = field(default_factory=dict)
     resamples: dict[str, bytes] = field(default_factory=dict)
     members: dict[str, dict[str, set[str]]] = field(default_factory=dict)
@@ -71,11 +71,11 @@ def _adopt_trials(adopted: Adopted, root: Path, folder: Path, method: str, plann
     adopted.resamples[method] = resamples
     members = adopted.members.setdefault(method, {})
     for row in rows:
-        if row.status in SCORED:
+        if row.status.scored:
             name = f"{row.task}|{row.label_fraction!r}|{row.pretrain_seed}|{row.metric}"
             members.setdefault(name, set()).add(row.trial_id)
             if row.trial_id in planned:
-                adopted.rows.setdefault(row.trial_id, []).append(dict(row.text))
+                adopted.rows.setdefault(row.trial_id, []).append(row)
 
 
 def _adopt_phases(adopted: Adopted, root: Path, folder: Path, method: str, planned: set[str]) -> None:
@@ -86,7 +86,7 @@ def _adopt_phases(adopted: Adopted, root: Path, folder: Path, method: str, plann
         _refuse(adopted, root, path, f"the phases of {method}")
         return
     phases = [phase for chain in json.loads(content)["pretraining_seeds"] for phase in chain["phases"]]
-    adopted.phases |= {p["id"]: p for p in phases if p["status"] in ("ok", "diverged") and p["id"] in planned}
+    adopted.phases |= {p["id"]: p for p in phases if p["status"] in (Status.OK, Status.DIVERGED) and p["id"] in planned}
 
 
 def _refuse(adopted: Adopted, root: Path, path: Path, what: str) -> None:

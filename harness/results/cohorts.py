@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.plan import Plan
 from harness.results.files import profile_folder
+from harness.spec import Status
 from harness.store import Store
 from harness.store.committed import replace, standing_content
 from harness.store.files import parse_json
@@ -36,18 +37,18 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
     item = plan.cohorts.get(task)
     record = store.ok("cohort", item.id) if item else None
     if item is None:
-        content = {**base, "status": "unavailable", "reason": resolved.unavailable}
+        content = {**base, "status": str(Status.UNAVAILABLE), "reason": resolved.unavailable}
     elif record is None:
         if resolved.no_images or _is_manifest(standing_content(root, path), item.id):
             return path
-        content = {**base, "status": "missing", "id": item.id}
+        content = {**base, "status": str(Status.MISSING), "id": item.id}
     else:
         manifest = json.loads(store.checked(record, "manifest.json").read_text())
         read = manifest.get("split_sha256", {}).get("test")
         if "boxes.csv" in record.files:
             manifest["counts"] = {**manifest["counts"], **_boxes(store.checked(record, "boxes.csv"))}
         base["test_cases_published"] = read is not None and read == resolved.test_cases
-        content = {**manifest, **base, "status": "ok", "id": item.id}
+        content = {**manifest, **base, "status": str(Status.OK), "id": item.id}
     replace(root, path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return path
 
@@ -72,4 +73,4 @@ def _is_manifest(data: bytes | None, identity: str) -> bool:
         content = parse_json(data or b"")
     except ValueError:
         return False
-    return isinstance(content, dict) and (content.get("id"), content.get("status")) == (identity, "ok")
+    return isinstance(content, dict) and (content.get("id"), content.get("status")) == (identity, Status.OK)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.results.files import archive, profile_folder, table
 from harness.results.pretraining import CURVE_COLUMNS
-from harness.results.table import TRIAL_COLUMNS
+from harness.results.table import trials_csv
 from harness.store.committed import replace
 
 STATUS = "not of this profile"
@@ -30,7 +30,7 @@ def write_no_pretraining(root: Path, profile: str, method: str) -> None:
 
 def write_no_trials(root: Path, profile: str, method: str) -> None:
     """Write ``trials/<method>.csv``, ``resamples`` and ``localization`` of a method that the profile has not."""
-    _replace(root, profile, f"trials/{method}.csv", table(TRIAL_COLUMNS, ()))
+    _replace(root, profile, f"trials/{method}.csv", trials_csv(()))
     for part in ("resamples", "localization"):
         _replace(root, profile, f"{part}/{method}.npz", archive({}))
 

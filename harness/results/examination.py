@@ -35,7 +35,8 @@ class Examination:
     Attributes:
         faults: Edited or damaged: nothing may be printed from it. A sentence each.
         unknown: Names of results files that nothing vouches for, as older versions left them.
-        unsealed: Whether committed trials carry no seals yet. unsealed_records: How many records carry none.
+        unsealed: Files whose trials carry no seals. unsealed_records: How many records carry none.
+        uncounted: Files whose trials do not say how many labels they had.
         files: Results files that stand. records: Records read. hashed: Files of records whose bytes were read.
     """
 
@@ -43,6 +44,7 @@ class Examination:
     unknown: list[str] = field(default_factory=list)
     unsealed: list[str] = field(default_factory=list)
     unsealed_records: int = 0
+    uncounted: list[str] = field(default_factory=list)
     files: int = 0
     records: int = 0
     hashed: int = 0
@@ -61,6 +63,11 @@ class Examination:
             found.append(
                 f"{_some(self.unsealed)} carry no seals, as older versions wrote them: dvc.lock alone vouches for "
                 'them; "dvc repro" writes them anew.'
+            )
+        if self.uncounted:
+            found.append(
+                f"{_some(self.uncounted)} do not say how many labels a trial had, as older versions wrote them: tables "
+                'leave those numbers out; "dvc repro" writes them where the store holds the trials\' records.'
             )
         if self.unsealed_records:
             found.append(
@@ -138,6 +145,8 @@ def _rows(found: Examination, root: Path, path: Path, planned: dict[str, TrialKe
         return
     if rows and not rows[0].sealed:
         found.unsealed.append(path.relative_to(root).as_posix())
+    if any(row.status.scored and row.labelled is None for row in rows):
+        found.uncounted.append(path.relative_to(root).as_posix())
     for row in rows:
         expected = planned.get(row.trial_id)
         if expected is not None and expected != _key(row):

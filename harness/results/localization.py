@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.plan import Plan
 from harness.results.files import archive, profile_folder, read_arrays
 from harness.results.shown import Terms, read_shown
-from harness.results.standing import SCORED, speaks_for, trial_status
+from harness.results.standing import representing, trial_status
 from harness.store import Store
 from harness.store.committed import assembling, replace, standing_content
 
@@ -57,9 +57,9 @@ def _localization(
         if cell.key.method != method or cell.key.label_fraction != 1.0 or first is None:
             continue
         item, task = cell.trials[first], cell.key.task
-        record = speaks_for(store, "trial", item.id)
+        record = representing(store, "trial", item.id)
         cohort = store.ok("cohort", plan.cohorts[task].id)
-        if record is None or trial_status(record) not in SCORED or cohort is None:
+        if record is None or not trial_status(record).scored or cohort is None:
             if str(before.get(f"{task}|trial_id", "")) == item.id:
                 kept = {name: array for name, array in before.items() if name.startswith(f"{task}|")}
                 gone = set() if task in shown else {f"{task}|{name}" for name in REAL}  # what is no longer allowed

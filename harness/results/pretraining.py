@@ -9,7 +9,7 @@ from typing import Any
 from harness.plan import Plan
 from harness.results.adoption import Adopted
 from harness.results.files import parse_rows, profile_folder, table
-from harness.results.standing import speaks_for
+from harness.results.standing import representing
 from harness.spec import Item, Record, Status
 from harness.store import Store
 from harness.store.committed import assembling, replace, trusted
@@ -34,7 +34,7 @@ def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, me
                 phases = [adopted.phases[item.id] for item in chain]
                 curve += _committed_curve(committed, chain, index)
             else:
-                phases = [_phase_facts(item, speaks_for(store, "phase", item.id)) for item in chain]
+                phases = [_phase_facts(item, representing(store, "phase", item.id)) for item in chain]
                 records = [(item, store.ok("phase", item.id)) for item in chain]
                 curve += [row for item, ok in records if ok for row in _curve_rows(item, index, store.curve(ok))]
             seeds.append({"pretrain_seed": index, "phases": phases})
@@ -54,7 +54,7 @@ def write_pretraining(plan: Plan, root: Path, store: Store, adopted: Adopted, me
 
 
 def _stands(chain: list[Item], store: Store, adopted: Adopted) -> bool:
-    """Say whether a chain of phases is told as committed: it was adopted, and the store does not hold all of it."""
+    """Say whether a chain is reported as it was committed: it was adopted, and the store does not hold all of it."""
     return all(item.id in adopted.phases for item in chain) and not all(store.ok("phase", item.id) for item in chain)
 
 
@@ -65,7 +65,7 @@ def _phase_facts(item: Item, record: Record | None) -> dict[str, Any]:
         "name": item.spec["phase"],
         "id": item.id,
         "parent": item.spec["parent"],
-        "status": "missing" if record is None else str(record.status),
+        "status": str(Status.MISSING if record is None else record.status),
         "configuration": item.spec["configuration"],
         **facts,
     }

@@ -14,7 +14,7 @@ from harness.identity import digest
 from harness.plan import Cell, Plan
 from harness.published import CellKey
 from harness.results.files import profile_folder, read_rows, table
-from harness.results.standing import speaks_for
+from harness.results.standing import representing
 from harness.results.table import read_trial_rows
 from harness.spec import Item
 from harness.store import Store
@@ -46,7 +46,7 @@ def write_provenance(root: Path, path: Path, cells: list[Cell], store: Store) ->
     rows: list[dict[str, Any]] = []
     for cell in cells:
         for item in cell.trials.values():
-            record = speaks_for(store, "trial", item.id)
+            record = representing(store, "trial", item.id)
             if record is None:
                 if item.id in known:
                     rows.append(known[item.id])
@@ -158,7 +158,7 @@ def processor_hours(plan: Plan, root: Path, store: Store) -> dict[str, float]:
     hours = {"phase": 0.0, "trial": 0.0}
     for item in plan.items.values():
         if item.kind in hours:
-            record = speaks_for(store, item.kind, item.id)
+            record = representing(store, item.kind, item.id)
             spent = record.provenance.get("processor_seconds") if record else committed.get(item.id)
             hours[item.kind] += float(spent or 0.0) / 3600
     return hours

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.plan import Cell, Plan, TrialKey
 from harness.results.adoption import Adopted
 from harness.results.files import archive, read_arrays
-from harness.results.standing import SCORED, speaks_for, trial_status
+from harness.results.standing import representing, trial_status
 from harness.spec import Item
 from harness.store import Store
 
@@ -64,8 +64,8 @@ def _mean(items: list[Item], store: Store, adopted: Adopted, before: _Mean | Non
     standing: set[str] = set()
     only_committed = False
     for item in items:
-        record = speaks_for(store, "trial", item.id)
-        if record is not None and trial_status(record) in SCORED:
+        record = representing(store, "trial", item.id)
+        if record is not None and trial_status(record).scored:
             vector = store.arrays(record).get("resamples")
             if vector is not None:
                 fresh[item.id] = np.asarray(vector, dtype=np.float64)

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,22 +14,29 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.published import CellKey
-from harness.results.table import SCORED as SCORED
 from harness.results.table import TrialRow, read_trial_rows
 from harness.spec import COUNTS as COUNTS  # shown as facts of a cell, never summarised as scores
-from harness.spec import Frozen, out_of_bounds
+from harness.spec import Frozen, Status, out_of_bounds
 from harness.store.files import parse_json, read_arrays
 
-_WORDS = {  # why a planned trial has no value, in the order it is told
-    "diverged": "diverged",
-    "failed": "failed",
-    "oom": "out of memory",
-    "timeout": "timed out",
-    "interrupted": "interrupted",
-    "undefined": "undefined",
-    "inapplicable": "not measured",
-    "missing": "not run",
-    "unavailable": "unavailable",
+
+class Unmeasured(StrEnum):
+    """Why a scored trial has no value under one of its metrics."""
+
+    UNDEFINED = "undefined"
+    INAPPLICABLE = "inapplicable"
+
+
+_WORDS: dict[Status | Unmeasured, str] = {  # why a planned trial has no value, in the order in which it is reported
+    Status.DIVERGED: "diverged",
+    Status.FAILED: "failed",
+    Status.OUT_OF_MEMORY: "out of memory",
+    Status.TIMEOUT: "timed out",
+    Status.INTERRUPTED: "interrupted",
+    Unmeasured.UNDEFINED: "undefined",
+    Unmeasured.INAPPLICABLE: "not measured",
+    Status.MISSING: "not run",
+    Status.UNAVAILABLE: "unavailable",
 }
 
 
@@ -54,21 +62,21 @@ class Runs:
 
     values: Mapping[TrialIndex, float]
     planned: int
-    lacking: Mapping[str, int] = field(default_factory=dict)
+    lacking: Mapping[Status | Unmeasured, int] = field(default_factory=dict)
     rescued: int = 0
     scored_classes: frozenset[int] = frozenset()
     unavailable: str = ""
 
     @property
     def diverged(self) -> int:
-        """Trials that diverged without a score: their absence tells something about the method."""
-        return self.lacking.get("diverged", 0)
+        """Trials that diverged without a score: their absence says something about the method."""
+        return self.lacking.get(Status.DIVERGED, 0)
 
     @property
     def missing(self) -> str:
         """Say why there are fewer values than planned; empty when complete."""
         counts = [f"{self.lacking[status]} {word}" for status, word in _WORDS.items() if self.lacking.get(status)]
-        reason = f": {self.unavailable}" if self.unavailable and self.lacking.get("unavailable") else ""
+        reason = f": {self.unavailable}" if self.unavailable and self.lacking.get(Status.UNAVAILABLE) else ""
         return ", ".join(counts) + reason
 
     @property
@@ -141,7 +149,7 @@ def setting_of(manifest: Mapping[str, Any]) -> str:
 
 @dataclass
 class _Trial:
-    status: str = "missing"
+    status: Status = Status.MISSING
     values: dict[str, float] = field(default_factory=dict)
     inapplicable: set[str] = field(default_factory=set)
 
@@ -245,22 +253,22 @@ class Trials:
         """
         trials = self._cells.get(cell, {})
         values: dict[TrialIndex, float] = {}
-        lacking: Counter[str] = Counter()
+        lacking: Counter[Status | Unmeasured] = Counter()
         rescued = 0
         classes: set[int] = set()
         for index, trial in trials.items():
-            if trial.status not in SCORED:
-                lacking[trial.status if trial.status in _WORDS else "failed"] += 1
+            if not trial.status.scored:
+                lacking[trial.status] += 1
             elif metric not in trial.values:
-                lacking["inapplicable" if metric in trial.inapplicable else "undefined"] += 1
+                lacking[Unmeasured.INAPPLICABLE if metric in trial.inapplicable else Unmeasured.UNDEFINED] += 1
             else:
                 values[index] = 100 * trial.values[metric]
-                rescued += trial.status == "diverged_scored"
+                rescued += trial.status is Status.DIVERGED_SCORED
                 if metric == "auc" and "scored_classes" in trial.values:
                     classes.add(round(trial.values["scored_classes"]))
         planned = max(planned, len(trials))
         if planned > len(trials):
-            lacking["unavailable" if unavailable else "missing"] += planned - len(trials)
+            lacking[Status.UNAVAILABLE if unavailable else Status.MISSING] += planned - len(trials)
         return Runs(values, planned, dict(lacking), rescued, frozenset(classes), unavailable)
 
     def resamples(self, cell: CellKey, metric: str) -> np.ndarray | None:
@@ -292,7 +300,7 @@ class Trials:
     def _add(self, row: TrialRow) -> None:
         trial = self._cells.setdefault(row.cell, {}).setdefault(TrialIndex(row.pretrain_seed, row.repeat), _Trial())
         trial.status = row.status
-        if row.status not in SCORED:
+        if not row.status.scored:
             return
         if row.value is None:
             trial.inapplicable.add(row.metric)

@@ -13,14 +13,13 @@ from reports.render import wording
 from reports.render.inputs import Results
 from reports.render.tables import primary_metrics
 
-SCORED = frozenset({"ok", "diverged_scored"})
 OTHERS = "no discrimination"
 SHARED_QUANTITIES = ("discrimination", "restoration", "adversary", "opponent")  # panels of every base, left to right
 
 
 def points(trial: TrialRow) -> float | None:
     """Return a trial's value in points, as tables print it; None if it does not count."""
-    if trial.value is None or trial.status not in SCORED or not math.isfinite(trial.value):
+    if trial.value is None or not trial.status.scored or not math.isfinite(trial.value):
         return None
     return trial.value if trial.metric in wording.COUNTS else 100.0 * trial.value
 

@@ -18,7 +18,6 @@ from harness.published import Families
 from harness.spec import percent
 from harness.statistics.audit import AuditedClaim
 from harness.statistics.estimate import Estimate
-from harness.statistics.trials import SCORED
 from reports.render import wording
 from reports.render.inputs import Results
 
@@ -107,7 +106,7 @@ def _values(results: Results) -> dict[tuple[str, str, float], dict[tuple[int, in
     """Return cell → trial → metric → points, of trials that count."""
     found: dict[tuple[str, str, float], dict[tuple[int, int], dict[str, float]]] = {}
     for trial in results.trials:
-        if trial.status in SCORED and trial.value is not None and math.isfinite(trial.value):
+        if trial.status.scored and trial.value is not None and math.isfinite(trial.value):
             own = found.setdefault(trial.cell, {}).setdefault((trial.pretrain_seed, trial.repeat), {})
             own[trial.metric] = 100.0 * trial.value
     return found

@@ -79,6 +79,15 @@ class Results:
         """Method → what its gates come to, of every method that has any."""
         return verdicts(self.gates)
 
+    @cached_property
+    def labelled(self) -> dict[tuple[str, float], set[int]]:
+        """Task and label fraction → how many labelled training images its trials had."""
+        found: dict[tuple[str, float], set[int]] = {}
+        for trial in self.trials:
+            if trial.labelled is not None:
+                found.setdefault((trial.task, trial.label_fraction), set()).add(trial.labelled)
+        return found
+
     def verdict(self, method: str) -> Verdict:
         """Return what a method's gates come to."""
         return self.verdicts.get(method, NO_GATES)

@@ -7,12 +7,12 @@ rule, holds rows of one's own and rows repeated for orientation, ranked and mark
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.gates import NOT_LEARNT, Verdict
 from harness.published import Families
+from harness.spec import percent
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import wording
 from reports.render.gains import Gain, average_gains
@@ -95,7 +95,7 @@ class Table:
 
     Attributes:
         name: File name without suffix. title, caption: Ours, after the paper's.
-        published, added: Its two blocks. contrasts: Every contrast its published marks stand for;
+        published, added: Its two blocks. contrasts: Every contrast that its published marks report;
             added_contrasts: those of the added block.
         absent: Sentences naming rows and columns of the paper that are not registered here.
         notes: Why a number is missing or short, one sentence each, published block only; added_notes likewise.
@@ -326,18 +326,19 @@ def paper_table(
 
 
 def _labels(results: Results, column: Column) -> str:
-    """Say how many labels a column's models were trained on and chosen by: ``30 + 400 labels``."""
+    """Say how many labels a column's models were trained on and chosen by: ``30 + 400 labels``.
+
+    Trials of one column may differ in their number: subsets of patients do not all have as many images.
+    """
     cohort = results.cohorts.get(column.task, {})
-    train, validation = cohort.get("training_units"), cohort.get("validation_units")
-    if not isinstance(train, int) or not isinstance(validation, int):
+    validation = cohort.get("validation_units")
+    counts = results.labelled.get((column.task, column.label_fraction))
+    if not counts or not isinstance(validation, int):
         return ""
-    share = column.label_fraction if cohort.get("validation_labels") == "same_fraction" else 1.0
-    return f"{_units(train, column.label_fraction):,} + {_units(validation, share):,} labels"
-
-
-def _units(count: int, fraction: float) -> int:
-    """Return how many units a label fraction keeps, as ``tasks.transfer.subsets`` counts them."""
-    return min(count, max(1, math.floor(fraction * count + 1e-9)))
+    thinned = cohort.get("validation_labels") == "same_fraction" and column.label_fraction < 1.0
+    chosen_by = f"{percent(column.label_fraction)} of {validation:,}" if thinned else f"{validation:,}"
+    least, most = min(counts), max(counts)
+    return f"{least:,}{f'–{most:,}' if most > least else ''} + {chosen_by} labels"
 
 
 def _empty_masks(columns: Sequence[Column], results: Results, tasks: Mapping[str, str]) -> tuple[str, ...]:

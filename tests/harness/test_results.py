@@ -28,6 +28,8 @@ from harness.results import (
     write_pretraining,
     write_trials,
 )
+from harness.results.files import parse_rows, table
+from harness.results.table import read_trial_rows
 from harness.runner import Summary
 from harness.spec import COUNTS, Status
 from harness.statistics.trials import Trials
@@ -42,6 +44,9 @@ def root(tmp_path):
     return project.copy(tmp_path)
 
 
+LABELLED = 30  # what each record says of its trial
+
+
 def finish(store, item, *, value=None, status=Status.OK, device="cpu", **provenance):
     """Leave the record that an attempt at an item would have left."""
     with store.driver() as driver:
@@ -53,7 +58,8 @@ def finish(store, item, *, value=None, status=Status.OK, device="cpu", **provena
         values |= dict.fromkeys(COUNTS & set(values), 14.0)
         arrays = {"resamples": value + rng.normal(0, 0.01, 50)} if item.kind == "trial" and values else {}
         provenance |= {"device_class": device, "duration_seconds": 2.0}
-        return store.finish(attempt, status, values=values, arrays=arrays, provenance=provenance)
+        facts = {"labelled": LABELLED} if item.kind == "trial" and values else {}
+        return store.finish(attempt, status, values=values, facts=facts, arrays=arrays, provenance=provenance)
 
 
 def filled(root, **kwargs):
@@ -111,6 +117,7 @@ def test_writing_twice_gives_the_same_bytes_without_time_or_attempt(root):
         "metric",
         "value",
         "status",
+        "labelled",
         "cohort",
         "trial_id",
         "seal",
@@ -123,6 +130,25 @@ def test_a_value_survives_the_file_bit_for_bit(root):
     for row in rows:
         record = store.ok("trial", row["trial_id"])
         assert float(row["value"]) == record.values[row["metric"]]
+
+
+def test_a_row_says_how_many_labels_its_record_counted_and_an_older_committed_row_stands_without(root):
+    plan, store = filled(root)
+    path = write_trials(plan, root, store, adopt(plan, root), METHOD)
+    assert {row.labelled for row in read_trial_rows(path)} == {LABELLED}
+    whole = path.read_text()
+    old = [{name: text for name, text in row.items() if name != "labelled"} for row in read_rows(path)]
+    path.write_text(table(old[0], old))  # as it was committed before there was such a column
+    (path.parents[1] / "SHA256SUMS").unlink()
+    lock(root, path)
+    shutil.rmtree(root / ".trials")
+    adopted = adopt(plan, root)
+    assert len(adopted.trial_ids) == len(plan.trials(lambda cell: cell.key.method == METHOD))
+    again = read_trial_rows(write_trials(plan, root, Store(root / ".trials", root / ".cohorts"), adopted, METHOD))
+    assert {row.labelled for row in again} == {None}
+    assert [row.text() | {"labelled": str(LABELLED)} for row in again] == [
+        {name: text for name, text in row.items() if name != "seal"} for row in parse_rows(whole)
+    ]
 
 
 def test_resamples_are_the_mean_over_repeats(root):

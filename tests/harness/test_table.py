@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 
 from harness.errors import DataError
-from harness.results.files import table
-from harness.results.table import COLUMNS, TRIAL_COLUMNS, parse_trial_rows, sealed
-from harness.spec import COUNTS, out_of_bounds
+from harness.results.files import parse_rows, table
+from harness.results.table import COLUMNS, TrialRow, parse_trial_rows, read_trial_rows, trials_csv
+from harness.spec import COUNTS, Status, out_of_bounds
+from harness.store.seals import SEAL
 
+ROOT = Path(__file__).resolve().parents[2]
 VALUES = {"auc": 0.5349, "dice": 0.25, "scored_classes": 14.0, "localization_10": None, "iou": math.nan}
 
 
 def rows(method="moco_v2", repeats=4):
-    """Trials as the writer gives them to ``sealed``."""
+    """Trials as the writer gives them."""
     return [
-        {
-            "method": method, "task": "chestxray14", "label_fraction": "1.0", "pretrain_seed": "0",
-            "repeat": str(repeat), "metric": metric, "value": "" if value is None else repr(value), "status": "ok",
-            "cohort": "1e76cf9f1687", "trial_id": f"{repeat:064x}",
-        }
+        TrialRow(
+            method=method, task="chestxray14", label_fraction=1.0, pretrain_seed=0, repeat=repeat, metric=metric,
+            value=value, status=Status.OK, labelled=3000, cohort="1e76cf9f1687", trial_id=f"{repeat:064x}",
+        )
         for repeat in range(repeats)
         for metric, value in VALUES.items()
     ]  # fmt: skip
+
+
+def older(text, *columns):
+    """The text of a file as versions wrote it that had not these columns yet."""
+    kept = [name for name in (*COLUMNS, SEAL) if name not in columns and name in text.partition("\n")[0].split(",")]
+    return table(kept, [{name: row[name] for name in kept} for row in parse_rows(text)])
 
 
 def read(text, tmp_path, method="moco_v2"):
@@ -37,12 +45,40 @@ def numbers(found):
 
 
 def test_what_was_written_is_read_with_its_seals_and_without(tmp_path):
-    found = read(table(TRIAL_COLUMNS, sealed(rows())), tmp_path)
-    assert [dict(row.text) for row in found] == rows()
+    text = trials_csv(rows())
+    found = read(text, tmp_path)
+    assert [row.text() for row in found] == [row.text() for row in rows()]
     assert all(row.sealed for row in found)
-    old = read(table(COLUMNS, rows()), tmp_path)
+    old = read(older(text, SEAL), tmp_path)
     assert numbers(old) == numbers(found)
     assert not any(row.sealed for row in old)
+
+
+def test_a_file_that_does_not_say_how_many_labels_there_were_is_read_and_keeps_its_seals(tmp_path):
+    text = trials_csv(rows())
+    old = read(older(text, "labelled"), tmp_path)
+    assert numbers(old) == numbers(read(text, tmp_path)) and all(row.sealed for row in old)
+    assert {row.labelled for row in old} == {None}
+    again = trials_csv(old)  # as the writer hands adopted rows on
+    assert [row["seal"] for row in parse_rows(again)] == [row["seal"] for row in parse_rows(text)]
+    assert older(again, "labelled") == older(text, "labelled")
+
+
+# A trial as results/miniature was committed before rows said how many labels there were.
+COMMITTED = """method,task,label_fraction,pretrain_seed,repeat,metric,value,status,cohort,trial_id,seal
+random_3d,luna16,1.0,0,0,auc,0.7487830687830688,ok,5b21ddb0b63c,{id},8618e01445ceaa99
+random_3d,luna16,1.0,0,0,scored_classes,1.0,ok,5b21ddb0b63c,{id},8618e01445ceaa99
+""".format(id="1f8fda10d9c5521bd968b5467620d9a60b49264a3887bb34918eba5fc3df09e3")
+
+
+def test_a_seal_is_what_it_was_before_rows_said_how_many_labels_there_were(tmp_path):
+    assert older(trials_csv(read(COMMITTED, tmp_path, method="random_3d")), "labelled") == COMMITTED
+
+
+def test_every_committed_row_is_written_again_as_it_was_read():
+    for path in sorted((ROOT / "results" / "miniature" / "trials").glob("random*.csv")):
+        text = path.read_text()
+        assert older(trials_csv(read_trial_rows(path)), "labelled") == older(text, "labelled")
 
 
 @pytest.mark.parametrize(
@@ -70,13 +106,15 @@ def test_what_was_written_is_read_with_its_seals_and_without(tmp_path):
         (",ok,", ",okay,", 'found status "okay"'),
         (",ok,", ",failed,", "found a value beside status failed"),
         (",1e76cf9f1687,", ",1e76cf9f1688,", 'found cohort "1e76cf9f1687" beside "1e76cf9f1688" in the same trial'),
-        (",ok,1e76cf9f1687,", ",ok,", "found fewer values than columns"),
+        (",ok,3000,1e76cf9f1687,", ",ok,", "found fewer values than columns"),
+        (",3000,", ",3000.0,", 'found labelled "3000.0"; expected a whole number from 0'),
+        (",3000,", ",3001,", 'found labelled "3000" beside "3001" in the same trial'),
         (",ok,", ",ok,ok,", "found more values than columns"),
         (",value,", ",score,", "has no column value"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_is_named_with_its_line_whether_it_is_sealed_or_not(tmp_path, old, new, found):
-    text = table(COLUMNS, rows())
+    text = older(trials_csv(rows()), SEAL)
     assert old in text
     with pytest.raises(DataError) as refused:
         read(text.replace(old, new, 1), tmp_path)
@@ -95,7 +133,7 @@ def test_a_row_that_cannot_be_is_named_with_its_line_whether_it_is_sealed_or_not
     ],
 )
 def test_a_seal_tells_which_trial_was_edited(tmp_path, old, new):
-    text = table(TRIAL_COLUMNS, sealed(rows()))
+    text = trials_csv(rows())
     head, _, tail = text.rpartition(old)
     edited = head + new + tail if old != "00003" else text.replace(old, new)  # an id stands in each of its rows
     with pytest.raises(DataError, match=r"chestxray14 at label fraction 1\.0, .*repeat 3 was edited"):
@@ -104,7 +142,7 @@ def test_a_seal_tells_which_trial_was_edited(tmp_path, old, new):
 
 def test_no_change_of_a_character_changes_a_number_in_silence(tmp_path):
     """1,500 files with one character replaced, put in, or left out: refused, or read as it was."""
-    text = table(TRIAL_COLUMNS, sealed(rows()))
+    text = trials_csv(rows())
     whole, rng = numbers(read(text, tmp_path)), random.Random(0)
     refused = 0
     for _ in range(1500):

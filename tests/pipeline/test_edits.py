@@ -6,6 +6,7 @@ The doors are those through which a number can leave: both stages behind ``nox -
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -315,15 +316,12 @@ def test_a_forged_list_does_not_outvote_the_lock_nor_a_forged_lock_the_list(clon
 
 def test_a_row_whose_seal_was_computed_anew_does_not_pass_for_another_trial(clone, whole, monkeypatch, capsys):
     """Two trials' names exchanged, with right seals and right sums: the plan knows which id is whose."""
-    from harness.results.files import table
-    from harness.results.table import TRIAL_COLUMNS, sealed
+    from harness.results.table import read_trial_rows, trials_csv
     from harness.store.committed import replace
 
     path = results(clone.root) / "trials" / f"{METHOD}.csv"
-    rows = read_rows(path)
-    for row in rows:
-        row["repeat"] = {"0": "1", "1": "0"}.get(row["repeat"], row["repeat"])
-    replace(clone.root, path, table(TRIAL_COLUMNS, sealed(rows)))
+    rows = [dataclasses.replace(row, repeat={0: 1, 1: 0}.get(row.repeat, row.repeat)) for row in read_trial_rows(path)]
+    replace(clone.root, path, trials_csv(rows))
     code, said = door(clone.root, monkeypatch, capsys, "verify")
     assert (code, "not of this row's trial" in said) == (2, True)
 

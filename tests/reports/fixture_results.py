@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from harness.spec import Parameters
+from harness.results.table import TrialRow, trials_csv
+from harness.spec import Parameters, Status
 from harness.statistics.schema import CellSummary, Comparison
 from harness.typed_csv import write_rows
 
@@ -298,23 +299,28 @@ def write_results(
     (profile / "curves").mkdir(exist_ok=True)
     (profile / "pretraining").mkdir(exist_ok=True)
     (profile / "cohorts").mkdir(exist_ok=True)
-    columns = "method,task,label_fraction,pretrain_seed,repeat,metric,value,status,cohort,trial_id"
     for method in methods:
-        lines = [columns]
+        rows = []
         for m, task, fraction in grid:
             if m != method:
                 continue
             for repeat, value in enumerate(draws(method, task, fraction)):
-                status, identity = "ok", trial_id(method, task, fraction, repeat)
+                status, identity = Status.OK, trial_id(method, task, fraction, repeat)
                 if method == "imagenet":
-                    status, identity = "unavailable", ""
+                    status, identity = Status.UNAVAILABLE, ""
                 elif (method, task, fraction, repeat) == ("moco_v2_dir", "montgomery", 1.0, 9):
-                    status = "failed"
+                    status = Status.FAILED
                 for metric in METRICS[task]:
                     shown = 14.0 if metric == "scored_classes" else (value - 3.0 * (metric == "dice_positive")) / 100
-                    text = repr(float(shown)) if status == "ok" else ""
-                    lines.append(f"{method},{task},{fraction!r},0,{repeat},{metric},{text},{status},c0ffee,{identity}")
-        (profile / "trials" / f"{method}.csv").write_text("\n".join(lines) + "\n")
+                    rows.append(
+                        TrialRow(
+                            method=method, task=task, label_fraction=fraction, pretrain_seed=0, repeat=repeat,
+                            metric=metric, value=float(shown) if status.scored else None, status=status,
+                            labelled=round(3000 * fraction) if status.scored else None, cohort="c0ffee",
+                            trial_id=identity,
+                        )
+                    )  # fmt: skip
+        (profile / "trials" / f"{method}.csv").write_text(trials_csv(rows))
         phases = {"moco_v2": ["dis"], "moco_v2_dir": ["dis", "dis+res"], d: ["dis", "dis+res", "dis+res+adv"]}.get(
             method, []
         )

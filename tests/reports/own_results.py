@@ -5,7 +5,6 @@ Values are drawn from names alone; nothing was trained. The manifests say scale 
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.published import load_families
-from harness.spec import Parameters
+from harness.results.table import TrialRow, trials_csv
+from harness.spec import Parameters, Status
 from harness.statistics.margins import read_margins
 from harness.statistics.paper import read_paper
 from harness.statistics.schema import View
@@ -74,7 +74,6 @@ COHORTS = {
     },
 }  # fmt: skip
 PARAMETERS = Parameters(profile=PROFILE, repeats=10, pretrain_seeds=1, base_seed=0, alpha=0.05)
-COLUMNS = ("method", "task", "label_fraction", "pretrain_seed", "repeat", "metric", "value", "status", "cohort", "trial_id")  # fmt: skip
 
 
 def values(method: str, task: str, fraction: float, what: str = "") -> np.ndarray:
@@ -85,7 +84,7 @@ def values(method: str, task: str, fraction: float, what: str = "") -> np.ndarra
     return mean - 8.0 * (1.0 - fraction) + gain + generator.normal(0.0, spread, 10)
 
 
-def _rows(method: str) -> list[dict[str, str]]:
+def _rows(method: str) -> list[TrialRow]:
     rows = []
     for task, facts in TASKS.items():
         for fraction in facts.label_fractions:
@@ -99,11 +98,14 @@ def _rows(method: str) -> list[dict[str, str]]:
                         scores[f"localization_{delta}"] = hit if fraction == 1.0 else None
                     scores["localization_boxes"] = 2.0 if fraction == 1.0 else None
                 for metric, value in scores.items():
-                    rows.append({
-                        "method": method, "task": task, "label_fraction": repr(fraction), "pretrain_seed": "0",
-                        "repeat": str(repeat), "metric": metric, "value": "" if value is None else repr(float(value)),
-                        "status": "ok", "cohort": "c0ffee", "trial_id": trial_id(method, task, fraction, repeat),
-                    })  # fmt: skip
+                    rows.append(
+                        TrialRow(
+                            method=method, task=task, label_fraction=fraction, pretrain_seed=0, repeat=repeat,
+                            metric=metric, value=None if value is None else float(value), status=Status.OK,
+                            labelled=int(fraction * COHORTS[task]["training_units"]), cohort="c0ffee",
+                            trial_id=trial_id(method, task, fraction, repeat),
+                        )
+                    )  # fmt: skip
     return rows
 
 
@@ -155,10 +157,7 @@ def write_own_results(root: Path, *, synthetic: bool = False) -> tuple[Path, Pat
         (profile / folder).mkdir(parents=True)
     reports.mkdir()
     for method in METHODS:
-        with (profile / "trials" / f"{method}.csv").open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(_rows(method))
+        (profile / "trials" / f"{method}.csv").write_text(trials_csv(_rows(method)))
         vectors = {}
         for task, facts in TASKS.items():
             shared = np.random.default_rng(7).normal(0.0, 1.5, 200)  # the same patients for every method
