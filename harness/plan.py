@@ -11,7 +11,6 @@ training, and the label fraction is one the method declares. Every cell left out
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 from harness.errors import ConfigurationError, DiraBenchError, Unavailable
 from harness.identity import canonical_json, digest, item_id
+from harness.metrics import metric_of
 from harness.published import CellKey, Families
 from harness.registry import Registry, from_entry_point
 from harness.seeding import seed, subset_seed
@@ -246,7 +246,7 @@ def _unavailable_task(entry: TaskEntry, reason: str) -> TaskPlan:
 
 def _check_margins(entry: TaskEntry, found: TaskPlan, margin_of: Callable[[str], object]) -> None:
     """What is compared needs a margin: the primary metric, and localization at each overlap."""
-    compared = [name for name in found.metrics if re.fullmatch(r"localization_\d+", name)]
+    compared = [name for name in found.metrics if metric_of(name).delta is not None]
     for metric in (*found.metrics[:1], *compared):
         try:
             margin_of(metric)

@@ -12,7 +12,6 @@ without torch. Glossary in ``docs/architecture.md``; one word per concept:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -306,26 +305,6 @@ class Record(Frozen):
             endings = ", ".join(status for status in Status if status.ends_an_attempt)
             raise ValueError(f"found {value}; expected how an attempt ended: {endings}")
         return value
-
-
-# Counted (a mean over images is one): never multiplied by 100, never summarised as scores.
-COUNTS = frozenset({"scored_classes", "localization_boxes"})
-_ROUNDING = 1e-9  # what the last bits of a mean may add to a fraction
-
-
-def out_of_bounds(metric: str, value: float) -> str:
-    """Say why a value cannot be one of its metric's; empty if it can, or if it is NaN: undefined.
-
-    Every metric here is a fraction in [0, 1], higher is better, but for those that count.
-    """
-    if math.isnan(value):
-        return ""
-    if metric in COUNTS:
-        return "" if 0 <= value < math.inf else f"found {metric} = {value!r}, expected a number from 0"
-    if -_ROUNDING <= value <= 1 + _ROUNDING:
-        return ""
-    hint = "; a percentage is divided by 100" if 1 < value <= 100 else ""
-    return f"found {metric} = {value!r}, expected a fraction from 0 to 1{hint}"
 
 
 def percent(fraction: float) -> str:

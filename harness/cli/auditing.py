@@ -184,8 +184,8 @@ def _margins(given: list[str], table: PrintedTable) -> dict[str, float]:
         if name not in measured:
             known = ", ".join(sorted(measured))
             raise ConfigurationError(f"found --margin {text}; {table.path} measures {known}; correct the name.")
-        in_fractions = table.scale == "fractions" and name in KNOWN and KNOWN[name].a_share
-        margins[name] = size * 100 if in_fractions else size
+        in_fractions = table.scale == "fractions" and name in KNOWN and KNOWN[name].in_points
+        margins[name] = KNOWN[name].printed(size) if in_fractions else size
     return margins
 
 

@@ -11,6 +11,7 @@ from harness import plan as planned
 from harness.cli.session import Session, console, shown
 from harness.errors import unknown
 from harness.identity import digest
+from harness.metrics.registered import localization
 from harness.published import ContrastKey
 from harness.spec import percent
 from harness.statistics.margins import margin_of, read_margins
@@ -30,7 +31,7 @@ class Question:
     Attributes:
         paper: The printed numbers.
         keys: The published contrasts that the registries hold.
-        margins: Of each, in points.
+        margins: Of each, as printed.
         pretraining_spread: Assumed between checkpoints, in standard deviations of the runs.
     """
 
@@ -47,7 +48,7 @@ def ask(session: Session, pretraining_spread: float = 0.0) -> Question:
     known = session.registry.methods
     contrasts = session.families.contrasts()
     keys = tuple(key for key in contrasts if key.task in metrics and key.method in known and key.reference in known)
-    names = ("localization" if key.delta is not None else metrics[key.task] for key in keys)
+    names = (metrics[key.task] if key.delta is None else localization(key.delta).name for key in keys)
     paper = read_paper(session.root / "results" / "published" / "paper.csv")
     return Question(paper, keys, tuple(margin_of(name, margins) for name in names), pretraining_spread)
 

@@ -27,7 +27,8 @@ from harness.environment import arithmetic
 from harness.errors import ConfigurationError, DiraBenchError, StoreError
 from harness.executors.interface import DISK_FULL, Job
 from harness.foreign import OwnEnd
-from harness.spec import Item, Status, out_of_bounds
+from harness.metrics import out_of_bounds
+from harness.spec import Item, Status
 from harness.store import Store, is_full, resolve_full
 from harness.store.claims import myself
 from harness.store.records import OUTPUT, PROGRESS

@@ -72,6 +72,16 @@ class Metric:
         """How it is measured on the masks of one case; None for a metric that needs no masks."""
         return self.computed if isinstance(self.computed, OfMasks) else None
 
+    @property
+    def in_points(self) -> bool:
+        """Whether it is a share of 1, printed in points: a paper may print it as a fraction as well."""
+        return self.unit == "points"
+
+    @property
+    def better(self) -> str:
+        """``higher`` or ``lower``."""
+        return "higher" if self.higher_is_better else "lower"
+
     def printed(self, value: float) -> float:
         """Return a recorded value as it is printed."""
         return self.scale * value

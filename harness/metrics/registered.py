@@ -7,7 +7,6 @@ A metric of one's own is a ``Metric`` in a module of one's own and ``metric: pac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -38,7 +37,7 @@ AVERAGE_PRECISION = Metric(
     computed=OfClasses(weighted_average_precision),
 )  # fmt: skip
 ECE = Metric(
-    "ece", "calibration error (ECE)", higher_is_better=False, margin=1.0,
+    "ece", "calibration error", higher_is_better=False, margin=1.0,
     computed=OfClasses(weighted_calibration_error, alone=True),
 )  # fmt: skip
 
@@ -165,8 +164,3 @@ def out_of_bounds(name: str, value: float) -> str:
 def fitting(cases: type[Cases]) -> tuple[str, ...]:
     """Name the registered metrics that are computed from cases of a kind."""
     return tuple(name for name, metric in KNOWN.items() if metric.fits(cases))
-
-
-def counted(names: Iterable[str]) -> tuple[str, ...]:
-    """Return those names that count."""
-    return tuple(name for name in names if metric_of(name).counts)

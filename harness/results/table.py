@@ -16,8 +16,9 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.errors import DataError
+from harness.metrics import out_of_bounds
 from harness.published import CellKey
-from harness.spec import Status, out_of_bounds
+from harness.spec import Status
 from harness.store.seals import SEAL, seal_of
 
 # The first row of a file, in this order, the seal last.

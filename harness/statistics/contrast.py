@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError
+from harness.metrics import Metric, metric_of
 from harness.spec import Parameters
 from harness.statistics.design import Cell, Design, Lineage, design, shares_repeats
 from harness.statistics.estimate import (
@@ -37,7 +38,7 @@ class Side:
     """One of the two cells of a contrast.
 
     Attributes:
-        runs: Its trials under the contrast's metric, in points.
+        runs: Its trials under the contrast's metric, as printed.
         resamples: Its mean over runs on each patient resample, points, shape ``(resamples,)``, or None; NaN where a
             resample cannot be scored.
         reinitialised: Its encoder is drawn anew for each repeat.
@@ -83,7 +84,6 @@ def compare(
     margin: float,
     parameters: Parameters,
     not_the_papers: str,
-    bounds: tuple[float, float] = (0.0, 100.0),
     names: Mapping[str, Any],
 ) -> Comparison:
     """Test method − reference and give both answers.
@@ -91,18 +91,17 @@ def compare(
     Args:
         method: The cell that is judged.
         reference: The cell it is judged against.
-        margin: Equivalence margin in points.
+        margin: Equivalence margin as printed.
         parameters: α.
-        bounds: Least and largest value of the metric, points.
         not_the_papers: Why nothing here may be set against the paper; empty if it may.
-        names: The identifying columns of the row.
+        names: The identifying columns of the row; its metric says which way is better, its bounds and its unit.
 
     Raises:
         DataError: If the two cells were resampled differently.
     """
-    alpha = parameters.alpha
+    alpha, metric = parameters.alpha, metric_of(names["metric"])
     a, b = method.group(), reference.group()
-    obstacle = _obstacle(method, reference)
+    obstacle = _obstacle(method, reference, metric)
     chosen = None if obstacle else design(method.cell, reference.cell)
     estimate = chosen.estimate if chosen else None
     fields: _Fields = {
@@ -119,7 +118,7 @@ def compare(
         **_patients(method, reference, estimate, alpha),
     }
     fields["correlation"] = _correlation(method, reference) if estimate else None
-    fields |= _finding(method, reference, chosen, obstacle, margin, alpha, bounds)
+    fields |= _finding(method, reference, chosen, obstacle, margin, alpha, metric)
     fields |= _agreement(method, reference, (a, b), estimate, obstacle, not_the_papers, margin, alpha)
     return Comparison(p_holm=None, **names, **fields)
 
@@ -133,22 +132,24 @@ def _missing(method: Runs, reference: Runs) -> str:
     return "; ".join(f"{side}: {text}" for side, text in sides if text)
 
 
-def _obstacle(method_side: Side, reference_side: Side) -> str:
+def _obstacle(method_side: Side, reference_side: Side, metric: Metric) -> str:
     """Say why the contrast must not be read from the runs that remain; empty if it may be."""
     method, reference = method_side.runs, reference_side.runs
     sides = (("method", method), ("reference", reference))
     diverged = [f"{side}: {runs.diverged} diverged" for side, runs in sides if runs.diverged]
     if diverged:
-        low_method, high_method = worst_case(method.array(), method.planned - len(method.values))
-        low_reference, high_reference = worst_case(reference.array(), reference.planned - len(reference.values))
+        low_method, high_method = worst_case(method.array(), method.planned - len(method.values), *metric.bounds)
+        low_reference, high_reference = worst_case(
+            reference.array(), reference.planned - len(reference.values), *metric.bounds
+        )
         return (
             f"{'; '.join(diverged)}; whatever the missing runs would have scored, the effect lies between "
-            f"{low_method - high_reference:+.2f} and {high_method - low_reference:+.2f} points"
+            f"{low_method - high_reference:+.2f} and {high_method - low_reference:+.2f} {metric.unit}"
         )
     counts = method.scored_classes | reference.scored_classes
     if len(counts) > 1:
         listed = " and ".join(str(count) for count in sorted(counts))
-        return f"the AUCs average over {listed} scored classes and are never compared"
+        return f"the {metric.label}s average over {listed} scored classes and are never compared"
     absent = [
         f"{name}: {side.absent_seeds()} of {side.planned_seeds} pretraining seeds without a run"
         for name, side in (("method", method_side), ("reference", reference_side))
@@ -259,13 +260,19 @@ def _finding(
     obstacle: str,
     margin: float,
     alpha: float,
-    bounds: tuple[float, float],
+    metric: Metric,
 ) -> _Fields:
     identical = len(method.runs.values) > 1 and dict(method.runs.values) == dict(reference.runs.values)
     ours, beside = _mean(method.runs), _mean(reference.runs)
-    bound = None if chosen is None or ours is None or beside is None else bound_of(ours, beside, margin, *bounds)
+    bound = None if chosen is None or ours is None or beside is None else bound_of(ours, beside, margin, *metric.bounds)
     answer = finding(
-        chosen.estimate if chosen else None, margin, alpha, obstacle=obstacle, identical=identical, bound=bound
+        chosen.estimate if chosen else None,
+        margin,
+        alpha,
+        obstacle=obstacle,
+        identical=identical,
+        bound=bound,
+        metric=metric,
     )
     remarks = [answer.note]
     if chosen is not None:

@@ -1,4 +1,4 @@
-"""Equivalence margins: how large a difference must be before a reader should care, in points, by metric."""
+"""Equivalence margins: how large a difference must be before a reader should care, in what is printed, by metric."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import ConfigurationError
+from harness.metrics import metric_of
 from harness.yaml_files import load_yaml
 
 
 def read_margins(path: Path) -> dict[str, float]:
-    """Read ``reports/margins.yaml``: metric → points.
+    """Read ``reports/margins.yaml``: metric → points, or millimetres where it is printed in these.
 
     Raises:
         ConfigurationError: If the file is absent or holds anything but positive numbers by metric.
@@ -30,14 +31,20 @@ def read_margins(path: Path) -> dict[str, float]:
 
 
 def margin_of(metric: str, margins: Mapping[str, float]) -> float:
-    """Return the margin of a metric in points; ``localization_30`` has that of ``localization``.
+    """Return the margin of a metric as printed; ``localization_30`` has that of ``localization``.
+
+    What stands in ``reports/margins.yaml`` comes first: the metric's own line, then that of its family; then what the
+    metric itself declares.
 
     Raises:
-        ConfigurationError: If neither the metric nor its family has a margin.
+        ConfigurationError: If there is none of these.
     """
-    for name in (metric, metric.rsplit("_", 1)[0]):
+    measure = metric_of(metric)
+    for name in (metric, measure.name, measure.family):
         if name in margins:
             return margins[name]
+    if measure.margin is not None:
+        return measure.margin
     raise ConfigurationError(
         f'no margin for the metric "{metric}"; expected one of {", ".join(sorted(margins))}; '
         "add it to reports/margins.yaml before the run."

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import ConfigurationError
+from harness.metrics import metric_of
 from harness.spec import Frozen
 from harness.statistics.estimate import Group
 from harness.statistics.printed import UNSTATED_RUNS
@@ -23,7 +24,7 @@ class PublishedNumber(Frozen):
     Attributes:
         place: ``tab1`` … ``tab5``, ``fig4``.
         kind: ``score``, or ``gain``: a difference stated in §5.1 beside Fig. 4.
-        method, task, label_fraction, metric: Registry names; ``metric`` is auc, dice, iou or localization.
+        method, task, label_fraction, metric: Registry names.
         reference: What a printed arrow or gain refers to; empty where none is printed.
         delta: IoU threshold of a localization score, else None.
         mean: In points as printed; None where the paper prints "-".
@@ -64,13 +65,13 @@ class PublishedNumber(Frozen):
 
     @property
     def unit(self) -> str:
-        """Every number of the paper is in points."""
-        return "points"
+        """What it is printed in: that of its metric."""
+        return metric_of(self.metric).unit
 
     @property
     def lower_is_better(self) -> bool:
-        """Of none of the paper's metrics less is better."""
-        return False
+        """Whether less is better in its metric."""
+        return not metric_of(self.metric).higher_is_better
 
     @property
     def runs(self) -> int:

@@ -1,6 +1,6 @@
 """What the runs themselves tell beyond two independent groups: pairing, patients, pretraining seeds, missing trials.
 
-All values are points; arrays state their shape.
+All values are as printed (points, millimetres); arrays state their shape.
 """
 
 from __future__ import annotations
@@ -89,15 +89,17 @@ def pretraining_test(method: Sequence[float], reference: Sequence[float]) -> Est
     return student(a, b) if a.n == b.n else welch(a, b)
 
 
-def worst_case(values: Sequence[float], missing: int, low: float = 0.0, high: float = 100.0) -> tuple[float, float]:
+def worst_case(values: Sequence[float], missing: int, low: float, high: float) -> tuple[float, float]:
     """Bound a cell's mean over all planned runs, whatever the missing ones would have scored.
 
     Args:
         values: The runs that count, points.
         missing: How many do not.
-        low: Smallest value the metric can take.
-        high: Largest.
+        low: Smallest value the metric can take, as printed.
+        high: Largest; infinite for a metric without a bound, and then so is the mean's if any run is missing.
     """
     planned = len(values) + missing
+    if not missing:
+        low, high = 0.0, 0.0
     total = math.fsum(values)
     return (total + missing * low) / planned, (total + missing * high) / planned

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.gates import NOT_LEARNT
+from harness.metrics import metric_of
+from harness.metrics.registered import localization
 from harness.published import CellKey, ContrastKey, Families
 from harness.spec import Frozen, Parameters
 from harness.statistics.contrast import Side, compare
@@ -24,7 +26,7 @@ from harness.statistics.margins import margin_of
 from harness.statistics.paper import Paper
 from harness.statistics.runs import percentile_interval, worst_case
 from harness.statistics.schema import Block, CellSummary, Comparison, View
-from harness.statistics.trials import COUNTS, Planned, Runs, TrialIndex, Trials
+from harness.statistics.trials import Planned, Runs, TrialIndex, Trials
 from harness.statistics.verdicts import AgreementAnswer, agreement
 from harness.statistics.views import views
 from harness.typed_csv import read_rows, write_rows
@@ -177,11 +179,17 @@ def summarise(
 
 def _views(desk: _Desk, comparisons: Sequence[Comparison]) -> list[View]:
     runs = {
-        cell: desk.runs(cell, desk.tasks[cell.task].metric).array()
+        cell: _towards_better(desk, cell)
         for cell in desk.trials.cells()
         if cell.method in desk.methods and cell.task in desk.tasks
     }
     return views(desk.families, comparisons, runs, desk.parameters.base_seed, desk.parameters.alpha)
+
+
+def _towards_better(desk: _Desk, cell: CellKey) -> list[float]:
+    """Return a cell's runs under the primary metric, the larger the better: a distance has its sign turned."""
+    metric = desk.tasks[cell.task].metric
+    return [metric_of(metric).sign * value for value in desk.runs(cell, metric).array()]
 
 
 def write(results: Path, cells: Sequence[CellSummary], comparisons: Sequence[Comparison]) -> tuple[Path, Path]:
@@ -232,20 +240,11 @@ def _metrics(desk: _Desk, cell: CellKey) -> tuple[str, ...]:
 
 def _summarised(desk: _Desk, cell: CellKey, metric: str) -> bool:
     """Leave out counts and what does not apply; of a cell that was never scored, thresholds that nobody prints."""
-    if metric in COUNTS or not desk.trials.applies(cell, metric):
+    measure = metric_of(metric)
+    if measure.counts or not desk.trials.applies(cell, metric):
         return False
-    delta = _delta(metric)
+    delta = measure.delta
     return delta is None or desk.trials.scored(cell) or desk.paper.score(*cell, delta) is not None
-
-
-def localization_metric(delta: float) -> str:
-    """Name the metric of a localization threshold: 0.1 → ``localization_10``."""
-    return f"localization_{round(100 * delta)}"
-
-
-def _delta(metric: str) -> float | None:
-    prefix, _, percent = metric.rpartition("_")
-    return int(percent) / 100 if prefix == "localization" and percent.isdigit() else None
 
 
 def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
@@ -256,10 +255,11 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
     resamples = desk.trials.resamples(cell, metric) if values else None
     scored = resamples[np.isfinite(resamples)] if resamples is not None else np.empty(0)
     patient = percentile_interval(scored) if scored.size > 1 else None
-    bounds = worst_case(values, runs.planned - len(values)) if runs.diverged else None
+    measure = metric_of(metric)
+    bounds = worst_case(values, runs.planned - len(values), *measure.bounds) if runs.diverged else None
     task = desk.tasks[cell.task]
     synthetic, stamp = desk.stamp(cell.task, cell.method)
-    delta = _delta(metric)
+    delta = measure.delta
     printed = desk.paper.score(*cell, delta) if metric == task.metric or delta is not None else None
     answer = _absolute_agreement(desk, cell, metric, runs, group)
     classes = next(iter(runs.scored_classes)) if len(runs.scored_classes) == 1 else None
@@ -304,9 +304,10 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
 
 def _absolute_agreement(desk: _Desk, cell: CellKey, metric: str, runs: Runs, group: Group | None) -> AgreementAnswer:
     """Compare a mean with the printed one; only where the test cases read are the published ones."""
-    margin_metric = metric == desk.tasks[cell.task].metric or _delta(metric) is not None
+    delta = metric_of(metric).delta
+    margin_metric = metric == desk.tasks[cell.task].metric or delta is not None
     margin = margin_of(metric, desk.margins) if margin_metric else 0.0
-    printed = desk.paper.score(*cell, _delta(metric)) if margin_metric else None
+    printed = desk.paper.score(*cell, delta) if margin_metric else None
     obstacle = desk.not_the_papers(cell.task, cell.method)
     if not obstacle and printed is None:
         obstacle = "the paper prints no number for it"
@@ -329,7 +330,7 @@ def _absolute_agreement(desk: _Desk, cell: CellKey, metric: str, runs: Runs, gro
 
 
 def _ranked(desk: _Desk, rows: list[CellSummary]) -> list[CellSummary]:
-    """Mark the best and second mean of every table column; higher is better for every metric here.
+    """Mark the best and second mean of every table column, the way its metric is better.
 
     A cell with diverged trials is not ranked: its mean is over the runs that survived.
     """
@@ -350,7 +351,10 @@ def _ranked(desk: _Desk, rows: list[CellSummary]) -> list[CellSummary]:
     for row in rows:
         best, second = [], []
         for place in places(row):
-            distinct = sorted(set(columns[place, row.task, row.label_fraction, row.metric]), reverse=True)
+            distinct = sorted(
+                set(columns[place, row.task, row.label_fraction, row.metric]),
+                reverse=metric_of(row.metric).higher_is_better,
+            )
             if row.mean == distinct[0]:
                 best.append(place)
             elif row.mean == distinct[1]:
@@ -388,7 +392,7 @@ def _stands(desk: _Desk, key: ContrastKey) -> bool:
     if not {key.method, key.reference} <= set(desk.methods) or key.task not in desk.tasks:
         return False
     task = desk.tasks[key.task]
-    measured = key.delta is None or localization_metric(key.delta) in task.metrics
+    measured = key.delta is None or localization(key.delta).name in task.metrics
     return key.label_fraction in task.label_fractions and measured
 
 
@@ -444,7 +448,7 @@ def _planned(desk: _Desk, key: ContrastKey) -> bool:
         return False
     if key.delta is None:
         return True
-    metric = localization_metric(key.delta)
+    metric = localization(key.delta).name
     return metric in desk.tasks[key.task].metrics and all(desk.trials.applies(cell, metric) for cell in cells)
 
 
@@ -456,7 +460,7 @@ def _family(desk: _Desk, block: Block, keys: Sequence[ContrastKey], label: str, 
 
 def _comparison(desk: _Desk, block: Block, key: ContrastKey, label: str, size: int) -> Comparison:
     task = desk.tasks[key.task]
-    metric = task.metric if key.delta is None else localization_metric(key.delta)
+    metric = task.metric if key.delta is None else localization(key.delta).name
 
     def side(name: str) -> Side:
         cell = CellKey(name, key.task, key.label_fraction)

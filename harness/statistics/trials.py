@@ -1,4 +1,7 @@
-"""What a profile's runs left, as statistics reads it: trials, patient resamples and cohorts. Values become points."""
+"""What a profile's runs left, as statistics reads it: trials, patient resamples and cohorts.
+
+Values become what is printed: points for a share, millimetres for a distance (``harness.metrics.Metric.scale``).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.errors import DataError
+from harness.metrics import metric_of, out_of_bounds
 from harness.published import CellKey
 from harness.results.table import TrialRow, read_trial_rows
-from harness.spec import COUNTS as COUNTS  # shown as facts of a cell, never summarised as scores
-from harness.spec import Frozen, Status, out_of_bounds
+from harness.spec import Frozen, Status
 from harness.store.files import parse_json, read_arrays
 
 
@@ -52,11 +55,11 @@ class Runs:
     """One cell under one metric.
 
     Attributes:
-        values: Value in points of every trial that counts.
+        values: Value of every trial that counts, as printed.
         planned: How many trials the plan holds.
         lacking: Status → how many trials have no value because of it.
         rescued: Trials that diverged and count with their best-validation checkpoint.
-        scored_classes: Each count of classes that a trial's AUC averages; empty for other metrics.
+        scored_classes: Each count of classes that a trial's value averages; empty for a metric of no classes.
         unavailable: Why trials are unavailable, where that is known.
     """
 
@@ -256,23 +259,24 @@ class Trials:
         lacking: Counter[Status | Unmeasured] = Counter()
         rescued = 0
         classes: set[int] = set()
+        measure = metric_of(metric)
         for index, trial in trials.items():
             if not trial.status.scored:
                 lacking[trial.status] += 1
             elif metric not in trial.values:
                 lacking[Unmeasured.INAPPLICABLE if metric in trial.inapplicable else Unmeasured.UNDEFINED] += 1
             else:
-                values[index] = 100 * trial.values[metric]
+                values[index] = measure.printed(trial.values[metric])
                 rescued += trial.status is Status.DIVERGED_SCORED
-                if metric == "auc" and "scored_classes" in trial.values:
-                    classes.add(round(trial.values["scored_classes"]))
+                if measure.classes in trial.values:
+                    classes.add(round(trial.values[measure.classes]))
         planned = max(planned, len(trials))
         if planned > len(trials):
             lacking[Status.UNAVAILABLE if unavailable else Status.MISSING] += planned - len(trials)
         return Runs(values, planned, dict(lacking), rescued, frozenset(classes), unavailable)
 
     def resamples(self, cell: CellKey, metric: str) -> np.ndarray | None:
-        """Return the cell's mean over runs on each patient resample, in points, shape ``(resamples,)``, or None.
+        """Return the cell's mean over runs on each patient resample, as printed, shape ``(resamples,)``, or None.
 
         NaN stands where a resample cannot be scored, because no case of a class was drawn.
         """
@@ -286,7 +290,7 @@ class Trials:
                 f"resamples/{cell.method}.npz holds vectors of {_either({v.size for v in found})} resamples for "
                 f"{cell.task}; expected one length; run `dvc repro`."
             )
-        mean: np.ndarray = 100 * np.mean(found, axis=0)
+        mean: np.ndarray = metric_of(metric).scale * np.mean(found, axis=0)
         return mean if np.isfinite(mean).any() else None
 
     def _read_trials(self, path: Path, method: str) -> None:

@@ -21,8 +21,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from harness.metrics import Metric
 from harness.statistics.estimate import Estimate
 from harness.statistics.schema import Agreement, Bound, Finding
+
+SHARE = Metric("share", "share")  # a share of 1, printed in points; more is better
 
 
 class FindingAnswer(NamedTuple):
@@ -47,16 +50,18 @@ def finding(
     obstacle: str = "",
     identical: bool = False,
     bound: Bound | None = None,
+    metric: Metric = SHARE,
 ) -> FindingAnswer:
     """Answer whether the method is better, worse or equivalent, from our runs alone.
 
     Args:
         estimate: Method − reference, Student; None if it could not be formed.
-        margin: Equivalence margin in points.
+        margin: Equivalence margin as printed.
         alpha: Level of both tests.
         obstacle: Why no test may be read (``2 diverged``, class counts differ); it wins over everything.
         identical: Both cells hold the same values run by run.
         bound: ``at the floor`` or ``at the ceiling`` where both means lie within one margin of it.
+        metric: Says which way is better, and the unit of what is printed.
     """
     if obstacle:
         return FindingAnswer("unresolved", obstacle)
@@ -67,20 +72,21 @@ def finding(
     p, p_tost = estimate.p, estimate.p_tost(margin)
     if p is None or p_tost is None:
         return FindingAnswer(
-            "unresolved", f"constant difference of {estimate.effect:+.2f} points: no run varied, so no test applies"
+            "unresolved",
+            f"constant difference of {estimate.effect:+.2f} {metric.unit}: no run varied, so no test applies",
         )
     if p_tost < alpha and bound is None:
         note = f"p < {_level(alpha)}, inside the margin of ±{margin:g}" if p < alpha else ""
         return FindingAnswer("equivalent", note)
     if p < alpha:
-        return FindingAnswer("better" if estimate.effect > 0 else "worse", _bound_note(bound, margin))
+        return FindingAnswer("better" if metric.sign * estimate.effect > 0 else "worse", _bound_note(bound, margin))
     if bound is not None:
         return FindingAnswer(bound, _bound_note(bound, margin))
     return FindingAnswer("unresolved", _power_note(estimate, margin, alpha))
 
 
 def bound_of(mean_method: float, mean_reference: float, margin: float, low: float, high: float) -> Bound | None:
-    """Tell whether both means, in points, lie within one margin of the metric's least or largest value."""
+    """Tell whether both means, as printed, lie within one margin of the metric's least or largest value."""
     if max(mean_method, mean_reference) <= low + margin:
         return "at the floor"
     if min(mean_method, mean_reference) >= high - margin:

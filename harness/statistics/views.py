@@ -4,7 +4,8 @@
   of a family, with a stratified bootstrap interval (runs are drawn anew within each cell). It needs no normal law and
   no unit, so cells with different metrics may be averaged.
 * **Over bases**: does a component help, whatever the base? The unit is a pair of checkpoints (MoCo-v2, Barlow Twins,
-  SimSiam), because ten runs on one pair share its luck: the mean gain over the pairs with a t interval of two degrees
+  SimSiam), because ten runs on one pair share its luck: the mean gain (the effect, its sign turned where less
+  is better) over the pairs with a t interval of two degrees
   of freedom.
 
 References:
@@ -21,6 +22,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from harness.gates import NOT_LEARNT
+from harness.metrics import metric_of
 from harness.published import AddedFamily, CellKey, ContrastKey, Families
 from harness.seeding import seed
 from harness.statistics.estimate import Estimate, Group
@@ -41,7 +43,7 @@ def views(
     Args:
         families: The closed lists.
         comparisons: The contrasts, whose effects the bases are averaged over.
-        runs: Values in points by cell, under the task's primary metric.
+        runs: Values by cell, under the task's primary metric, the larger the better.
         base_seed: The bootstrap draws from it and the family's name.
         alpha: 1 − coverage of the intervals.
     """
@@ -76,7 +78,7 @@ def _on_added_tasks(
     cells: dict[tuple[str, str], list[ContrastKey]] = {}
     for row in contrasts:
         pair = cells.setdefault((row.method, row.reference), [])
-        if not row.metric.startswith("localization"):
+        if metric_of(row.metric).delta is None:
             pair.append(ContrastKey(name, row.method, row.reference, row.task, row.label_fraction))
     for names, keys in cells.items():
         rows += _gated(_improvement(family.label, keys, runs, base_seed, alpha), unlearnt & set(names))
@@ -151,7 +153,8 @@ def _over_bases(family: str, label: str, rows: Sequence[Comparison], alpha: floa
     """Average the gains over the pairs, at each task and label fraction and over all of them."""
     places = dict.fromkeys((row.task, row.label_fraction, row.metric) for row in rows)
     pairs = dict.fromkeys((row.method, row.reference) for row in rows)
-    gains = {(row.method, row.task, row.label_fraction, row.metric): row.effect for row in rows}
+    gains = {(row.method, row.task, row.label_fraction, row.metric): _gain(row) for row in rows}
+    units = {metric_of(metric).unit for _, _, metric in places}
     found, table = [], []
     for place in places:
         column = [gains.get((method, *place)) for method, _ in pairs]
@@ -161,9 +164,14 @@ def _over_bases(family: str, label: str, rows: Sequence[Comparison], alpha: floa
         if len(known) > 1:
             task, fraction, metric = place
             found.append(_mean_gain(family, label, f"{task}|{fraction:g}|{metric}", known, alpha))
-    if len(table) > 1 and len(pairs) > 1:
+    if len(table) > 1 and len(pairs) > 1 and len(units) == 1:  # points and millimetres have no mean
         found.append(_mean_gain(family, label, "", list(np.mean(table, axis=0)), alpha))
     return found
+
+
+def _gain(row: Comparison) -> float | None:
+    """Return an effect with the sign of an improvement: a distance that falls is a gain."""
+    return None if row.effect is None else metric_of(row.metric).sign * row.effect
 
 
 def _mean_gain(family: str, label: str, task: str, gains: Sequence[float], alpha: float) -> View:

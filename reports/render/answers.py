@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.metrics import metric_of
 from harness.statistics.schema import Comparison, View
 from reports.render import wording
 from reports.render.formats import markdown_table, markdown_text
@@ -21,13 +22,6 @@ HEADINGS = (
     "Contrast", "Effect [95 %]", "95 % over patients", "95 % over both", "p", "p corrected (m)", "Pretrainings",
     "Finding",
 )  # fmt: skip
-
-
-INTRODUCTION = (
-    "Each answer follows by rule from the contrasts below it. An effect is method − reference in points; p is "
-    "corrected within the family by Holm (m contrasts). Unresolved is an answer: the runs show neither a difference "
-    "nor equivalence."
-)
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ def answers(
         better, worse = _standing(rows, alpha, 1), _standing(rows, alpha, -1)
         sentences = [_verdict(rows, better, worse, alpha), *_where(better, "Better"), *_where(worse, "Worse")]
         sentences += _reservations(rows, [*better, *worse])
-        sentences += [_view(view, methods) for view in results.views if _viewed(question, view, rows)]
+        sentences += [_view(view, methods, rows) for view in results.views if _viewed(question, view, rows)]
         found.append(
             Answer(
                 name=name,
@@ -89,6 +83,16 @@ def answers(
             )
         )
     return found
+
+
+def introduction(found: Sequence[Answer]) -> str:
+    """Say how answers are made, and what their effects are in."""
+    unit = wording.units(contrast.metric for answer in found for contrast in answer.contrasts)
+    return (
+        f"Each answer follows by rule from the contrasts below it. An effect is method − reference in {unit}; p is "
+        "corrected within the family by Holm (m contrasts). Unresolved is an answer: the runs show neither a "
+        "difference nor equivalence."
+    )
 
 
 def row(contrast: Comparison) -> tuple[str, ...]:
@@ -112,7 +116,7 @@ def row(contrast: Comparison) -> tuple[str, ...]:
 
 def markdown(found: Sequence[Answer]) -> str:
     """Write all answers as Markdown: the words first, then the contrasts behind them."""
-    lines = ["# What was found", "", INTRODUCTION]
+    lines = ["# What was found", "", introduction(found)]
     for answer in found:
         lines += ["", f"## {markdown_text(answer.question)}", "", f"**{markdown_text(answer.short.capitalize())}.**"]
         for note in (answer.stamp, answer.setting):
@@ -166,12 +170,10 @@ def _verdict(
 def _where(rows: Sequence[Comparison], word: str) -> list[str]:
     """Name the contrasts that stand, by task and label fraction."""
     columns: dict[str, list[str]] = {}
-    single = len({(c.reference, c.metric.startswith("localization")) for c in rows}) == 1
+    single = len({(c.reference, metric_of(c.metric).delta is not None) for c in rows}) == 1
     for c in rows:
         name = c.method_label if single else f"{c.method_label} {wording.MINUS} {c.reference_label}"
-        where = wording.column(c.task_label, c.label_fraction)
-        if c.metric.startswith("localization"):
-            where += f", {wording.metric(c.metric).removeprefix('localization at ')}"
+        where = wording.column(c.task_label, c.label_fraction) + wording.beside(c.metric)
         mark = wording.DAGGER if c.dagger else ""
         columns.setdefault(where, []).append(
             f"{name} {wording.signed(c.effect)}{mark} {wording.interval(c.ci_low, c.ci_high)}, "
@@ -194,7 +196,8 @@ def _reservations(rows: Sequence[Comparison], standing: Sequence[Comparison]) ->
     crossed = [c for c in rows if c.design.startswith("crossed")]
     if crossed:
         spreads = [c.sd_pretraining for c in crossed if c.sd_pretraining is not None]
-        span = f"; the spread between pretrainings is {_span(spreads)} points" if spreads else ""
+        unit = wording.units(c.metric for c in crossed)
+        span = f"; the spread between pretrainings is {_span(spreads)} {unit}" if spreads else ""
         said.append(f"{len(crossed)} of {len(rows)} contrasts rest on several pretraining seeds{span}.")
     if unlearnt := [c for c in rows if c.gate]:
         those = sum(c.gate != "" for c in standing)
@@ -208,7 +211,8 @@ def _reservations(rows: Sequence[Comparison], standing: Sequence[Comparison]) ->
     open_ = [c for c in rows if c.finding == "unresolved" and c.smallest_detectable is not None]
     if open_:
         power = _span([float(c.smallest_detectable or 0) for c in open_])
-        said.append(f"In the unresolved ones these runs would have found effects from {power} points (power .80).")
+        unit = wording.units(c.metric for c in open_)
+        said.append(f"In the unresolved ones these runs would have found effects from {power} {unit} (power .80).")
     return said
 
 
@@ -225,13 +229,14 @@ def _viewed(question: Question, view: View, rows: Sequence[Comparison]) -> bool:
     return view.task == "" and (not view.method or (view.family, view.method, view.reference) in pairs)
 
 
-def _view(view: View, methods: Mapping[str, str]) -> str:
+def _view(view: View, methods: Mapping[str, str], rows: Sequence[Comparison]) -> str:
     gate = f" ({with_labels(view.gate, methods)})" if view.gate else ""
     if view.method:
         pair = f"{methods.get(view.method, view.method)} over {methods.get(view.reference, view.reference)}"
         chance = f"{wording.number(view.estimate)} {wording.plain_interval(view.low, view.high)}"
         return f"Probability that one run improves, {pair}: {chance}, {view.units} cells{gate}."
+    unit = wording.units(c.metric for c in rows)
     return (
         f"Mean gain over {view.units} bases, all columns: {wording.signed(view.estimate)} "
-        f"{wording.interval(view.low, view.high)} points (the unit is a pair of checkpoints){gate}."
+        f"{wording.interval(view.low, view.high)} {unit} (the unit is a pair of checkpoints){gate}."
     )

@@ -92,7 +92,7 @@ def _number_words(number: TableNumber) -> tuple[str, ...]:
     spread = "" if number.sd is None else f" ± {number.sd}"
     marks = " ".join(mark for mark in number.marks.values() if mark)
     runs = UNSTATED if number.n is None else str(number.n)
-    metric = f"{wording.metric(number.metric)} ({number.unit}, {number.measure.better} is better)"
+    metric = f"{number.measure.label} ({number.unit}, {number.measure.better} is better)"
     return number.cell.method, task, metric, f"{number.mean}{spread} {marks}".strip(), runs, number.place
 
 

@@ -36,7 +36,7 @@ def bars(frame: pd.DataFrame, stamp: str) -> Figure:
 
     Args:
         frame: One row a trial: ``task`` (with its metric), ``pair`` (which contrast), ``role`` (``reference`` or
-            ``method``), ``label``, ``value`` (points), ``mark``, ``p`` (text), ``effect`` (text), ``published``
+            ``method``), ``label``, ``value``, ``unit``, ``mark``, ``p`` (text), ``effect`` (text), ``published``
             (the paper's mean, NaN where it is not to be drawn).
         stamp: Printed across the figure; empty for real images.
     """
@@ -118,7 +118,8 @@ def _bar_panel(axis: Axes, frame: pd.DataFrame, title: str) -> None:
     axis.set_xticks(ticks, names, fontsize=8)
     axis.set_xlim(-0.6, frame["pair"].nunique() - 0.4)
     axis.set_title(title)
-    axis.set_ylabel(f"points (axis starts at {wording.number(bottom, 1)})" if bottom > 0 else "points")
+    unit = str(frame["unit"].iloc[0])
+    axis.set_ylabel(f"{unit} (axis starts at {wording.number(bottom, 1)})" if bottom > 0 else unit)
 
 
 def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
@@ -126,7 +127,7 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
 
     Args:
         frame: ``task``, ``method`` (label), ``label_fraction``, ``mean``, ``low``, ``high``
-            (points; NaN without spread).
+            (NaN without spread), ``unit``.
         stamp: Printed across the figure; empty for real images.
     """
     with style.context():
@@ -167,7 +168,7 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
                 axis.plot(x, mean, style.MARKERS[index % len(style.MARKERS)], color=colour, markersize=5)
             axis.set_xticks(range(len(grid)), [f"{fraction * 100:g} %" for fraction in grid])
             axis.set_xlabel("labelled training units used")
-            axis.set_ylabel("points")
+            axis.set_ylabel(str(frame[frame["task"] == task]["unit"].iloc[0]))
             axis.set_title(task)
         handles = [
             Line2D(
@@ -261,7 +262,7 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
 
     Args:
         frame: ``family``, ``title``, ``finding``, ``effect``, ``low``, ``high``, ``published``, ``published_low``,
-            ``published_high``, ``margin`` (points; NaN where unknown).
+            ``published_high``, ``margin`` (NaN where unknown), ``unit``.
         stamp: Printed across the figure; empty for real images.
     """
     with style.context():
@@ -303,7 +304,8 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
             axis.grid(visible=False, axis="y")
             axis.grid(visible=True, axis="x")
             axis.set_title(family)
-        axes[-1].set_xlabel("method − reference, points (95 % interval)")
+        units = dict.fromkeys(frame["unit"])
+        axes[-1].set_xlabel(f"method − reference, {' or '.join(units)} (95 % interval)")
         handles = [
             *(
                 Line2D([], [], color=style.FINDING_COLOURS[f], marker="o", markersize=5, linewidth=1.6, label=f)

@@ -146,7 +146,8 @@ def _markdown_contrasts(contrasts: Sequence[Comparison]) -> list[str]:
     if not contrasts:
         return []
     rows = [[markdown_text(word) for word in contrast_words(c)] for c in contrasts]
-    return ["", "Contrasts (method − reference, in points):", "", markdown_table(CONTRAST_HEADINGS, rows)]
+    unit = wording.units(c.metric for c in contrasts)
+    return ["", f"Contrasts (method − reference, in {unit}):", "", markdown_table(CONTRAST_HEADINGS, rows)]
 
 
 def gain_words(gain: Gain) -> tuple[str, str, str, str]:
@@ -159,7 +160,18 @@ def _markdown_gains(gains: Sequence[Gain]) -> list[str]:
     if not gains:
         return []
     rows = [[markdown_text(word) for word in gain_words(gain)] for gain in gains]
-    return ["", "Average gains, in points:", "", markdown_table(GAIN_HEADINGS, rows)]
+    return ["", f"Average gains, in {_unit(gains)}:", "", markdown_table(GAIN_HEADINGS, rows)]
+
+
+def _units(table: Table) -> str:
+    """Say what the numbers of a table are in."""
+    return wording.units(column.metric for column in table.columns)
+
+
+def _unit(gains: Sequence[Gain]) -> str:
+    """Say what average gains are in; each is of one unit."""
+    found = dict.fromkeys(gain.unit for gain in gains)
+    return " or ".join(found)
 
 
 def markdown(table: Table, alpha: float) -> str:
@@ -199,7 +211,7 @@ def markdown(table: Table, alpha: float) -> str:
         "",
         "---",
         "",
-        "Mean ± standard deviation over trials, in points; best bold, second underlined. Marks:",
+        f"Mean ± standard deviation over trials, in {_units(table)}; best bold, second underlined. Marks:",
         "",
     ]
     lines += [f"- {markdown_text(sign)} {markdown_text(meaning)}" for sign, meaning in wording.legend(alpha)]
@@ -350,8 +362,8 @@ def latex(table: Table, alpha: float) -> str:
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}",
         r"\centering\small",
-        rf"\caption{{{latex_text(table.caption)}{stamp} Mean $\pm$ standard deviation over trials, in points; best "
-        rf"bold, second underlined. {legend}.}}",
+        rf"\caption{{{latex_text(table.caption)}{stamp} Mean $\pm$ standard deviation over trials, in {_units(table)}; "
+        rf"best bold, second underlined. {legend}.}}",
         rf"\label{{tab:dira-bench-{table.name}}}",
     ]
     parts = [_latex_part(table, places) for places in side_by_side(table.columns)]
@@ -361,10 +373,10 @@ def latex(table: Table, alpha: float) -> str:
     lines.append(r"\end{table*}")
     title = latex_text(table.title)
     lines += _latex_contrasts(
-        table.contrasts, f"{title}: its contrasts, in points.{stamp}", f"tab:dira-bench-{table.name}-contrasts"
+        table.contrasts, f"{title}: its contrasts, in {_units(table)}.{stamp}", f"tab:dira-bench-{table.name}-contrasts"
     )
     lines += _latex_gains(
-        table.gains, f"{title}: average gains, in points.{stamp}", f"tab:dira-bench-{table.name}-gains"
+        table.gains, f"{title}: average gains, in {_unit(table.gains)}.{stamp}", f"tab:dira-bench-{table.name}-gains"
     )
     lines += _latex_contrasts(
         table.added_contrasts, f"{title}: contrasts of the added block.{stamp}", f"tab:dira-bench-{table.name}-added"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.metrics import metric_of
 from harness.results.table import TrialRow
 from reports.render import wording
 from reports.render.inputs import Results
@@ -17,11 +18,11 @@ OTHERS = "no discrimination"
 SHARED_QUANTITIES = ("discrimination", "restoration", "adversary", "opponent")  # panels of every base, left to right
 
 
-def points(trial: TrialRow) -> float | None:
-    """Return a trial's value in points, as tables print it; None if it does not count."""
+def printed(trial: TrialRow) -> float | None:
+    """Return a trial's value as tables print it; None if it does not count."""
     if trial.value is None or not trial.status.scored or not math.isfinite(trial.value):
         return None
-    return trial.value if trial.metric in wording.COUNTS else 100.0 * trial.value
+    return metric_of(trial.metric).printed(trial.value)
 
 
 def bars_frame(results: Results, family: str) -> pd.DataFrame:
@@ -38,7 +39,7 @@ def bars_frame(results: Results, family: str) -> pd.DataFrame:
             for trial in results.trials:
                 if (trial.method, trial.task, trial.label_fraction, trial.metric) != (method, *where):
                     continue
-                if (value := points(trial)) is None:
+                if (value := printed(trial)) is None:
                     continue
                 rows.append({
                     "task": f"{wording.column(contrast.task_label, contrast.label_fraction)}"
@@ -46,6 +47,7 @@ def bars_frame(results: Results, family: str) -> pd.DataFrame:
                     "pair": f"{contrast.method}|{contrast.reference}",
                     "role": role,
                     "label": label if cell is None else wording.method(cell),
+                    "unit": wording.units([contrast.metric]),
                     "value": value,
                     "mark": wording.mark(contrast) if contrast.effect is not None else "",
                     "p": wording.probability(contrast.p),
@@ -68,6 +70,7 @@ def fractions_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame([
         {
             "task": f"{c.task_label} ({wording.metric(c.metric)})",
+            "unit": wording.units([c.metric]),
             "method": wording.method(c),
             "label_fraction": c.label_fraction,
             "mean": c.mean,
@@ -169,6 +172,7 @@ def effects_frame(results: Results, block: str) -> pd.DataFrame:
             "published_low": value(None if c.agreement == "not comparable" else c.published_low),
             "published_high": value(None if c.agreement == "not comparable" else c.published_high),
             "margin": c.margin,
+            "unit": wording.units([c.metric]),
         }
         for c in results.contrasts
         if c.effect is not None and c.block == block

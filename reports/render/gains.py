@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.metrics import metric_of
 from harness.published import Families
 from harness.spec import percent
 from harness.statistics.audit import AuditedClaim
@@ -29,7 +30,8 @@ class Gain:
     Attributes:
         pair: ``DiRA (MoCo-v2) − MoCo-v2``.
         where: What it averages over: ``ChestX-ray14, Montgomery at 1 %``.
-        effect: In points. low, high: Its 95 % interval; None without spread.
+        effect: As printed; above 0 is an improvement. low, high: Its 95 % interval; None without spread.
+        unit: Of the effect.
         published: What the paper prints, as printed; empty where the average is over something else.
         note: Why it is no more than what it is, and who was not learnt; empty if complete and learnt.
     """
@@ -41,6 +43,7 @@ class Gain:
     high: float | None
     published: str
     note: str
+    unit: str = "points"
 
 
 def average_gains(
@@ -65,17 +68,20 @@ def average_gains(
         One gain for each pair and fraction of which at least one task was run for both methods.
     """
     shape, gains = families.families[family], []
-    primary = {c.task: c.metric for c in results.contrasts if not c.metric.startswith("localization")}
+    primary = {c.task: c.metric for c in results.contrasts if metric_of(c.metric).delta is None}
     values = _values(results)
     gates = {(c.method, c.reference): c.gate for c in results.contrasts}
     for method, reference in shape.pairs:
         for fraction in shape.label_fractions:
             averaged: list[str] = []
+            unit = ""
             sides: list[tuple[np.ndarray, np.ndarray]] = []
             for task in shape.tasks:
                 names = tuple(metrics) or ((primary[task],) if task in primary else ())
                 both = [_per_trial(values.get((m, task, fraction), {}), names) for m in (method, reference)]
-                if task in tasks and names and all(len(side) for side in both):
+                own = wording.units(names)
+                if task in tasks and names and all(len(side) for side in both) and own == (unit or own):
+                    unit = own  # of the first task: points and millimetres have no mean
                     averaged.append(task)
                     sides.append((both[0], both[1]))
             if not averaged:
@@ -97,18 +103,20 @@ def average_gains(
                     high=interval[1] if interval else None,
                     published=_printed(results.claims, method, reference, fraction, localized=bool(metrics)),
                     note="; ".join(notes),
+                    unit=unit,
                 )
             )
     return tuple(gains)
 
 
 def _values(results: Results) -> dict[tuple[str, str, float], dict[tuple[int, int], dict[str, float]]]:
-    """Return cell → trial → metric → points, of trials that count."""
+    """Return cell → trial → metric → value as printed, the larger the better, of trials that count."""
     found: dict[tuple[str, str, float], dict[tuple[int, int], dict[str, float]]] = {}
     for trial in results.trials:
         if trial.status.scored and trial.value is not None and math.isfinite(trial.value):
             own = found.setdefault(trial.cell, {}).setdefault((trial.pretrain_seed, trial.repeat), {})
-            own[trial.metric] = 100.0 * trial.value
+            metric = metric_of(trial.metric)
+            own[trial.metric] = metric.sign * metric.printed(trial.value)
     return found
 
 

@@ -17,16 +17,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.metrics import metric_of
 from harness.results.table import TrialRow
 from harness.spec import Parameters, percent
 from harness.statistics.any_paper.audit import TableClaim
 from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import learnt, style, wording
-from reports.render.answers import HEADINGS, INTRODUCTION, Answer
+from reports.render.answers import HEADINGS, Answer, introduction
 from reports.render.answers import row as answer_row
 from reports.render.formats import effect, markdown_table, markdown_text
-from reports.render.frames import points
+from reports.render.frames import printed
 from reports.render.inputs import Overlap, Results
 from reports.render.leakage import shared_pairs, without_twins
 from reports.render.setting import setting
@@ -175,8 +176,8 @@ def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, st
                     "values": {},
                 },
             )
-            value = points(trial)
-            if trial.metric in wording.COUNTS:
+            value = printed(trial)
+            if metric_of(trial.metric).counts:
                 row["values"][trial.metric] = wording.NONE if value is None else f"{value:g}"
             else:
                 row["values"][trial.metric] = wording.number(value)
@@ -408,7 +409,7 @@ def report_page(
             tables=tables,
             unshown=unshown,
             answers=answers,
-            answers_introduction=INTRODUCTION,
+            answers_introduction=introduction(answers),
             answer_headings=HEADINGS,
             answer_row=answer_row,
             main=main,
@@ -418,6 +419,7 @@ def report_page(
             leaks=shared_pairs(results.leaks),
             without_twins=without_twins(results.leaks, results.contrasts, results.pretraining),
             legend=wording.legend(parameters.alpha),
+            contrast_unit=wording.units(c.metric for c in results.contrasts),
             stamp=wording.stamp_of([*results.cells, *results.contrasts]),
             tally=rows,
             families=by_family(results.contrasts),

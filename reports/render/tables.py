@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.gates import NOT_LEARNT, Verdict
+from harness.metrics import metric_of
+from harness.metrics.registered import LOCALIZATION_BOXES
 from harness.published import Families
 from harness.spec import percent
 from harness.statistics.schema import CellSummary, Comparison
@@ -129,7 +131,7 @@ def primary_metrics(results: Results) -> dict[str, str]:
     for cell in results.cells:
         found.setdefault(cell.task, cell.metric)
     for contrast in reversed(results.contrasts):
-        if "localization" not in contrast.metric:
+        if metric_of(contrast.metric).delta is None:
             found[contrast.task] = contrast.metric
     return found
 
@@ -260,7 +262,7 @@ def paper_table(
                 if inside:
                     heading = f"{wording.column(tasks[task], fraction)} ({wording.metric(metric)})"
                     if layout.metrics:  # the caption names the task that all columns share
-                        heading = wording.metric(metric).rpartition(" at ")[2]
+                        heading = wording.variant(metric)
                     columns.append(Column(task, fraction, metric, heading, wording.stamp_of(inside)))
     if not columns:
         return None
@@ -347,9 +349,10 @@ def _empty_masks(columns: Sequence[Column], results: Results, tasks: Mapping[str
     for task, metric in dict.fromkeys((column.task, column.metric) for column in columns):
         facts = results.cohorts.get(task, {}).get("always_empty") or {}
         if facts.get("empty_masks") and metric in facts:
+            score = wording.number(metric_of(metric).printed(facts[metric]))
             remarks.append(
                 f"{tasks[task]}: {facts['empty_masks']} of {facts['test_images']} test masks are empty, so a model "
-                f"that never finds anything scores {wording.number(100 * facts[metric])} in {wording.metric(metric)}; "
+                f"that never finds anything scores {score} in {wording.metric(metric)}; "
                 "Dice of the images with a finding, pooled Dice and pixel average precision stand among the cells"
             )
     return tuple(remark + "." for remark in remarks)
@@ -357,7 +360,7 @@ def _empty_masks(columns: Sequence[Column], results: Results, tasks: Mapping[str
 
 def _boxes_remark(rows: Sequence[Row], columns: Sequence[Column], results: Results) -> tuple[str, ...]:
     """Say how many boxes a model proposes: when any of them may hit, many boxes are an advantage."""
-    where = {(c.task, c.label_fraction) for c in columns if c.metric.startswith("localization")}
+    where = {(c.task, c.label_fraction) for c in columns if metric_of(c.metric).delta is not None}
     means = []
     for row in rows:
         counts = [
@@ -365,7 +368,7 @@ def _boxes_remark(rows: Sequence[Row], columns: Sequence[Column], results: Resul
             for t in results.trials
             if t.method == row.method
             and (t.task, t.label_fraction) in where
-            and t.metric == "localization_boxes"
+            and t.metric == LOCALIZATION_BOXES.name
             and t.value is not None
         ]
         if counts:
@@ -395,8 +398,7 @@ def _columns(
             for metric in metrics or (primary[task],):
                 inside = [c for c in cells if (c.task, c.label_fraction, c.metric) == (task, fraction, metric)]
                 if inside:
-                    words = wording.metric(metric).removeprefix("localization at ")
-                    heading = f"{wording.column(tasks[task], fraction)} ({words})"
+                    heading = f"{wording.column(tasks[task], fraction)} ({wording.variant(metric)})"
                     columns.append(Column(task, fraction, metric, heading, wording.stamp_of(inside)))
     return columns
 

@@ -1,16 +1,18 @@
 """How a number, a mark and a verdict are written, the same in every format.
 
-Values arrive in points (percent, as the paper prints them); a missing one is an en dash, never a zero.
+Values arrive as they are printed (points, that is percent, for a share; millimetres for a distance); a missing one is
+an en dash, never a zero.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from harness.gates import NOT_LEARNT
+from harness.metrics import metric_of
 from harness.spec import percent
 from harness.statistics.schema import CellSummary, Comparison
-from harness.statistics.trials import COUNTS as COUNTS  # shown as facts of a cell, never multiplied by 100
 
 NONE = "–"
 MINUS = "−"
@@ -31,22 +33,13 @@ AGREEMENTS = (
     "reproduced", "different (higher)", "different (lower)", "too small to tell", "inconclusive", "not comparable",
 )  # fmt: skip
 
-METRIC_LABELS = {
-    "auc": "AUC",
-    "dice": "Dice",
-    "iou": "IoU",
-    "localization": "localization accuracy",
-    "dice_positive": "Dice, positive images only",
-    "dice_pooled": "Dice, pooled over pixels",
-    "dice_best_threshold": "Dice at the best threshold",
-    "pixel_ap": "pixel average precision",
-}
-
 
 def number(value: float | None, digits: int = 2) -> str:
     """Write a value with a true minus sign; a dash where there is none."""
     if value is None:
         return NONE
+    if math.isinf(value):  # a bound that the metric does not have
+        return "∞" if value > 0 else f"{MINUS}∞"
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("-")
@@ -129,11 +122,26 @@ def absent(cell: CellSummary) -> str:
 
 
 def metric(name: str) -> str:
-    """Return the label of a metric; ``localization_30`` reads as its threshold, δ = 0.3."""
-    base, _, hundredths = name.rpartition("_")
-    if base == "localization" and hundredths.isdigit():
-        return f"localization at δ = {int(hundredths) / 100:g}"
-    return METRIC_LABELS.get(name, name.replace("_", " "))
+    """Return the label of a metric, with its unit where that is not points: ``AUC``; ``HD95, mm``."""
+    known = metric_of(name)
+    return known.label if known.in_points or not known.unit else f"{known.label}, {known.unit}"
+
+
+def measured(name: str) -> str:
+    """Return the label of a metric and its unit: ``AUC, points``."""
+    known = metric_of(name)
+    return f"{known.label}, {known.unit}" if known.unit else known.label
+
+
+def variant(name: str) -> str:
+    """Name a metric among others of its kind: ``δ = 0.3`` for localization, its label for others."""
+    return metric(name) if metric_of(name).delta is None else metric_of(name).short
+
+
+def units(names: Iterable[str]) -> str:
+    """Say what numbers of these metrics are in: one unit, or points and the unit that stands beside them."""
+    found = {metric_of(name).unit for name in names} or {"points"}
+    return found.pop() if len(found) == 1 else "points, or the unit that stands beside them"
 
 
 def column(task_label: str, label_fraction: float) -> str:
@@ -141,11 +149,18 @@ def column(task_label: str, label_fraction: float) -> str:
     return task_label if label_fraction == 1.0 else f"{task_label}, {percent(label_fraction)}".replace(" %", "\u00a0%")
 
 
+def beside(name: str) -> str:
+    """Return what must stand behind a task's label: which overlap, as a task has several; the unit if not points."""
+    known = metric_of(name)
+    parts = [] if known.delta is None else [known.short]
+    parts += [] if known.in_points else [known.unit]
+    return "".join(f", {part}" for part in parts)
+
+
 def contrast_title(contrast: Comparison) -> str:
     """Name a contrast in words: ``DiRA (MoCo-v2) − MoCo-v2, ChestX-ray14``."""
     where = column(contrast.task_label, contrast.label_fraction)
-    if contrast.metric.startswith("localization"):  # one contrast for each overlap, all on one task
-        where += f", {metric(contrast.metric).removeprefix('localization at ')}"
+    where += beside(contrast.metric)
     return f"{contrast.method_label} {MINUS} {contrast.reference_label}, {where}"
 
 

@@ -16,6 +16,7 @@ from harness.cli.execution import _refresh, _refuse_mixing
 from harness.cli.session import Session
 from harness.errors import ConfigurationError, DataError
 from harness.identity import digest
+from harness.metrics import metric_of
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
 from harness.results import (
     adopt,
@@ -31,7 +32,7 @@ from harness.results import (
 from harness.results.files import parse_rows, table
 from harness.results.table import read_trial_rows
 from harness.runner import Summary
-from harness.spec import COUNTS, Status
+from harness.spec import Status
 from harness.statistics.trials import Trials
 from harness.store import Store
 from tests.harness import project
@@ -55,7 +56,7 @@ def finish(store, item, *, value=None, status=Status.OK, device="cpu", **provena
         rng = np.random.Generator(np.random.PCG64(int(item.id[:8], 16)))
         value = rng.uniform(0.5, 0.9) if value is None else value
         values = dict.fromkeys(item.spec.get("metrics", []), value) if status is Status.OK else {}
-        values |= dict.fromkeys(COUNTS & set(values), 14.0)
+        values |= {name: 14.0 for name in values if metric_of(name).counts}
         arrays = {"resamples": value + rng.normal(0, 0.01, 50)} if item.kind == "trial" and values else {}
         provenance |= {"device_class": device, "duration_seconds": 2.0}
         facts = {"labelled": LABELLED} if item.kind == "trial" and values else {}
@@ -225,7 +226,7 @@ def test_an_ok_attempt_in_the_store_wins_over_a_committed_row(root):
     item = next(iter(plan.trials(lambda cell: cell.key.method == METHOD).values()))
     finish(other, item, value=0.75)
     rows = read_rows(write_trials(plan, root, other, adopt(plan, root), METHOD))
-    rows = [row for row in rows if row["metric"] not in COUNTS]
+    rows = [row for row in rows if not metric_of(row["metric"]).counts]
     assert {row["value"] for row in rows if row["trial_id"] == item.id} == {"0.75"}
     assert {row["value"] for row in rows if row["trial_id"] != item.id} == {"0.25"}
 
@@ -281,7 +282,7 @@ def test_a_run_from_scratch_never_compares_a_row_with_itself(root):
     write_trials(plan, root, again, type(adopt(plan, root))(), METHOD)
     result = compare(root, "miniature", {item.id for item in plan.items.values()})
     rows = read_rows(root / f"results/miniature/trials/{METHOD}.csv")
-    moved = sum(row["repeat"] == "0" and row["metric"] not in COUNTS for row in rows)
+    moved = sum(row["repeat"] == "0" and not metric_of(row["metric"]).counts for row in rows)
     assert 0 < moved < len(rows) / 2
     assert (result.compared, result.bit_equal) == (len(rows), len(rows) - moved)
     assert result.different == moved, "a spread of zero allows no other value"

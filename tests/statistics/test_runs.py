@@ -78,8 +78,8 @@ def test_the_patient_interval_is_the_percentile_interval():
 
 def test_worst_case_bounds_hold_whatever_the_missing_runs_would_have_scored():
     values = [80.0, 82.0, 81.0]
-    low, high = worst_case(values, 2)
+    low, high = worst_case(values, 2, 0.0, 100.0)
     assert (low, high) == pytest.approx((243 / 5, 443 / 5))
     for extra in ([0, 100], [50, 60], [100, 100]):
         assert low <= np.mean([*values, *extra]) <= high
-    assert worst_case(values, 0) == pytest.approx((81.0, 81.0))
+    assert worst_case(values, 0, 0.0, 100.0) == pytest.approx((81.0, 81.0))

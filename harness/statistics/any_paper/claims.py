@@ -194,7 +194,7 @@ def _claim(line: Line, name: str, sort: Sort, type_name: str, cell: Cell, table:
         says += f"it {sort.words} {reference}"
     number = table.score(*cell)
     printed = decimal(line, "printed") if line.get("printed") else None
-    if printed is not None and table.scale == "fractions" and number is not None and number.measure.a_share:
+    if printed is not None and table.scale == "fractions" and number is not None and number.measure.in_points:
         printed = printed.scaleb(2)
     return Claim(
         id=name,

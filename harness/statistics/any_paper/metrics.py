@@ -1,51 +1,41 @@
-"""Metrics of other papers: which way is better, and between which bounds a value must lie."""
+"""Metrics of other papers: those that are here, and those that are only described: nothing here computes them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Literal
 
-Better = Literal["higher", "lower"]
-PERCENT = Decimal(100)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric.
-
-    Attributes:
-        name: As margins know it.
-        better: Which values are better.
-        unit: ``points`` (percent), ``mm``, or ``units`` where nobody said.
-        low, high: Bounds of a value, in the unit; None for none.
-    """
-
-    name: str
-    better: Better
-    unit: str
-    low: Decimal | None = None
-    high: Decimal | None = None
-
-    @property
-    def a_share(self) -> bool:
-        """Whether a paper may print it as a fraction as well as in points."""
-        return self.unit == "points"
-
+from harness.metrics import Metric
+from harness.metrics import registered as here
 
 _SHARES = (
-    "auc", "dice", "iou", "localization", "accuracy", "balanced_accuracy", "f1", "precision", "recall", "sensitivity",
-    "specificity", "average_precision", "nsd",
+    "accuracy", "balanced_accuracy", "f1", "precision", "recall", "sensitivity", "specificity", "nsd",
 )  # fmt: skip
 _CORRELATIONS = ("mcc", "kappa")
-_DISTANCES = ("hd95", "hd", "assd", "asd", "msd")
+_DISTANCES = ("hd", "assd", "asd", "msd")
 _OTHER_NAMES = {"dsc": "dice", "auroc": "auc", "jaccard": "iou"}
 
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def of_unknown(name: str, *, higher_is_better: bool) -> Metric:
+    """Return a metric of which only the direction is known."""
+    return Metric(
+        name, _words(name), unit="units", scale=1.0, higher_is_better=higher_is_better, low=-math.inf, high=math.inf
+    )
+
+
+def _distance(name: str) -> Metric:
+    return Metric(name, _words(name), unit="mm", scale=1.0, higher_is_better=False, high=math.inf)
+
+
 KNOWN: Mapping[str, Metric] = {
-    **{name: Metric(name, "higher", "points", Decimal(0), PERCENT) for name in _SHARES},
-    **{name: Metric(name, "higher", "points", -PERCENT, PERCENT) for name in _CORRELATIONS},
-    **{name: Metric(name, "lower", "mm", Decimal(0)) for name in _DISTANCES},
+    **{one.name: one for one in (here.AUC, here.DICE, here.IOU, here.LOCALIZATION, here.AVERAGE_PRECISION, here.HD95)},
+    **{name: Metric(name, _words(name)) for name in _SHARES},
+    **{name: Metric(name, _words(name), low=-1.0) for name in _CORRELATIONS},
+    **{name: _distance(name) for name in _DISTANCES},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from harness.errors import ConfigurationError
+from harness.metrics import Metric
 from harness.statistics.any_paper.csv_files import Columns, Line, decimal, read_lines, refuse
-from harness.statistics.any_paper.metrics import KNOWN, Metric, metric_name
+from harness.statistics.any_paper.metrics import KNOWN, metric_name, of_unknown
 
 Scale = Literal["points", "fractions"]
 UNSTATED = "unstated"
@@ -72,7 +74,7 @@ class TableNumber:
     @property
     def lower_is_better(self) -> bool:
         """Whether less is better."""
-        return self.measure.better == "lower"
+        return not self.measure.higher_is_better
 
 
 class PrintedTable:
@@ -135,7 +137,7 @@ def _number(line: Line, scale: Scale) -> TableNumber:
     mean = decimal(line, "mean")
     sd = decimal(line, "sd") if line.get("sd") else None
     _within(line, measure, mean, sd, scale)
-    if scale == "fractions" and measure.a_share:
+    if scale == "fractions" and measure.in_points:
         mean, sd = mean.scaleb(2), None if sd is None else sd.scaleb(2)
     marks = {name: text for name, text in line.cells.items() if name.startswith("mark")}
     cell = Cell(line.get("method"), line.get("task"), _label_fraction(line))
@@ -155,7 +157,7 @@ def _measure(line: Line) -> Metric:
             "or give a metric of your own another name."
         )
     if better:
-        return Metric(name, "lower" if better == "lower" else "higher", "units")
+        return of_unknown(name, higher_is_better=better == "higher")
     near = difflib.get_close_matches(name, KNOWN, n=1)
     hint = f'did you mean "{near[0]}"? If not, add' if near else "add"
     raise ConfigurationError(
@@ -166,13 +168,12 @@ def _measure(line: Line) -> Metric:
 
 def _within(line: Line, measure: Metric, mean: Decimal, sd: Decimal | None, scale: Scale) -> None:
     """Refuse what lies outside the metric's bounds, where it enters."""
-    one = Decimal(100) if scale == "fractions" and measure.a_share else Decimal(1)
-    low = None if measure.low is None else measure.low / one
-    high = None if measure.high is None else measure.high / one
+    one = Decimal(100) if scale == "fractions" and measure.in_points else Decimal(1)
+    low, high = (None if math.isinf(bound) else Decimal(f"{bound:g}") / one for bound in measure.bounds)
     if (low is not None and mean < low) or (high is not None and mean > high):
         bounds = f"at least {low}" if high is None else f"a value from {low} to {high}"
-        how = "; a table of fractions is read with --scale fractions" if scale == "points" and measure.a_share else ""
-        how = "; a table in points is read with --scale points" if scale == "fractions" and measure.a_share else how
+        how = "; a table of fractions is read with --scale fractions" if scale == "points" and measure.in_points else ""
+        how = "; a table in points is read with --scale points" if scale == "fractions" and measure.in_points else how
         raise ConfigurationError(f"{line}, column mean: found {mean} for {measure.name}; expected {bounds}{how}.")
     if sd is not None and sd < 0:
         raise ConfigurationError(
@@ -238,7 +239,7 @@ def _small(path: Path, numbers: Iterable[TableNumber], scale: Scale) -> Iterator
         return
     largest: dict[str, Decimal] = {}
     for number in numbers:
-        if number.measure.a_share:
+        if number.measure.in_points:
             largest[number.metric] = max(abs(number.mean), largest.get(number.metric, Decimal(0)))
     for name, most in largest.items():
         if most <= 1:
