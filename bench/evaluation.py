@@ -20,7 +20,7 @@ from bench.measuring import finish, in_turn, one_thread, parser, ratio, words
 from bench.pictures import pictures, write_cache, write_png
 from harness.metrics.ranking import auc_by_class
 from tasks.inputs.image_augmentation import normalise, views
-from tasks.scoring.evaluation import count_pixels
+from tasks.scoring.evaluation import Segmenting, count_pixels
 
 RESIZE, CROP = 256, 224
 TEST_IMAGES, CLASSES = 25_596, 14  # of ChestX-ray14
@@ -108,7 +108,7 @@ def own_memory() -> int:
 def segmentation_memory(sizes: tuple[int, ...] = (64, 256, 1024), px: int = 224, batch: int = 32) -> dict[str, float]:
     """Return the most memory above the start that evaluating so many images took, in MiB, by number of images."""
     model = nn.Conv2d(1, 1, 3, padding=1).eval()
-    options = {"metric": {"threshold": 0.5}, "precision": "float32", "dice_smooth": 1.0}
+    how = Segmenting(threshold=0.5, dice_smooth=1.0)
     found = {}
     for size in sizes:
 
@@ -117,10 +117,10 @@ def segmentation_memory(sizes: tuple[int, ...] = (64, 256, 1024), px: int = 224,
                 count = min(batch, images - start)
                 yield torch.rand(count, 1, px, px), (torch.rand(count, px, px) < 0.1).to(torch.uint8)
 
-        count_pixels(model, parts(batch), batch, options, "cpu")
+        count_pixels(model, parts(batch), batch, how, "cpu")
         before, watch = own_memory(), PeakMemory()
         watch.start()
-        count_pixels(model, parts(), size, options, "cpu")
+        count_pixels(model, parts(), size, how, "cpu")
         found[str(size)] = (watch.end() - before) / 2**20
         print(f"segmentation, {size} images of {px} px: at most {found[str(size)]:.0f} MiB above the start")
     return found

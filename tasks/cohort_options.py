@@ -16,7 +16,7 @@ from harness.errors import BrokenCode, ConfigurationError
 from harness.spec import Frozen
 from harness.typed import Mistakes, read, unknown_nulls
 from tasks.options import Fraction
-from tasks.volumetric.options import Patches, ScanStore
+from tasks.patch_options import Patches, ScanStore
 
 M = TypeVar("M")
 IN_2D, IN_3D = ("cache_px", "resize"), ("patches", "scans")

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from harness.plateau import Counting, PlateauRule
 from harness.spec import Frozen
 from tasks.scoring.localization.options import Localization
 
+Resize = Literal["area", "nearest"]  # of a cached image: tasks.cohorts.decode
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
@@ -33,6 +35,31 @@ class Plateau(Frozen):
     patience: int = Field(ge=0)
     threshold: float = Field(ge=0.0)
 
+    def rule(self, counting: Counting) -> PlateauRule:
+        """Return the rule; PyTorch's name of the share that a loss must fall is ``threshold``."""
+        return PlateauRule(factor=self.factor, patience=self.patience, min_delta=self.threshold, counting=counting)
+
+
+class VolumePlateau(Frozen):
+    """Multiply the learning rate by ``factor`` after ``patience`` evaluations without a better loss.
+
+    Attributes:
+        min_delta: Least fall of the loss that counts as better; under ``counting: torch`` as a share of the best loss.
+        min_lr: The rate never falls below it.
+    """
+
+    name: Literal["plateau"]
+    factor: Annotated[float, Field(gt=0.0, le=1.0)]
+    patience: int = Field(ge=0)
+    min_delta: float = Field(ge=0.0)
+    min_lr: float = Field(ge=0.0)
+
+    def rule(self, counting: Counting) -> PlateauRule:
+        """Return the rule."""
+        return PlateauRule(
+            factor=self.factor, patience=self.patience, min_delta=self.min_delta, min_lr=self.min_lr, counting=counting
+        )
+
 
 class Cosine(Frozen):
     """Half a cosine down to 0, stepped after each epoch or each optimiser step."""
@@ -47,7 +74,7 @@ class Constant(Frozen):
     name: Literal["constant"]
 
 
-Schedule = Annotated[Plateau | Cosine | Constant, Field(discriminator="name")]
+Schedule = Plateau | VolumePlateau | Cosine | Constant
 
 
 class CropAugmentation(Frozen):
@@ -115,7 +142,7 @@ class Training(Frozen):
     """
 
     optimiser: Optimiser
-    schedule: Schedule
+    schedule: Schedule  # narrowed by each transfer
     batch: int = Field(ge=1)
     epochs: int | None = Field(default=None, ge=1)
     steps: int | None = Field(default=None, ge=1)
@@ -129,6 +156,11 @@ class Training(Frozen):
     metric: ScoreProtocol
     threads: int = Field(ge=1)
 
+    @property
+    def patience_counting(self) -> Counting:
+        """How a patience is counted; in 2D the benchmark's own loop counts as PyTorch does."""
+        return "torch"
+
     @model_validator(mode="after")
     def _length(self) -> Training:
         if (self.epochs is None) == (self.steps is None):
@@ -141,6 +173,7 @@ class Training(Frozen):
 
 
 class _Transfer(Training):
+    schedule: Annotated[Plateau | Cosine | Constant, Field(discriminator="name")]
     image_px: int = Field(ge=32, multiple_of=32)  # five halvings
 
 

@@ -59,32 +59,6 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
     return float(np.sum(positives[::-1] * precision) / hit[-1])
 
 
-def segmentation_scores(
-    test: PixelCounts, validation: PixelCounts, threshold: float, empty_score: float
-) -> dict[str, float]:
-    """Return every score of a segmentation of the test images.
-
-    ``dice``: mean over images, ``empty_score`` where mask and prediction are both empty (the authors' per-image
-    form). ``dice_positive``: mean over images with a mask. ``dice_pooled``: all pixels as one image. ``iou``: pooled.
-    ``iou_mean``: mean over images. ``pixel_average_precision``: pooled, needs no threshold.
-    ``dice_best_threshold``: ``dice`` at the threshold that was best on validation, never chosen on test.
-    """
-    overlap, predicted = test.at(threshold)
-    by_image = dice_by_image(overlap, predicted, test.true, empty_score)
-    present = test.true > 0
-    pooled = overlap.sum(), predicted.sum(), test.true.sum()
-    best = best_threshold(validation, empty_score)
-    return {
-        "dice": float(by_image.mean()),
-        "dice_positive": float(by_image[present].mean()) if present.any() else float("nan"),
-        "dice_pooled": float(dice_by_image(*pooled, empty_score)),
-        "iou": float(iou_by_image(*pooled, empty_score)),
-        "iou_mean": float(iou_by_image(overlap, predicted, test.true, empty_score).mean()),
-        "pixel_average_precision": average_precision(test.positives, test.negatives),
-        "dice_best_threshold": float(dice_by_image(*test.at(best), test.true, empty_score).mean()),
-    }
-
-
 def best_threshold(counts: PixelCounts, empty_score: float) -> float:
     """Return the threshold of the grid with the highest mean Dice; of equals, the one nearest to a half."""
     means = dice_by_image(counts.overlap, counts.predicted, counts.true[:, None], empty_score).mean(axis=0)

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -19,8 +18,7 @@ from tasks.layouts.dicom import read_dicom
 from tasks.layouts.images import image_size, read_binary, read_grey
 from tasks.layouts.index import Index
 from tasks.layouts.run_lengths import decode_runs
-
-Resize = Literal["area", "nearest"]
+from tasks.options import Resize
 
 
 def to_square(image: np.ndarray, side: int, resize: Resize) -> np.ndarray:

@@ -32,7 +32,7 @@ from tasks.cohorts.decode import new_array, write_table
 from tasks.layouts.index import Index
 from tasks.layouts.space import inverse, length, transformed
 from tasks.layouts.volumes import require_values
-from tasks.volumetric.options import Patches
+from tasks.patch_options import Patches
 
 WORLD = ["x_mm", "y_mm", "z_mm"]
 CV_CHANNELS = 64  # slices that OpenCV resizes at once; version 5 takes 128 at most, 4 takes 512
@@ -188,7 +188,7 @@ def write_patches(
         root: The data set's folder.
         index: Its cases, in the order of the rows; those of one scan share ``image``.
         adapter: See the module.
-        patches: ``tasks.volumetric.options.Patches`` as a mapping.
+        patches: ``tasks.patch_options.Patches`` as a mapping.
         threads: Scans at once; the result does not depend on it.
         report: Progress.
 

@@ -16,7 +16,7 @@ import numpy as np
 from tasks.cohorts.decode import new_array, write_table
 from tasks.cohorts.patches import resize_box, scale
 from tasks.layouts.volumes import require_values
-from tasks.volumetric.options import ScanStore
+from tasks.patch_options import ScanStore
 
 WINDOW = (-1000.0, 1000.0)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -24,6 +23,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 
 import albumentations as A
 
+from tasks.options import DeformationAugmentation
+
 cv2.setNumThreads(0)
 BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
 
@@ -31,15 +32,15 @@ BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT}
 class Deformation:
     """The augmentation of one image and its mask; the same seed gives the same result in any process."""
 
-    def __init__(self, options: Mapping[str, Any], side: int) -> None:
-        border = BORDERS[options["border"]]
+    def __init__(self, options: DeformationAugmentation, side: int) -> None:
+        border = BORDERS[options.border]
         self.numbers, self.python = np.random.Generator(np.random.PCG64(0)), random.Random(0)
         self.compose = A.Compose(
             [
-                A.OneOf(_intensity(options), p=options["intensity"]),
-                A.OneOf(_shapes(options, side, border), p=options["deformation"]),
+                A.OneOf(_intensity(options), p=options.intensity),
+                A.OneOf(_shapes(options, side, border), p=options.deformation),
                 A.RandomSizedCrop(
-                    min_max_height=tuple(options["crop_px"]), size=(side, side), w2h_ratio=1.0, p=options["sized_crop"]
+                    min_max_height=options.crop_px, size=(side, side), w2h_ratio=1.0, p=options.sized_crop
                 ),
             ]
         )
@@ -63,25 +64,25 @@ class Deformation:
         return made["image"], made["mask"]
 
 
-def _intensity(options: Mapping[str, Any]) -> list[Any]:
-    low, high = options["gamma"]
+def _intensity(options: DeformationAugmentation) -> list[Any]:
+    low, high = options.gamma
     return [
-        A.RandomBrightnessContrast(brightness_limit=options["brightness"], contrast_limit=options["contrast"], p=1.0),
+        A.RandomBrightnessContrast(brightness_limit=options.brightness, contrast_limit=options.contrast, p=1.0),
         A.RandomGamma(gamma_limit=(100.0 / high, 100.0 / low), p=1.0),
     ]
 
 
-def _shapes(options: Mapping[str, Any], side: int, border: int) -> list[Any]:
+def _shapes(options: DeformationAugmentation, side: int, border: int) -> list[Any]:
     """Elastic with its affine, grid distortion, optical distortion with its shift."""
     # three points, a third of the image from its middle, each moved by up to affine_px: so much the matrix changed
-    spread = options["affine_px"] / (side / 3.0)
-    shift = options["optical_shift"] / side
+    spread = options.affine_px / (side / 3.0)
+    shift = options.optical_shift / side
     return [
         A.Sequential(
             [
                 A.ElasticTransform(
-                    alpha=options["elastic_alpha"],
-                    sigma=options["elastic_sigma"],
+                    alpha=options.elastic_alpha,
+                    sigma=options.elastic_sigma,
                     noise_distribution="uniform",  # as the library had it in 0.4.3; its gaussian moves 0.4 as far
                     border_mode=border,
                     p=1.0,
@@ -90,15 +91,15 @@ def _shapes(options: Mapping[str, Any], side: int, border: int) -> list[Any]:
                     scale=(1.0 - spread, 1.0 + spread),
                     rotate=(-math.degrees(spread), math.degrees(spread)),
                     shear=(-math.degrees(spread) / 2, math.degrees(spread) / 2),
-                    translate_percent=(-options["affine_px"] / side, options["affine_px"] / side),
+                    translate_percent=(-options.affine_px / side, options.affine_px / side),
                     border_mode=border,
                     p=1.0,
                 ),
             ]
         ),
         A.GridDistortion(
-            num_steps=options["grid_steps"],
-            distort_limit=(-options["grid_limit"], options["grid_limit"]),
+            num_steps=options.grid_steps,
+            distort_limit=(-options.grid_limit, options.grid_limit),
             normalized=False,  # 0.4.3 knew no other; normalized, the grid is drawn back and moves less
             border_mode=border,
             p=1.0,
@@ -106,7 +107,7 @@ def _shapes(options: Mapping[str, Any], side: int, border: int) -> list[Any]:
         A.Sequential(
             [
                 A.OpticalDistortion(
-                    distort_limit=(-options["optical_limit"], options["optical_limit"]), border_mode=border, p=1.0
+                    distort_limit=(-options.optical_limit, options.optical_limit), border_mode=border, p=1.0
                 ),
                 A.Affine(translate_percent=(-shift, shift), border_mode=border, p=1.0),
             ]

@@ -9,13 +9,13 @@ Departures: crop corners are not rounded to whole pixels; rotation is bilinear, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tasks.options import CropAugmentation
 
 ATTEMPTS = 10  # torchvision's: draws of area and ratio before it takes the whole image
 DRAWS = 2 * ATTEMPTS + 4  # numbers a sample: (area, ratio) pairs, corner x and y, flip, angle
@@ -57,13 +57,13 @@ def crop(
     return torch.bmm(torch.bmm(down, images), across.transpose(1, 2))
 
 
-def random_boxes(draws: np.ndarray, size: int, options: Mapping[str, Any]) -> np.ndarray:
+def random_boxes(draws: np.ndarray, size: int, options: CropAugmentation) -> np.ndarray:
     """Return (left, top, width, height) in pixels as torchvision's RandomResizedCrop draws them, ``(B, 4)``.
 
     Up to ten draws of area and aspect; if none fits, the largest box of the nearest allowed aspect, in the middle.
     """
-    low, high = options["crop_scale"]
-    ratio_low, ratio_high = (math.log(r) for r in options["crop_ratio"])
+    low, high = options.crop_scale
+    ratio_low, ratio_high = (math.log(r) for r in options.crop_ratio)
     area = low + (high - low) * draws[:, 0 : 2 * ATTEMPTS : 2]
     ratio = np.exp(ratio_low + (ratio_high - ratio_low) * draws[:, 1 : 2 * ATTEMPTS : 2])
     widths, heights = np.sqrt(area * ratio), np.sqrt(area / ratio)
@@ -78,25 +78,25 @@ def random_boxes(draws: np.ndarray, size: int, options: Mapping[str, Any]) -> np
     return np.stack([left, top, width, height], axis=1) * size
 
 
-def augment(images: Tensor, draws: np.ndarray, out: int, options: Mapping[str, Any]) -> Tensor:
+def augment(images: Tensor, draws: np.ndarray, out: int, options: CropAugmentation) -> Tensor:
     """Augment a batch.
 
     Args:
         images: float32 in [0, 1] ``(B, S, S)``.
         draws: ``tasks.inputs.draws.uniforms(…, DRAWS)``.
         out: Side of the result.
-        options: ``tasks.options.CropAugmentation`` as a mapping.
+        options: How a crop is drawn.
 
     Returns:
         float32 ``(B, out, out)``; 0 beyond the border after rotation.
     """
     device = images.device
     boxes = torch.from_numpy(random_boxes(draws, images.shape[-1], options).astype(np.float32)).to(device)
-    flip = torch.from_numpy(draws[:, 2 * ATTEMPTS + 2] < options["flip"]).to(device)
+    flip = torch.from_numpy(draws[:, 2 * ATTEMPTS + 2] < options.flip).to(device)
     cropped = crop(images, boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3], out, flip)
-    if not options["rotation_degrees"]:
+    if not options.rotation_degrees:
         return cropped
-    angle = np.deg2rad(options["rotation_degrees"]) * (2.0 * draws[:, 2 * ATTEMPTS + 3] - 1.0)
+    angle = np.deg2rad(options.rotation_degrees) * (2.0 * draws[:, 2 * ATTEMPTS + 3] - 1.0)
     cosine, sine, zero = np.cos(angle), np.sin(angle), np.zeros_like(angle)
     matrix = np.stack([np.stack([cosine, -sine, zero], 1), np.stack([sine, cosine, zero], 1)], 1)
     grid = F.affine_grid(

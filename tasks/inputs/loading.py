@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +21,7 @@ from harness.seeding import seed
 from tasks.cohorts.decode import to_square
 from tasks.inputs.deformation import Deformation  # here, so that the fork server pays its library's half second, once
 from tasks.inputs.draws import sample_seeds
+from tasks.options import DeformationAugmentation
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def batches(
     Args:
         count: Training samples.
         size: Batch.
-        order_seed: ``spec["seeds"]["order"]``; an epoch's permutation is drawn from it and the epoch.
+        order_seed: ``TrialSpec.seeds.order``; an epoch's permutation is drawn from it and the epoch.
         steps: Optimiser steps, or None.
         epochs: Epochs, or None.
     """
@@ -93,11 +93,16 @@ class _Steps(Dataset):
     """Maps a step's (epochs, samples) to its ``Batch``; what a loader process runs."""
 
     def __init__(
-        self, pixels: Pixels, rows: np.ndarray, side: int, deformation: Mapping[str, Any] | None, augment_seed: int
+        self,
+        pixels: Pixels,
+        rows: np.ndarray,
+        side: int,
+        deformation: DeformationAugmentation | None,
+        augment_seed: int,
     ) -> None:
         self.pixels, self.rows, self.side = pixels, rows, side
         self.options, self.augment_seed = deformation, augment_seed
-        self.deform: Any = None
+        self.deform: Deformation | None = None
 
     def __getitem__(self, step: tuple[np.ndarray, np.ndarray]) -> Batch:
         epochs, samples = step
@@ -127,7 +132,7 @@ def load(
     rows: np.ndarray,
     *,
     side: int,
-    deformation: Mapping[str, Any] | None,
+    deformation: DeformationAugmentation | None,
     augment_seed: int,
     workers: int,
 ) -> Iterator[Batch]:

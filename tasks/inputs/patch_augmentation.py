@@ -7,31 +7,34 @@ Models Genesis draws it (it calls the number a variance). Whatever is drawn is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from tasks.inputs.draws import sample_seeds, uniforms
+from tasks.patch_options import VolumeAugmentation
 
 DRAWS = 8  # flip x, y, z; transpose; rotate, quarter turns; noise, its strength
 NOISE = 0x5EED  # sets the seeds of the noise apart from those of the draws
 
 
 def augment(
-    images: Tensor, masks: Tensor | None, seed: int, epochs: np.ndarray, samples: np.ndarray, options: Mapping[str, Any]
+    images: Tensor,
+    masks: Tensor | None,
+    seed: int,
+    epochs: np.ndarray,
+    samples: np.ndarray,
+    options: VolumeAugmentation,
 ) -> tuple[Tensor, Tensor | None]:
     """Augment a batch; masks move with their images.
 
     Args:
         images: float32 in [0, 1] ``(B, C, X, Y, Z)``.
         masks: ``(B, X, Y, Z)``, or None.
-        seed: ``spec["seeds"]["augment"]``.
+        seed: ``TrialSpec.seeds.augment``.
         epochs: Of each sample ``(B,)``.
         samples: Positions in the training set ``(B,)``.
-        options: ``tasks.volumetric.options.VolumeAugmentation`` as a mapping.
+        options: With which probability each move is made.
 
     Returns:
         Of the same shapes. Values are not clipped after noise. A plane that is not square is never transposed, and
@@ -42,13 +45,13 @@ def augment(
     square = images.shape[2] == images.shape[3]
     moved, followed = [], []
     for i, draw in enumerate(draws):
-        flips = [axis - 3 for axis in range(3) if draw[axis] < options["flip"]]
-        transpose = square and draw[3] < options["transpose"]
-        turns = 0 if draw[4] >= options["rotate"] else 1 + int(3 * draw[5]) if square else 2
+        flips = [axis - 3 for axis in range(3) if draw[axis] < options.flip]
+        transpose = square and draw[3] < options.transpose
+        turns = 0 if draw[4] >= options.rotate else 1 + int(3 * draw[5]) if square else 2
         image = _move(images[i], flips, transpose, turns)
-        if draw[6] < options["noise"]:
+        if draw[6] < options.noise:
             noise = np.random.Generator(np.random.PCG64(int(seeds[i]))).standard_normal(image.shape, dtype=np.float32)
-            image = image + float(options["noise_std"] * draw[7]) * torch.from_numpy(noise).to(image.device)
+            image = image + float(options.noise_std * draw[7]) * torch.from_numpy(noise).to(image.device)
         moved.append(image)
         if masks is not None:
             followed.append(_move(masks[i], flips, transpose, turns))

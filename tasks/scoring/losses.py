@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,8 +32,3 @@ def soft_dice(sums: Tensor, smooth: float) -> Tensor:
         A scalar, or ``(G,)``.
     """
     return 1.0 - (2.0 * sums[0] + smooth) / (sums[1] + smooth)
-
-
-def validated_together(transfer: Mapping[str, Any]) -> int | None:
-    """Return how many validation cases make one soft Dice: a training batch, or None for all of them."""
-    return transfer["batch"] if transfer["validation_dice"] == "batches" else None

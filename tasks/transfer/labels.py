@@ -13,8 +13,7 @@ Empty cells are 0 under every policy, as the authors read them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,26 +21,27 @@ from harness.errors import DataError
 from harness.metrics.ranking import auc_by_class
 from harness.seeding import seed
 from tasks.inputs.draws import uniforms
+from tasks.specs import ClassificationSpec
 
 UNCERTAIN = -1
 RANGES = {"ones": (1.0, 1.0), "zeros": (0.0, 0.0), "lsr_ones": (0.55, 0.85), "lsr_zeros": (0.0, 0.3)}
 
 
-def trained_labels(labels: Sequence[str], transfer: Mapping[str, Any], task: str) -> list[str]:
+def trained_labels(labels: Sequence[str], transfer: ClassificationSpec, task: str) -> list[str]:
     """Return the labels that have an output: all, or those scored if the entry has only as many outputs.
 
     Raises:
         DataError: If the entry's outputs are neither number, or a label to score is none of the data set's.
     """
-    scored = list(transfer.get("scored_labels") or ())
+    scored = list(transfer.scored_labels or ())
     missing = [name for name in scored if name not in labels]
     if missing:
         raise DataError(
             f"{task} is to be scored on {', '.join(missing)}; its cohort has {', '.join(labels)}; correct scored_labels"
         )
-    if transfer["outputs"] == len(labels):
+    if transfer.outputs == len(labels):
         return list(labels)
-    if scored and transfer["outputs"] == len(scored):
+    if scored and transfer.outputs == len(scored):
         return scored
     also = f" (or {len(scored)}, the scored ones)" if scored else ""
     raise DataError(
@@ -50,19 +50,19 @@ def trained_labels(labels: Sequence[str], transfer: Mapping[str, Any], task: str
     )
 
 
-def scored_columns(names: Sequence[str], transfer: Mapping[str, Any]) -> list[int]:
+def scored_columns(names: Sequence[str], transfer: ClassificationSpec) -> list[int]:
     """Return which outputs are scored, in the order of the outputs."""
-    scored = transfer.get("scored_labels") or names
+    scored = transfer.scored_labels or names
     return [column for column, name in enumerate(names) if name in scored]
 
 
-def require_policy(states: np.ndarray, transfer: Mapping[str, Any], task: str) -> None:
+def require_policy(states: np.ndarray, transfer: ClassificationSpec, task: str) -> None:
     """Refuse uncertain cells without a policy for them.
 
     Raises:
         DataError: If there are any and the transfer has no ``uncertain``.
     """
-    if transfer.get("uncertain") is None and (states == UNCERTAIN).any():
+    if transfer.uncertain is None and (states == UNCERTAIN).any():
         raise DataError(
             f"the cohort of {task} has uncertain labels and its transfer no policy for them; expected one of "
             f"{', '.join((*RANGES, 'ignore'))}; write options: {{transfer: {{uncertain: lsr_ones}}}} in its entry"
@@ -77,7 +77,7 @@ def training_targets(
     Args:
         states: 1, 0 or −1, float32 ``(B, C)``.
         policy: See the module; None where there are no uncertain cells.
-        augment_seed: ``spec["seeds"]["augment"]``.
+        augment_seed: ``TrialSpec.seeds.augment``.
         epochs: Epoch of each sample, int ``(B,)``.
         samples: Which sample each is, int ``(B,)``.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.identity import digest
 from harness.pixels import Pixels
+from tasks.specs import TrialSpec
 
 
 def training_rows(cases: pd.DataFrame, fraction: float, seed: int, unit: str) -> np.ndarray:
@@ -61,11 +60,10 @@ def _kept(part: pd.DataFrame, fraction: float, seed: int, unit: str) -> np.ndarr
     return np.sort(part.loc[part[column].isin(kept), "row"].to_numpy(np.int64))
 
 
-def judged_rows(spec: Mapping[str, Any], pixels: Pixels) -> np.ndarray:
+def evaluated_rows(spec: TrialSpec, pixels: Pixels) -> np.ndarray:
     """Return the validation rows of a trial, by its transfer's ``validation_labels``."""
-    transfer = spec["transfer"]
-    labels, unit = transfer["validation_labels"], transfer["subset_unit"]
-    return validation_rows(pixels.cases, labels, spec["label_fraction"], spec["subset"]["seed"], unit)
+    labels, unit = spec.transfer.validation_labels, spec.transfer.subset_unit
+    return validation_rows(pixels.cases, labels, spec.label_fraction, spec.subset.seed, unit)
 
 
 def subset_hash(cases: pd.DataFrame, rows: np.ndarray) -> str:

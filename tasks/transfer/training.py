@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from harness.half_precision import refuse_unsound_gradients
-from harness.plateau import Counting, Plateau, PlateauRule, patience_is_out
+from harness.plateau import Counting, Plateau, patience_is_out
 from tasks.inputs.loading import Batch
+from tasks.options import Cosine, Optimiser, Training, VolumePlateau
+from tasks.options import Plateau as ImagePlateau
+from tasks.options import Schedule as ScheduleOptions
+
+
+class Evaluated(TypedDict):
+    """One evaluation, as it stands in ``curve.jsonl``.
+
+    Keys:
+        step: Optimiser steps so far.
+        training_loss: Mean since the last evaluation.
+        validation_loss, validation_metric: None where they are no number.
+        learning_rate: In force.
+    """
+
+    step: int
+    training_loss: float
+    validation_loss: float | None
+    validation_metric: float | None
+    learning_rate: float
 
 
 @dataclass
@@ -24,29 +44,24 @@ class Fit:
         steps: Steps taken in all.
         diverged: A loss was not finite.
         stopped_early: Patience ran out.
-        curve: One object per evaluation: step, training_loss (mean since the last), validation_loss,
-            validation_metric, learning_rate.
+        curve: Every evaluation.
     """
 
     selected: int | None = None
     steps: int = 0
     diverged: bool = False
     stopped_early: bool = False
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[Evaluated] = field(default_factory=list)
 
 
-def make_optimiser(model: nn.Module, options: Mapping[str, Any]) -> torch.optim.Optimizer:
+def make_optimiser(model: nn.Module, options: Optimiser) -> torch.optim.Optimizer:
     """Build the optimiser over every parameter, encoder and head at one learning rate."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    if options["name"] == "adam":
+    if options.name == "adam":
         return torch.optim.Adam(
-            parameters,
-            lr=options["lr"],
-            betas=tuple(options["betas"]),
-            weight_decay=options["weight_decay"],
-            fused=True,
+            parameters, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
         )
-    return torch.optim.SGD(parameters, lr=options["lr"], momentum=0.9, weight_decay=options["weight_decay"])
+    return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, weight_decay=options.weight_decay)
 
 
 class Schedule:
@@ -55,17 +70,16 @@ class Schedule:
     def __init__(
         self,
         optimiser: torch.optim.Optimizer,
-        options: Mapping[str, Any],
+        options: ScheduleOptions,
         lr: float,
         length: int,
         counting: Counting = "torch",
     ) -> None:
-        self.optimiser, self.options, self.lr, self.length = optimiser, options, lr, length
+        self.optimiser, self.lr, self.length = optimiser, lr, length
+        self.cosine_over = options.over if isinstance(options, Cosine) else None
         self.plateau = None
-        if options["name"] == "plateau":
-            # Where PyTorch's own counting is the source's (2D), the share that a loss must fall has PyTorch's name.
-            least = options["min_delta"] if "min_delta" in options else options["threshold"]
-            self.plateau = Plateau(lr, PlateauRule.of({**options, "min_delta": least, "counting": counting}))
+        if isinstance(options, ImagePlateau | VolumePlateau):
+            self.plateau = Plateau(lr, options.rule(counting))
 
     @property
     def current(self) -> float:
@@ -74,12 +88,12 @@ class Schedule:
 
     def after_step(self, step: int) -> None:
         """Move a cosine over steps on; ``step`` counts from 1."""
-        if self.options["name"] == "cosine" and self.options["over"] == "steps":
+        if self.cosine_over == "steps":
             self._cosine(step)
 
     def after_epoch(self, epoch: int) -> None:
         """Move a cosine over epochs on; ``epoch`` counts from 1."""
-        if self.options["name"] == "cosine" and self.options["over"] == "epochs":
+        if self.cosine_over == "epochs":
             self._cosine(epoch - 1)  # as the authors' loop has it, the first two epochs run at the full rate
 
     def after_evaluation(self, validation_loss: float) -> None:
@@ -95,12 +109,44 @@ class Schedule:
             group["lr"] = self.lr * factor
 
 
+class Selection:
+    """Watches the evaluations: keeps the best weights, and says when patience is out."""
+
+    def __init__(self, model: nn.Module, options: Training) -> None:
+        self.model, self.by_metric = model, options.selection == "validation_metric"
+        self.patience, self.counting = options.early_stopping, options.patience_counting
+        self.best: float | None = None
+        self.best_loss, self.waited = math.inf, 0
+        self.kept: dict[str, Tensor] = {}
+
+    def is_best(self, loss: float, metric: float) -> bool:
+        """Look at one evaluation; the weights of the best one so far are kept."""
+        score = metric if self.by_metric else -loss
+        best = not math.isnan(score) and (self.best is None or score > self.best)
+        if best:
+            self.best = score
+            self.kept = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.waited = 0 if loss < self.best_loss else self.waited + 1
+        self.best_loss = min(self.best_loss, loss)
+        return best
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the patience of early stopping is out."""
+        return self.patience is not None and patience_is_out(self.waited, self.patience, self.counting)
+
+    def restore(self) -> None:
+        """Put the best weights back, if any were kept."""
+        if self.kept:
+            self.model.load_state_dict(self.kept)
+
+
 def fit(
     model: nn.Module,
     batches: Iterator[Batch],
     loss_of: Callable[[Batch], Tensor],
     evaluate: Callable[[], tuple[float, float]],
-    options: Mapping[str, Any],
+    options: Training,
     per_epoch: int,
     report: Callable[[int, int, str], None],
 ) -> Fit:
@@ -117,23 +163,20 @@ def fit(
         per_epoch: Steps an epoch, for a length in epochs.
         report: Progress.
     """
-    optimiser = make_optimiser(model, options["optimiser"])
-    length = options["epochs"] if options["epochs"] is not None else options["steps"]
-    counting: Counting = options.get("counting", "torch")  # in 2D the benchmark's own loop counts as PyTorch does
-    schedule = Schedule(optimiser, options["schedule"], options["optimiser"]["lr"], length, counting)
-    total = options["steps"] if options["steps"] is not None else options["epochs"] * per_epoch
-    every = options["evaluate_every"] or per_epoch
-    by_metric = options["selection"] == "validation_metric"
-    autocast = options["precision"] == "bfloat16"
-    result, best, best_loss, waited = Fit(), None, math.inf, 0
-    kept: dict[str, Tensor] = {}
+    optimiser = make_optimiser(model, options.optimiser)
+    total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
+    length = options.epochs if options.epochs is not None else total
+    schedule = Schedule(optimiser, options.schedule, options.optimiser.lr, length, options.patience_counting)
+    every = options.evaluate_every or per_epoch
+    half = options.precision == "bfloat16"
+    result, selection = Fit(), Selection(model, options)
     running: list[Tensor] = []
     device = next(model.parameters()).device.type
-    if autocast:
+    if half:
         refuse_unsound_gradients(model)
     model.train()
     for batch in batches:
-        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             loss = loss_of(batch)
         if not torch.isfinite(loss):
             result.diverged = True
@@ -149,36 +192,40 @@ def fit(
             schedule.after_epoch(result.steps // per_epoch)
         if result.steps % every and result.steps != total:
             continue
-        model.eval()
-        validation_loss, metric = evaluate()
-        model.train()
-        result.curve.append(
-            {
-                "step": result.steps,
-                "training_loss": float(torch.stack(running).mean()),
-                "validation_loss": validation_loss,
-                "validation_metric": None if math.isnan(metric) else metric,
-                "learning_rate": schedule.current,
-            }
-        )
-        running.clear()
-        if not math.isfinite(validation_loss):
-            result.curve[-1]["validation_loss"] = None
-            result.diverged = True
+        if not _evaluated(result, evaluate, model, running, schedule, selection):
             break
-        score = metric if by_metric else -validation_loss
-        if not math.isnan(score) and (best is None or score > best):
-            best = score
-            result.selected = result.steps
-            kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        waited = 0 if validation_loss < best_loss else waited + 1
-        best_loss = min(best_loss, validation_loss)
-        schedule.after_evaluation(validation_loss)
-        patience = options["early_stopping"]
-        if patience is not None and patience_is_out(waited, patience, counting):
-            result.stopped_early = True
-            break
-    if kept:
-        model.load_state_dict(kept)
+    selection.restore()
     model.eval()
     return result
+
+
+def _evaluated(
+    result: Fit,
+    evaluate: Callable[[], tuple[float, float]],
+    model: nn.Module,
+    running: list[Tensor],
+    schedule: Schedule,
+    selection: Selection,
+) -> bool:
+    """Evaluate on validation and take note of it; returns whether the training goes on."""
+    model.eval()
+    loss, metric = evaluate()
+    model.train()
+    result.curve.append(
+        {
+            "step": result.steps,
+            "training_loss": float(torch.stack(running).mean()),
+            "validation_loss": loss if math.isfinite(loss) else None,
+            "validation_metric": None if math.isnan(metric) else metric,
+            "learning_rate": schedule.current,
+        }
+    )
+    running.clear()
+    if not math.isfinite(loss):
+        result.diverged = True
+        return False
+    if selection.is_best(loss, metric):
+        result.selected = result.steps
+    schedule.after_evaluation(loss)
+    result.stopped_early = selection.is_out
+    return not result.stopped_early

@@ -27,8 +27,8 @@ from methods.terms import TERMS, load
 from tasks.cohort_options import Cohort
 from tasks.configuration import ADAPTERS, TRANSFERS
 from tasks.options import Split
+from tasks.patch_options import Patches, ScanStore
 from tasks.scoring.localization.options import Localization
-from tasks.volumetric.options import Patches, ScanStore
 from tests.repository.pages import ROOT, Row, read_tables
 
 PAGE = "deviations.md"

@@ -23,9 +23,11 @@ def plan_of(task: str, profile: str = "smoke", **transfer: Any) -> TaskPlan:
     plan = load_registry().resolve_task(task, profile)
     changed = copy.deepcopy(plan.transfer)
     for key, value in transfer.items():
-        changed[key] = (
-            {**changed[key], **value} if isinstance(value, dict) and isinstance(changed[key], dict) else value
+        usual = changed.get(key)
+        of_one_kind = (
+            isinstance(value, dict) and isinstance(usual, dict) and value.get("name") in (None, usual.get("name"))
         )
+        changed[key] = {**usual, **value} if of_one_kind else value
     return plan.model_copy(update={"transfer": changed})
 
 

@@ -12,9 +12,10 @@ from torchvision.transforms import v2
 from tasks.inputs.deformation import Deformation
 from tasks.inputs.draws import uniforms
 from tasks.inputs.image_augmentation import DRAWS, augment, crop, normalise, random_boxes, views
+from tasks.options import CropAugmentation, DeformationAugmentation
 from tests.tasks.conftest import plan_of
 
-OPTIONS = {"crop_scale": [0.08, 1.0], "crop_ratio": [0.75, 4 / 3], "flip": 0.5, "rotation_degrees": 7.0}
+OPTIONS = CropAugmentation(crop_scale=(0.08, 1.0), crop_ratio=(0.75, 4 / 3), flip=0.5, rotation_degrees=7.0)
 
 
 def _image(seed: int, side: int) -> np.ndarray:
@@ -64,7 +65,7 @@ def test_numbers_are_uniform_and_belong_to_seed_epoch_and_sample_alone() -> None
 
 def test_augmentation_without_any_strength_returns_the_image() -> None:
     image = torch.from_numpy(_image(2, 32))[None].float() / 255
-    still = {"crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0.0, "rotation_degrees": 0.0}
+    still = CropAugmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, rotation_degrees=0.0)
     draws = uniforms(0, np.zeros(1, int), np.zeros(1, int), DRAWS)
     assert torch.allclose(augment(image, draws, 32, still), image, atol=1e-5)
 
@@ -100,13 +101,15 @@ def _disc(side: int) -> tuple[np.ndarray, np.ndarray]:
     return (40 + 160 * mask).astype(np.uint8), mask
 
 
+def augmentation(**changes: float) -> DeformationAugmentation:
+    return DeformationAugmentation.model_validate(plan_of("montgomery", "paper").transfer["augmentation"] | changes)
+
+
 def test_the_deformation_library_accepts_every_argument_and_moves_image_and_mask_together() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        options = plan_of("montgomery", "paper").transfer["augmentation"]
-        deform = Deformation(
-            {**options, "intensity": 0.0, "deformation": 1.0}, 96 if options["crop_px"][1] <= 96 else 224
-        )
+        options = augmentation(intensity=0.0, deformation=1.0)
+        deform = Deformation(options, 96 if options.crop_px[1] <= 96 else 224)
         image, mask = _disc(224)
         moved = 0
         for seed in range(12):
@@ -119,7 +122,7 @@ def test_the_deformation_library_accepts_every_argument_and_moves_image_and_mask
 
 
 def test_a_deformation_is_a_function_of_its_seed() -> None:
-    options = plan_of("montgomery", "paper").transfer["augmentation"]
+    options = augmentation()
     image, mask = _disc(224)
     first, second = Deformation(options, 224), Deformation(options, 224)
     for seed in range(8):
@@ -132,8 +135,9 @@ def test_a_deformation_is_a_function_of_its_seed() -> None:
 
 def test_a_gamma_of_the_old_library_raises_grey_levels_to_its_reciprocal() -> None:
     """Albumentations 0.4.3 raised uint8 levels to 1/γ with γ in 0.8 … 1.2, its successor to γ: 1/1.2 … 1/0.8 is meant."""
-    options = {**plan_of("montgomery", "paper").transfer["augmentation"], "intensity": 1.0, "brightness": 0.0}
-    deformation = Deformation({**options, "contrast": 0.0, "deformation": 0.0, "sized_crop": 0.0}, 32)
+    deformation = Deformation(
+        augmentation(intensity=1.0, brightness=0.0, contrast=0.0, deformation=0.0, sized_crop=0.0), 32
+    )
     grey, mask = np.full((32, 32), 128, np.uint8), np.zeros((32, 32), np.uint8)
     levels = np.array([deformation(grey, mask, seed)[0][0, 0] for seed in range(400)])
     least, most = (255 * (128 / 255) ** exponent for exponent in (1 / 0.8, 1 / 1.2))

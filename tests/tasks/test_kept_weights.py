@@ -10,7 +10,10 @@ from harness.contracts import Context
 from harness.errors import ConfigurationError
 from harness.pixels import Pixels
 from tasks.heads.images import Classifier
+from tasks.inputs.images import LabelledImages
+from tasks.inputs.interface import Source
 from tasks.scoring.evaluation import class_probabilities
+from tasks.specs import Seeds, read_transfer
 from tasks.transfer.kept_weights import VARIABLE, KeptWeights
 from tasks.transfer.run import run_trial
 from tests.tasks.conftest import plan_of
@@ -39,7 +42,10 @@ def test_weights_are_left_as_asked_and_change_no_number(wish, files, cohorts, tm
     model.load_state_dict(load_file(tmp_path / "weights_best.safetensors"))
     model.to(memory_format=torch.channels_last)  # as a trial has it, for equality to the bit
     pixels = Pixels(cohorts["chestxray14"])
-    found = class_probabilities(model.eval(), pixels, pixels.rows("test"), plan.transfer, "cpu", ten_crop=False)
+    transfer = read_transfer(plan.transfer)
+    source = Source(pixels, pixels.rows("train"), Seeds(init=0, order=0, augment=0), "cpu", 0)
+    parts = LabelledImages(source, transfer, 3).evaluated(pixels.rows("test"), ten_crop=False)
+    found = class_probabilities(model.eval(), parts, "cpu", half=False)
     assert (found == outcome.arrays["predictions"]).all()
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.metrics.overlap import PixelCounts, segmentation_scores
+from harness.metrics import Segmented, metric_of
+from harness.metrics.overlap import PixelCounts
 from harness.metrics.ranking import auc_by_class, macro
 from harness.pixels import Pixels
 from harness.registry import load_registry
-from tasks.scoring.evaluation import count_pixels
-from tasks.scoring.volume_scores import volume_scores
+from tasks.scoring.evaluation import Segmenting, count_pixels
 from tests.tasks.conftest import built, plan_of
 
 BATCH = 32
@@ -29,23 +29,23 @@ def judged(request, tmp_path_factory) -> tuple[str, Pixels]:
 
 def drawn(pixels: Pixels, task: str, split: str, model) -> PixelCounts:
     """Count the pixels of a model that is given the masks as its images."""
-    rows, options = pixels.rows(split), plan_of(task).transfer
+    rows = pixels.rows(split)
+    how = Segmenting(plan_of(task).transfer["metric"]["threshold"], dice_smooth=1.0)
 
     def parts() -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(rows), BATCH):
             truth = torch.from_numpy(np.asarray(pixels.masks[rows[start : start + BATCH]]))
             yield truth[:, None].float(), truth
 
-    return count_pixels(model, parts(), len(rows), options, "cpu")[0]
+    return count_pixels(model, parts(), len(rows), how, "cpu")[0]
 
 
 def scores(pixels: Pixels, task: str, model) -> dict[str, float]:
     test, validation = drawn(pixels, task, "test", model), drawn(pixels, task, "validation", model)
     protocol = plan_of(task).transfer["metric"]
-    if plan_of(task).transfer["dimensions"] == 2:
-        return segmentation_scores(test, validation, protocol["threshold"], protocol["empty_score"])
     voxels = int(np.prod(pixels.masks.shape[1:]))
-    return volume_scores(test, voxels, protocol["threshold"], protocol["empty_score"])
+    cases = Segmented.of(test, protocol["threshold"], protocol["empty_score"], validation=validation, pixels=voxels)
+    return {name: metric_of(name).value(cases) for name in plan_of(task).metrics}
 
 
 def test_knowing_saying_the_same_and_saying_nothing(judged: tuple[str, Pixels], tmp_path: Path) -> None:

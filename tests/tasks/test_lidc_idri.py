@@ -19,7 +19,7 @@ from tasks.datasets.lidc_idri.annotations import Outline, Reading, consensus, fi
 from tasks.datasets.lidc_idri.phantom import chains, write  # noqa: E402
 from tasks.layouts.series import read_series  # noqa: E402
 from tasks.options import Split  # noqa: E402
-from tasks.volumetric.options import Patches  # noqa: E402
+from tasks.patch_options import Patches  # noqa: E402
 
 SPLIT = Split(rule="random", test_fraction=0.4, validation_fraction=0.16, seed=99)
 

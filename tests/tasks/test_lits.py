@@ -23,9 +23,9 @@ from tasks.datasets.lits.adapter import ADAPTER as LITS
 from tasks.datasets.lits.adapter import find_files
 from tasks.layouts.volumes import nifti_header, read_nifti
 from tasks.options import Split
+from tasks.patch_options import Patches
 from tasks.phantoms.volume_files import write_nifti
 from tasks.transfer.run import run_trial
-from tasks.volumetric.options import Patches
 from tests.tasks.conftest import built, context, plan_of
 from tests.tasks.standins import trial_spec
 

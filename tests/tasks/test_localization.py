@@ -16,10 +16,11 @@ from harness.errors import ConfigurationError, DataError
 from harness.pixels import Pixels
 from tasks.heads.images import Classifier
 from tasks.scoring.localization.boxes import activations, overlaps, region_boxes
+from tasks.scoring.localization.evidence import score_localization
 from tasks.scoring.localization.gradcam import choose_level, grad_cam
-from tasks.scoring.localization.judge import judge_localization
 from tasks.scoring.localization.options import Localization
 from tasks.scoring.localization.rescore import parse, rescore, variants
+from tasks.specs import read_transfer
 from tasks.transfer.run import run_trial
 from tests.tasks.conftest import plan_of
 from tests.tasks.standins import TinyBackbone, trial_spec
@@ -387,9 +388,9 @@ def test_a_box_of_an_unknown_label_ends_in_one_sentence(cohorts, tmp_path):
     wrong = pixels.boxes.assign(label="Fracture")
     pixels.__dict__["boxes"] = wrong
     with pytest.raises(DataError, match="boxes of Fracture"):
-        judge_localization(
+        score_localization(
             None, pixels, pixels.rows("test"), np.zeros((1, 1)), np.zeros((1, 1)), ["Mass"],
-            plan_of("chestxray14").transfer, "cpu",
+            read_transfer(plan_of("chestxray14").transfer), "cpu",
         )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from tasks.datasets.luna16.phantom import write
 from tasks.layouts.candidates import thin_negatives
 from tasks.layouts.volumes import read_metaimage
 from tasks.options import Split
+from tasks.patch_options import Patches
 from tasks.phantoms.lungs import write_metaimage
-from tasks.volumetric.options import Patches
 
 pytest.importorskip("SimpleITK")
 SPLIT = Split(rule="official", validation_fraction=0.1, seed=99)

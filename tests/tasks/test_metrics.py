@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
-from harness.metrics.overlap import BINS, GRID, PixelCounts, average_precision, segmentation_scores
+from harness.metrics import Segmented, metric_of
+from harness.metrics.overlap import BINS, GRID, PixelCounts, average_precision
 from harness.metrics.ranking import auc_by_class, macro, weighted_auc
 from harness.metrics.resampling import patient_weights, resample_auc, resample_mean, resample_ratio
-from tasks.scoring.evaluation import count_pixels
+from tasks.scoring.evaluation import Segmenting, count_pixels
 
 
 def _scores(seed: int, cases: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +109,12 @@ def _counts(probability: np.ndarray, masks: np.ndarray) -> PixelCounts:
     return PixelCounts(overlap, reached.reshape(flat).sum(1), masks.sum((1, 2)), thresholds, *histograms)
 
 
+def segmentation_scores(counts: PixelCounts, empty_score: float) -> dict[str, float]:
+    cases = Segmented.of(counts, 0.5, empty_score, validation=counts)
+    names = ("dice", "dice_positive", "dice_pooled", "iou", "iou_mean", "pixel_average_precision")
+    return {name: metric_of(name).value(cases) for name in names}
+
+
 def test_segmentation_scores_equal_scikit_learns_on_the_pixels_themselves() -> None:
     generator = np.random.Generator(np.random.PCG64(7))
     masks = (generator.random((6, 9, 9)) < 0.3).astype(int)
@@ -115,7 +122,7 @@ def test_segmentation_scores_equal_scikit_learns_on_the_pixels_themselves() -> N
     probability = np.round(np.clip(0.5 * masks + 0.6 * generator.random(masks.shape), 0, 1) * (BINS - 1)) / (BINS - 1)
     probability[2] = 0.1
     counts = _counts(probability, masks)
-    scores = segmentation_scores(counts, counts, 0.5, 1.0)
+    scores = segmentation_scores(counts, 1.0)
     predicted = (probability >= 0.5).astype(int)
     by_image = [f1_score(m.ravel(), p.ravel()) for m, p in zip(masks, predicted, strict=True) if m.any()]
     assert scores["dice"] == pytest.approx((sum(by_image) + 1.0) / 6, abs=1e-12)
@@ -138,9 +145,9 @@ def test_the_validation_loss_is_the_mean_of_the_batches_dice_weighted_by_their_i
         for start in range(0, 10, part):
             yield torch.from_numpy(logits[start : start + part, None]), torch.from_numpy(masks[start : start + part])
 
-    options = {"metric": {"threshold": 0.5}, "precision": "float32", "dice_smooth": 1.0}
     losses = {
-        size: count_pixels(torch.nn.Identity(), parts(), 10, options, "cpu", size)[1] for size in (4, 10, 32, None)
+        size: count_pixels(torch.nn.Identity(), parts(), 10, Segmenting(0.5, 1.0, together=size), "cpu")[1]
+        for size in (4, 10, 32, None)
     }
     probability = 1 / (1 + np.exp(-logits.astype(float)))
 
@@ -158,9 +165,9 @@ def test_an_always_empty_prediction_scores_the_share_of_empty_masks_under_the_em
     masks = np.zeros((10, 4, 4), int)
     masks[:3, 1, 1] = 1
     counts = _counts(np.full(masks.shape, 0.01), masks)
-    assert segmentation_scores(counts, counts, 0.5, 1.0)["dice"] == pytest.approx(0.7)
-    assert segmentation_scores(counts, counts, 0.5, 0.0)["dice"] == 0.0
-    assert segmentation_scores(counts, counts, 0.5, 1.0)["dice_positive"] == 0.0
+    assert segmentation_scores(counts, 1.0)["dice"] == pytest.approx(0.7)
+    assert segmentation_scores(counts, 0.0)["dice"] == 0.0
+    assert segmentation_scores(counts, 1.0)["dice_positive"] == 0.0
 
 
 def test_average_precision_without_positives_is_undefined() -> None:

@@ -17,7 +17,7 @@ from tasks.datasets.pe_cad.adapter import ADAPTER
 from tasks.datasets.pe_cad.phantom import write
 from tasks.layouts.candidates import read_scan
 from tasks.options import Split
-from tasks.volumetric.options import Patches
+from tasks.patch_options import Patches
 
 SPLIT = Split(rule="official", validation_fraction=0.1, seed=99)
 

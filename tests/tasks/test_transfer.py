@@ -15,6 +15,7 @@ from harness.errors import DataError
 from harness.pixels import Pixels
 from harness.spec import Status
 from tasks.inputs.loading import batches, load
+from tasks.options import DeformationAugmentation
 from tasks.transfer.run import run_trial
 from tasks.transfer.subsets import training_rows, validation_rows
 from tests.tasks.conftest import plan_of
@@ -137,7 +138,7 @@ def test_steps_are_exact_batches_and_epochs_are_permutations() -> None:
 
 def test_one_image_a_batch_of_sixteen_is_sixteen_augmentations_of_it(cohorts: dict[str, Path]) -> None:
     pixels = Pixels(cohorts["montgomery"])
-    options = plan_of("montgomery").transfer["augmentation"]
+    options = DeformationAugmentation.model_validate(plan_of("montgomery").transfer["augmentation"])
     order = batches(1, 16, 0, steps=1, epochs=None)
     (batch,) = load(order, pixels, pixels.rows("train")[:1], side=32, deformation=options, augment_seed=3, workers=0)
     assert len({image.tobytes() for image in batch.images}) > 4

@@ -15,6 +15,7 @@ from harness.registry import load_registry
 from harness.spec import TaskEntry
 from tasks.configuration import resolve
 from tasks.heads.patches import VolumeClassifier
+from tasks.specs import read_transfer
 from tasks.transfer.training import Fit, fit
 from tests.harness.test_plateau import PRINTED_FALLS, PRINTED_LOSSES, PRINTED_STOP
 from tests.tasks.standins import TinyVolumeBackbone
@@ -34,7 +35,7 @@ def trained(transfer: dict[str, Any], losses: list[float]) -> Fit:
         itertools.repeat(None, 400),  # type: ignore[arg-type]
         lambda batch: model.weight.square().sum(),
         lambda: (next(told), 0.5),
-        transfer,
+        read_transfer(transfer),
         per_epoch=1,
         report=lambda *_: None,
     )

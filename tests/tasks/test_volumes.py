@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from harness.errors import DataError, Unavailable
+from harness.metrics import Segmented, metric_of
 from harness.metrics.overlap import PixelCounts
 from tasks.cohorts.patches import crop_at, cut_patches, draw_centres, resize_in_plane, scale
 from tasks.heads.patches import take_channels
 from tasks.inputs.patch_augmentation import augment
 from tasks.layouts.volumes import Volume, canonical, read_metaimage, read_nifti
+from tasks.patch_options import Patches, VolumeAugmentation
 from tasks.phantoms.body import make_body
 from tasks.phantoms.thorax import draw_builds
 from tasks.phantoms.volume_files import reoriented, write_nifti
-from tasks.scoring.volume_scores import volume_scores
-from tasks.volumetric.options import Patches
 from tests.tasks.standins import TinyVolumeBackbone
 
 ORDERS = ("LPS", "RAS", "LAS", "LPI", "SPL", "ARS")
@@ -170,8 +170,10 @@ def test_a_point_outside_its_scan_is_one_sentence(
 # augmentation
 
 
-def options(**changes: float) -> dict[str, float]:
-    return {"flip": 0.0, "transpose": 0.0, "rotate": 0.0, "noise": 0.0, "noise_std": 0.1} | changes
+def options(**changes: float) -> VolumeAugmentation:
+    return VolumeAugmentation(
+        **({"flip": 0.0, "transpose": 0.0, "rotate": 0.0, "noise": 0.0, "noise_std": 0.1} | changes)
+    )
 
 
 def moved(**changes: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -241,7 +243,9 @@ def test_both_definitions_of_iou_equal_counting_voxel_by_voxel() -> None:
         np.bincount((probability[truth] * 65535).round().astype(int), minlength=65536),
         np.bincount((probability[~truth] * 65535).round().astype(int), minlength=65536),
     )  # fmt: skip
-    scores = volume_scores(counts, 64, 0.5, 1.0)
+    cases = Segmented.of(counts, 0.5, 1.0, pixels=64)
+    names = ("iou", "iou_case_mean", "iou_two_class", "dice", "dice_pooled", "pixel_average_precision")
+    scores = {name: metric_of(name).value(cases) for name in names}
 
     def iou(a: np.ndarray, b: np.ndarray) -> float:
         return (a & b).sum() / (a | b).sum()

@@ -45,7 +45,7 @@ from tasks.layouts.series import order_places, place_of, read_series, uneven
 from tasks.layouts.space import dot
 from tasks.layouts.volumes import Volume, optional, require_values
 from tasks.options import Split
-from tasks.volumetric.options import Patches
+from tasks.patch_options import Patches
 
 PATIENT = re.compile(r"^LIDC-IDRI-\d{4}$")
 UNEVEN = ("LIDC-IDRI-0123", "LIDC-IDRI-0267", "LIDC-IDRI-0514", "LIDC-IDRI-0672")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from harness.plateau import Counting
 from harness.spec import Frozen
-from tasks.options import Constant, Cosine, Fraction, Positive, Training
+from tasks.options import Constant, Cosine, Fraction, Positive, Training, VolumePlateau
 
 Side = Annotated[int, Field(ge=8, multiple_of=8)]  # three halvings
 
@@ -72,21 +72,6 @@ class VolumeAugmentation(Frozen):
     noise_std: float = Field(ge=0.0)
 
 
-class VolumePlateau(Frozen):
-    """Multiply the learning rate by ``factor`` after ``patience`` evaluations without a better loss.
-
-    Attributes:
-        min_delta: Least fall of the loss that counts as better; under ``counting: torch`` as a share of the best loss.
-        min_lr: The rate never falls below it.
-    """
-
-    name: Literal["plateau"]
-    factor: Annotated[float, Field(gt=0.0, le=1.0)]
-    patience: int = Field(ge=0)
-    min_delta: float = Field(ge=0.0)
-    min_lr: float = Field(ge=0.0)
-
-
 class VolumeClassificationHead(Frozen):
     """Mean over the coarsest feature map, a hidden linear layer and ReLU, a linear layer; Xavier-uniform, bias 0.
 
@@ -117,6 +102,11 @@ class _VolumeTransfer(Training):
     augment_validation: Literal[False]
     normalisation: Literal["none"]
     test_time_augmentation: Literal["none"]
+
+    @property
+    def patience_counting(self) -> Counting:
+        """How a patience is counted."""
+        return self.counting
 
 
 class VolumeClassificationTransfer(_VolumeTransfer):

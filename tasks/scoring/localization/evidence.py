@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import JsonValue
+from torch import nn
 
 from harness.errors import DataError
 from harness.pixels import Pixels
 from tasks.inputs.image_augmentation import normalise, views
+from tasks.inputs.images import grey
 from tasks.inputs.loading import gather
 from tasks.scoring.localization.gradcam import BATCH, choose_level, grad_cam
 from tasks.scoring.localization.options import Localization
 from tasks.scoring.localization.rescore import PREFIX, rescore, variants
+from tasks.specs import ImageClassification
 
 CASE_HASH = 16  # hexadecimal digits, as of the trial's own case names
 
@@ -26,16 +30,16 @@ def has_boxes(pixels: Pixels) -> bool:
     return (pixels.folder / "boxes.csv").is_file() and len(pixels.boxes) > 0
 
 
-def judge_localization(
-    classifier: Any,
+def score_localization(
+    classifier: nn.Module,
     pixels: Pixels,
     test: np.ndarray,
     probabilities: np.ndarray,
     labels: np.ndarray,
     names: Sequence[str],
-    transfer: Mapping[str, Any],
+    transfer: ImageClassification,
     device: str,
-) -> tuple[dict[str, float], dict[str, Any], dict[str, np.ndarray]]:
+) -> tuple[dict[str, float], dict[str, JsonValue], dict[str, np.ndarray]]:
     """Make, store and score the evidence maps.
 
     Args:
@@ -54,26 +58,19 @@ def judge_localization(
     Raises:
         DataError: If a box has a label that is no output, or no box lies on a test image.
     """
-    options = Localization.model_validate(transfer["localization"])
-    boxes = pixels.boxes[pixels.boxes["row"].isin(test)].reset_index(drop=True)
-    strange = sorted(set(boxes["label"]) - set(names))
-    if strange or not len(boxes):
-        found = f"boxes of {', '.join(strange)}" if strange else "no box on a test image"
-        raise DataError(f"{pixels.folder} has {found}; expected boxes of the task's labels on test images; correct it")
+    options = transfer.localization or Localization()
+    boxes = _boxes(pixels, test, names)
     pairs, owner = _pairs(boxes, list(names))
     rows, image = np.unique(pairs["row"].to_numpy(np.int64), return_inverse=True)
     classes = pairs["class"].to_numpy(np.int64, copy=True)
-    shown = transfer["image_px"] if options.view == "resize" else transfer["resize_px"]
-    cams, logits, level = _maps(classifier, pixels, rows, image, classes, options, transfer, shown, device)
+    asked = _Asked(rows, image, classes, transfer.image_px if options.view == "resize" else transfer.resize_px)
+    cams, logits, level = _maps(classifier, pixels, asked, options, transfer, device)
     at = {int(row): position for position, row in enumerate(test)}
     position = np.array([at[int(row)] for row in rows])
     higher = probabilities[:, classes] > probabilities[position[image], classes]
-    scale = np.abs(cams).max(axis=(1, 2))
     cases = pixels.cases.set_index("row").loc[rows, "case"]
-    arrays: dict[str, np.ndarray] = {
-        "cams": (cams / np.where(scale > 0, scale, 1.0)[:, None, None]).astype(np.float16),
-        "scale": scale.astype(np.float32),
-        "side": np.asarray(transfer["image_px"]),
+    arrays = _scaled(cams) | {
+        "side": np.asarray(transfer.image_px),
         "class": classes.astype(np.int16),
         "class_names": np.array([name.encode() for name in names]),
         "image": image.astype(np.int32),
@@ -82,23 +79,61 @@ def judge_localization(
         "logits": logits,
         "rank": (1 + higher.sum(axis=0)).astype(np.int32),
         "positives": (labels > 0).sum(axis=0)[classes].astype(np.int32),
-        "boxes": _corners(boxes, shown, transfer["image_px"]),
+        "boxes": _corners(boxes, asked.shown, transfer.image_px),
         "box_pair": owner.astype(np.int32),
     }
     arrays = {PREFIX + name: array for name, array in arrays.items()}
     scores = rescore(arrays, options)
     arrays[PREFIX + "overlap"] = scores.overlap.astype(np.float32)
     arrays[PREFIX + "found"] = scores.found.astype(np.float32)
-    facts = {
-        "localization": {
-            "level": level,
-            "map_px": int(cams.shape[-1]),
-            "pairs": scores.units,
-            "empty_maps": int((cams.max(axis=(1, 2)) <= 0).sum()),
-            "variants": variants(arrays, options),
-        }
+    facts: dict[str, JsonValue] = {
+        "level": level,
+        "map_px": int(cams.shape[-1]),
+        "pairs": dict(scores.units),
+        "empty_maps": int((cams.max(axis=(1, 2)) <= 0).sum()),
+        "variants": {name: list(found) for name, found in variants(arrays, options).items()},
     }
-    return scores.values, facts, arrays
+    return scores.values, {"localization": facts}, arrays
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which maps are made.
+
+    Attributes:
+        rows: Of the images with a box, int64 ``(I,)``.
+        image: Which of them each pair is on ``(P,)``.
+        classes: The class of each pair ``(P,)``.
+        shown: Side of the whole image in the view, in pixels.
+    """
+
+    rows: np.ndarray
+    image: np.ndarray
+    classes: np.ndarray
+    shown: int
+
+
+def _boxes(pixels: Pixels, test: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return the boxes on test images.
+
+    Raises:
+        DataError: If a box has a label that is no output, or there is none.
+    """
+    boxes = pixels.boxes[pixels.boxes["row"].isin(test)].reset_index(drop=True)
+    strange = sorted(set(boxes["label"]) - set(names))
+    if strange or not len(boxes):
+        found = f"boxes of {', '.join(strange)}" if strange else "no box on a test image"
+        raise DataError(f"{pixels.folder} has {found}; expected boxes of the task's labels on test images; correct it")
+    return boxes
+
+
+def _scaled(cams: np.ndarray) -> dict[str, np.ndarray]:
+    """Return maps scaled to [−1, 1] in half precision, and what each was divided by."""
+    scale = np.abs(cams).max(axis=(1, 2))
+    return {
+        "cams": (cams / np.where(scale > 0, scale, 1.0)[:, None, None]).astype(np.float16),
+        "scale": scale.astype(np.float32),
+    }
 
 
 def _pairs(boxes: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -124,29 +159,26 @@ def _corners(boxes: pd.DataFrame, shown: int, side: int) -> np.ndarray:
 
 
 def _maps(
-    classifier: Any,
+    classifier: nn.Module,
     pixels: Pixels,
-    rows: np.ndarray,
-    image: np.ndarray,
-    classes: np.ndarray,
+    asked: _Asked,
     options: Localization,
-    transfer: Mapping[str, Any],
-    shown: int,
+    transfer: ImageClassification,
     device: str,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return maps ``(P, h, w)``, logits ``(images, outputs)``, both float32, and the level that was looked at."""
-    side, channels = transfer["image_px"], classifier.backbone.in_channels
+    side, channels = transfer.image_px, classifier.backbone.in_channels
     cams, level = [], -1
-    logits = np.empty((len(rows), transfer["outputs"]), np.float32)
-    for start in range(0, len(image), BATCH):
-        part = image[start : start + BATCH]
-        grey = torch.from_numpy(gather(pixels, rows[part], None, masks=False)[0]).to(device).float().div_(255.0)
-        ready = normalise(views(grey, side, shown, ten_crop=False)[0], transfer["normalisation"], channels)
+    logits = np.empty((len(asked.rows), transfer.outputs), np.float32)
+    for start in range(0, len(asked.image), BATCH):
+        part = asked.image[start : start + BATCH]
+        images = grey(gather(pixels, asked.rows[part], None, masks=False)[0], device)
+        ready = normalise(views(images, side, asked.shown, ten_crop=False)[0], transfer.normalisation, channels)
         if level < 0:
             with torch.no_grad():
                 sides = [int(feature.shape[-1]) for feature in classifier.features(ready[:1])]
             level = choose_level(sides, options.cam_level, options.least_side)
-        targets = torch.from_numpy(classes[start : start + BATCH]).to(device)
+        targets = torch.from_numpy(asked.classes[start : start + BATCH]).to(device)
         found, given = grad_cam(classifier, ready, targets, level)
         cams.append(found.cpu().numpy())
         logits[part] = given.cpu().numpy()

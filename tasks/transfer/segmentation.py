@@ -1,0 +1,106 @@
+"""Fine-tune for a foreground, evaluate by how far it overlaps the mask, in 2 and 3 dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.metrics import Segmented, metric_of
+from harness.metrics.overlap import PixelCounts
+from tasks.heads.making import make_segmenter
+from tasks.inputs.images import MaskedImages
+from tasks.inputs.interface import MaskedInput
+from tasks.inputs.loading import Batch
+from tasks.inputs.patches import MaskedPatches
+from tasks.scoring.evaluation import Segmenting, count_pixels
+from tasks.scoring.losses import dice_sums, soft_dice
+from tasks.specs import ImageSegmentation, SegmentationSpec
+from tasks.transfer.parts import Cases, Scored
+
+
+class Segmentation:
+    """One foreground of images or of patches.
+
+    Args:
+        cases: Of the trial.
+        transfer: Its resolved transfer.
+        backbone: Fine-tuned whole, in place.
+        generator: Of the head's weights.
+    """
+
+    def __init__(
+        self, cases: Cases, transfer: SegmentationSpec, backbone: nn.Module, generator: torch.Generator
+    ) -> None:
+        self.cases, self.transfer = cases, transfer
+        self.input: MaskedInput
+        if isinstance(transfer, ImageSegmentation):
+            self.input = MaskedImages(cases.source, transfer, backbone.in_channels)
+            # As the sources do, images are watched by Dice, patches by IoU; a case of two empty masks counts there 1.
+            self.watched, self.watched_empty = metric_of("dice"), transfer.metric.empty_score
+        else:
+            self.input = MaskedPatches(cases.source, transfer)
+            self.watched, self.watched_empty = metric_of("iou"), 1.0
+        self.model = self.input.place(make_segmenter(transfer, backbone, generator))
+
+    def steps(self) -> Iterator[Batch]:
+        """Yield the training batches."""
+        return self.input.steps()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the soft Dice loss of a batch as a whole."""
+        images, masks = self.input.trained(batch)
+        return soft_dice(dice_sums(self.model(images)[:, 0], masks), self.transfer.dice_smooth)
+
+    def counts(self, rows: np.ndarray, *, validates: bool = False) -> tuple[PixelCounts, float]:
+        """Return the counts of a segmentation and its soft Dice loss.
+
+        Args:
+            rows: Which cases.
+            validates: Augment, and group cases for the loss, as the transfer has it for validation.
+        """
+        transfer = self.transfer
+        by_batch = validates and transfer.validation_dice == "batches"
+        how = Segmenting(
+            transfer.metric.threshold,
+            transfer.dice_smooth,
+            half=transfer.precision == "bfloat16",
+            together=transfer.batch if by_batch else None,
+        )
+        parts = self.input.evaluated(rows, augmented=validates)
+        return count_pixels(self.model, parts, len(rows), how, self.cases.source.device)
+
+    def validate(self) -> tuple[float, float]:
+        """Return soft Dice loss and the watched metric of the validation cases."""
+        counts, loss = self.counts(self.cases.validation, validates=True)
+        return loss, self.watched.value(Segmented.of(counts, self.transfer.metric.threshold, self.watched_empty))
+
+    def score(self) -> Scored:
+        """Score the test cases."""
+        cases, protocol, pixels = self.cases, self.transfer.metric, self.cases.source.pixels
+        test, _ = self.counts(cases.test)
+        segmented = Segmented.of(
+            test,
+            protocol.threshold,
+            protocol.empty_score,
+            validation=self.counts(cases.validation)[0],
+            pixels=int(np.prod(pixels.masks.shape[1:])),
+        )
+        wanted = [metric_of(name) for name in cases.spec.metrics]
+        values = {metric.name: metric.value(segmented) for metric in wanted if metric.fits(Segmented)}
+        overlap, predicted = test.at(protocol.threshold)
+        return Scored(
+            values,
+            {
+                "empty_masks": int((test.true == 0).sum()),
+                "pixels_labelled": int(np.asarray(pixels.masks[cases.source.rows]).sum()),
+            },
+            {
+                "overlap": overlap,
+                "predicted": predicted,
+                "true": test.true,
+                "resamples": wanted[0].resample(segmented, *cases.draw),
+            },
+        )

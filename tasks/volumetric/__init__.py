@@ -1,1 +1,0 @@
-"""Options of patches and of the transfers on volumes."""
