@@ -17,7 +17,7 @@ from harness.identity import digest
 from harness.plan import Plan
 from harness.results import write_atomically
 from harness.spec import PhasePlan
-from harness.store.claims import read_object
+from harness.store.leases import read_object
 
 PROBE = "methods.probe:probe"
 Probes = dict[str, dict[str, float | None]]  # device → key of a phase → seconds an image, None if it takes none

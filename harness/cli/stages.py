@@ -36,7 +36,7 @@ from harness.results.elsewhere import write_no_cohort, write_no_pretraining, wri
 from harness.results.examination import MEND
 from harness.spec import NO_TRANSFER, Item
 from harness.store import State
-from harness.store.claims import process_id
+from harness.store.leases import process_id
 from harness.store.committed import Standing, judge
 from harness.store.files import parse_json
 

@@ -30,7 +30,7 @@ from harness.foreign import OwnEnd
 from harness.metrics import out_of_bounds
 from harness.spec import Item, Status
 from harness.store import Store, is_full, resolve_full
-from harness.store.claims import myself
+from harness.store.leases import myself
 from harness.store.records import OUTPUT, PROGRESS
 from harness.whole_files import write_whole
 

@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         item: What to run.
-        ordinal: Which attempt at it; its folder in the store is claimed already.
+        ordinal: Which attempt at it; its folder in the store is leased already.
         root, cohorts: The store.
         inputs: Id of each needed item → folder of its ok attempt.
         slot: Where it runs.

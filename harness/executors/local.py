@@ -24,7 +24,7 @@ from harness.environment import Slot
 from harness.errors import DiraBenchError
 from harness.executors import child
 from harness.executors.interface import PRELOAD_VARIABLE, Ended, Handle, Job
-from harness.store.claims import process_alive, process_start
+from harness.store.leases import process_alive, process_start
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -318,7 +318,7 @@ class _Loop:
         if ordinal != self.seen.get(item.id) and self.store.state(item.kind, item.id) is State.FAILED:
             self.foreign.add(item.id)  # another driver ran it since, and it failed: once is enough
             return False
-        attempt = self.store.claim(item, driver, ordinal)
+        attempt = self.store.lease(item, driver, ordinal)
         if attempt is None:
             self.foreign.add(item.id)
             return False

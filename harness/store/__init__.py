@@ -4,7 +4,7 @@ Layout::
 
     <root>/<kind>/<id[:2]>/<id>/<ordinal>/     one folder per attempt at a phase or a trial
     <cohorts>/<id>/<ordinal>/                  the same for cohorts, whose images can be many
-        claim.json      who claimed the attempt (host, process); the folder appears with it, in one step
+        claim.json      the lease: who holds the attempt (host, process); the folder appears with it, in one step
         progress.json   while the attempt runs: process, done, total, what
         output.log      what the work printed, if anything; never part of the record
         arrays.npz      the outcome's arrays: byte-stable
@@ -15,7 +15,7 @@ Layout::
     <root>/drivers/<token>    one heartbeat file per running driver
     <root>/index.jsonl        a cache of which records are ok; checked against the records, rebuilt when damaged
 
-**Who may run an item.** The next ordinal of an item is claimed by renaming a prepared folder onto its name, which
+**Who may run an item.** The next ordinal of an item is leased by renaming a prepared folder onto its name, which
 exactly one driver can do. While the owner of an unfinished attempt lives, nobody else starts another; once it is gone
 the attempt is closed as ``interrupted`` and the next ordinal is free. No other lock exists, so no lock can go stale.
 
@@ -24,7 +24,7 @@ its own spec, or whose content is not what its seal says is set aside (renamed `
 one sentence, and its item counts as missing. Arrays and files are checked against their SHA-256 where they are used.
 """
 
-from harness.store.claims import Driver
+from harness.store.leases import Driver
 from harness.store.files import is_full, resolve_full
 from harness.store.records import Attempt, Progress, State, Store
 

@@ -1,4 +1,4 @@
-"""Attempts and their records: claiming, finishing, reading, and setting aside what is damaged."""
+"""Attempts and their records: leasing, finishing, reading, and setting aside what is damaged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from harness.errors import StoreError
 from harness.identity import file_sha256, item_id
 from harness.spec import RECORD_VERSION, Item, Kind, Record, Status
-from harness.store.claims import (
+from harness.store.leases import (
     SILENT_SECONDS,
     Driver,
     FileClock,
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 RECORD = "record.json"
-CLAIM = "claim.json"
+LEASE = "claim.json"  # its name since the first version, so that every store can be read
 PROGRESS = "progress.json"
 OUTPUT = "output.log"
-BOOKKEEPING = frozenset({RECORD, CLAIM, PROGRESS, OUTPUT})
+BOOKKEEPING = frozenset({RECORD, LEASE, PROGRESS, OUTPUT})
 LOST = "WorkerLost"  # error type of an attempt whose process was killed although nobody asked for it
 TAKEN = "DriverLost"  # error type of an attempt that another driver closed, since the one at it was gone
 LOST_LIMIT = 3  # an item whose last so many attempts all lost their process has failed
@@ -80,7 +80,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One claimed execution of an item; its folder belongs to whoever holds this."""
+    """One leased execution of an item; its folder belongs to whoever holds this."""
 
     item: Item
     ordinal: int
@@ -155,7 +155,7 @@ class Store:
                 found = [entry for entry in entries if entry.name.isdecimal() and entry.name.isascii()]
                 return sorted((int(entry.name), Path(entry.path)) for entry in found if self._is_attempt(entry))
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # whatever is there, a claim makes way
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # whatever is there, a lease makes way
                 return []
             raise StoreError(f"cannot read the store at {error.filename}: {error.strerror}") from error
 
@@ -389,10 +389,10 @@ class Store:
         self.notices.append(sentence)
         self._notify(sentence)
 
-    # ---------------------------------------------------------------- claiming and finishing
+    # ---------------------------------------------------------------- leasing and finishing
 
     def driver(self) -> Driver:
-        """Return a driver of this store, to be entered with ``with`` before anything is claimed."""
+        """Return a driver of this store, to be entered with ``with`` before anything is leased."""
         return Driver(self.root)
 
     def next_ordinal(self, kind: Kind, id: str) -> int:
@@ -400,15 +400,15 @@ class Store:
         folders = self._folders(kind, id)
         return folders[-1][0] + 1 if folders else 0
 
-    def claim(self, item: Item, driver: Driver, ordinal: int | None = None) -> Attempt | None:
-        """Claim the next attempt at an item.
+    def lease(self, item: Item, driver: Driver, ordinal: int | None = None) -> Attempt | None:
+        """Lease the next attempt at an item.
 
         Attempts whose owner is gone are closed as ``interrupted`` first.
 
         Args:
             item: What is to be run.
             driver: Who will see to it.
-            ordinal: Claim this attempt or none, so that a decision taken on what was there before still holds.
+            ordinal: Lease this attempt or none, so that a decision taken on what was there before still holds.
 
         Returns:
             The attempt, or None if the item is already ok, somebody alive is at it, or somebody else made the attempt
@@ -445,13 +445,13 @@ class Store:
                     return attempt
 
     def _take(self, item: Item, ordinal: int, home: Path, driver: Driver) -> Attempt | None:
-        """Make the folder of an attempt together with its claim, in one step that only one driver can do."""
+        """Make the folder of an attempt together with its lease, in one step that only one driver can do."""
         prepared = home / f".new-{uuid.uuid4().hex[:12]}"
         folder = home / f"{ordinal:04d}"
         prepared.mkdir()
         try:
-            claim = {"driver": driver.token, **myself()}
-            (prepared / CLAIM).write_text(json_line(claim) + "\n")
+            lease = {"driver": driver.token, **myself()}
+            (prepared / LEASE).write_text(json_line(lease) + "\n")
             try:
                 prepared.rename(folder)  # fails if the name is taken: a folder there is never empty
             except OSError:
@@ -543,10 +543,10 @@ class Store:
         return any(folder.glob(f"{RECORD}.damaged-*"))
 
     def _alive(self, folder: Path, asker: Driver | None = None) -> bool:
-        """Say whether the driver that claimed an attempt, or the process that runs it, is there."""
+        """Say whether the driver that leased an attempt, or the process that runs it, is there."""
         clock = asker.clock if asker is not None else self.clock
-        claim = read_object(folder / CLAIM)
-        if claim is not None and driver_alive(self.root, str(claim.get("driver", "")), clock):
+        lease = read_object(folder / LEASE)
+        if lease is not None and driver_alive(self.root, str(lease.get("driver", "")), clock):
             return True
         said = read_object(folder / PROGRESS)
         return said is not None and owner_alive(said, folder / PROGRESS, clock)
@@ -556,7 +556,7 @@ class Store:
     def sweep(self) -> int:
         """Remove what ended runs left behind and nothing reads, and return how much that was.
 
-        Half-written files and the progress of attempts that have a record; claims that were never made; checkpoints
+        Half-written files and the progress of attempts that have a record; leases that were never made; checkpoints
         and empty folders of items that are over. Nothing of an attempt that may still run is touched.
         """
         gone = 0
@@ -692,7 +692,7 @@ def _left(folder: Path) -> Iterator[Path]:
 def _clear(folder: Path) -> None:
     """Remove what an attempt that does not count left; what it printed stays for the reader."""
     for path in folder.iterdir():
-        if path.name in {CLAIM, OUTPUT, PROGRESS}:
+        if path.name in {LEASE, OUTPUT, PROGRESS}:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-import harness.store.claims as claims
+import harness.store.leases as leases
 from harness.environment import Slot
 from harness.executors.interface import Ended, Job
 from harness.runner import run
@@ -26,14 +26,14 @@ def store(tmp_path) -> Store:
 
 @pytest.fixture
 def far(store, monkeypatch):
-    """A driver on another machine that has claimed an item and beats."""
+    """A driver on another machine that holds an item and beats."""
     one = item("add", a=1)
     driver = store.driver()
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "machine", lambda: "elsewhere")
+        patch.setattr(leases, "machine", lambda: "elsewhere")
         patch.setattr("os.getpid", lambda: 2**22 + 5)  # no such process here
         driver.__enter__()
-        assert store.claim(one, driver) is not None
+        assert store.lease(one, driver) is not None
     yield one, driver
     driver.__exit__(None, None, None)
 
@@ -43,10 +43,10 @@ def test_a_live_item_runs_however_far_this_machines_clock_is_off(store, far, mon
     """The file system's clock dates both the heartbeat and the question."""
     one, _ = far
     true = time.time
-    monkeypatch.setattr(claims.time, "time", lambda: true() + ahead)
+    monkeypatch.setattr(leases.time, "time", lambda: true() + ahead)
     assert store.state("trial", one.id) is State.RUNNING
     with store.driver() as driver:
-        assert store.claim(one, driver) is None
+        assert store.lease(one, driver) is None
 
 
 def test_looking_leaves_nothing_behind(store, far):
@@ -58,7 +58,7 @@ def test_looking_leaves_nothing_behind(store, far):
 def test_a_heartbeat_dated_in_the_future_is_believed_while_it_moves_and_no_longer(store, far, monkeypatch):
     one, lost = far
     now = [1000.0]
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(leases.time, "monotonic", lambda: now[0])
 
     def beat(date: float) -> None:
         os.utime(lost.path, (date, date))
@@ -66,13 +66,13 @@ def test_a_heartbeat_dated_in_the_future_is_believed_while_it_moves_and_no_longe
     with store.driver() as driver:
         start = driver.path.stat().st_mtime
         for step in range(40):  # ten minutes: it moves
-            now[0] += claims.BEAT_SECONDS
+            now[0] += leases.BEAT_SECONDS
             beat(start + DAY + 15 * step)
-            assert store.claim(one, driver) is None
-        now[0] += claims.SILENT_SECONDS - 1
-        assert store.claim(one, driver) is None
+            assert store.lease(one, driver) is None
+        now[0] += leases.SILENT_SECONDS - 1
+        assert store.lease(one, driver) is None
         now[0] += 2  # it has stood still for as long as any owner may be silent, whatever its date
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None and attempt.ordinal == 1
 
 
@@ -80,16 +80,16 @@ def test_a_progress_file_dated_in_the_future_holds_nothing_for_ever(store, monke
     one = item("add", a=2)
     now = [1000.0]
     with store.driver() as driver:
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None
         progress = attempt.folder / "progress.json"
         progress.write_text(json.dumps({"machine": "elsewhere", "pid": 7, "start": "1"}))
         os.utime(progress, (time.time() + DAY, time.time() + DAY))
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(leases.time, "monotonic", lambda: now[0])
     with store.driver() as driver:
-        assert store.claim(one, driver) is None
-        now[0] += claims.SILENT_SECONDS + 1
-        assert store.claim(one, driver) is not None
+        assert store.lease(one, driver) is None
+        now[0] += leases.SILENT_SECONDS + 1
+        assert store.lease(one, driver) is not None
 
 
 class Frozen:
@@ -128,7 +128,7 @@ def test_a_driver_that_wakes_says_of_an_item_what_the_other_driver_made_of_it(st
         attempt = Attempt(one, job.ordinal, job.attempt.folder)
         store.close(attempt, Status.INTERRUPTED, {"type": "DriverLost", "message": "gone"})
         with store.driver() as other:
-            second = store.claim(one, other)
+            second = store.lease(one, other)
             assert second is not None and second.ordinal == job.ordinal + 1
             store.finish(second, end, values={"value": 1.0})
 

@@ -25,7 +25,7 @@ def session(tmp_path):
 def leave(session, item, status, error=None):
     """Leave the record of an attempt that did not end ok."""
     with session.store.driver() as driver:
-        attempt = session.store.claim(item, driver)
+        attempt = session.store.lease(item, driver)
         session.store.close(attempt, status, error or {"type": "E", "message": "m"})
 
 

@@ -69,7 +69,7 @@ def store(tmp_path: Path) -> Store:
     assert store.done_ids("trial") == {DONE.id}
     driver = store.driver()
     driver.__enter__()
-    attempt = store.claim(BEGUN, driver)
+    attempt = store.lease(BEGUN, driver)
     assert attempt is not None
     (attempt.folder / "progress.json").write_text(json.dumps({"machine": "elsewhere", "pid": 1, "done": 1}))
     os.utime(attempt.folder / "progress.json", (1, 1))
@@ -83,8 +83,8 @@ def places(store: Store) -> dict[str, Path]:
     return {
         "record": done / "0000" / "record.json",
         "curve": done / "0000" / "curve.jsonl",
-        "claim of a finished attempt": done / "0000" / "claim.json",
-        "claim": begun / "0000" / "claim.json",
+        "lease of a finished attempt": done / "0000" / "claim.json",
+        "lease": begun / "0000" / "claim.json",
         "progress": begun / "0000" / "progress.json",
         "record to be": begun / "0000" / "record.json",
         "attempt": begun / "0000",
@@ -101,7 +101,7 @@ def places(store: Store) -> dict[str, Path]:
 
 
 PLACES = (
-    "record", "curve", "claim of a finished attempt", "claim", "progress", "record to be", "attempt",
+    "record", "curve", "lease of a finished attempt", "lease", "progress", "record to be", "attempt",
     "finished attempt", "item", "group of items", "kind", "checkpoints of an item", "checkpoints", "a driver",
     "drivers", "index",
 )  # fmt: skip
@@ -156,13 +156,13 @@ def test_attempts_that_were_moved_to_another_disk_and_linked_still_count(store: 
     assert store.ok("trial", DONE.id) is not None
 
 
-def test_a_claim_that_names_a_file_outside_the_store_is_no_driver(store: Store) -> None:
-    claim = places(store)["claim"]
+def test_a_lease_that_names_a_file_outside_the_store_is_no_driver(store: Store) -> None:
+    lease = places(store)["lease"]
     alive = store.root / "alive.json"
-    from harness.store.claims import myself
+    from harness.store.leases import myself
 
     alive.write_text(json.dumps(myself()))
-    claim.write_text(json.dumps({"driver": "../alive.json"}))
+    lease.write_text(json.dumps({"driver": "../alive.json"}))
     assert store.state("trial", BEGUN.id) is State.INTERRUPTED
 
 
@@ -266,7 +266,7 @@ def test_what_ended_runs_left_is_swept_and_what_may_still_be_needed_is_not(store
             path.write_text("{}")
         os.utime(path, (1, 1))
     with store.driver() as driver:
-        attempt = store.claim(running, driver)
+        attempt = store.lease(running, driver)
         assert attempt is not None
         kept = [
             attempt.folder / "progress.json", attempt.folder / f".progress.json.{hidden}",

@@ -18,7 +18,7 @@ from harness.executors import DISK_FULL, Ended, Job, LocalExecutor
 from harness.executors.child import execute, resolve
 from harness.spec import Item, Record, Status
 from harness.store import Store
-from harness.store.claims import process_start
+from harness.store.leases import process_start
 from tests.harness.works import item
 
 
@@ -36,7 +36,7 @@ def executor() -> Iterator[LocalExecutor]:
 
 def job(store: Store, one: Item, slot: Slot) -> Job:
     with store.driver() as driver:
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
     assert attempt is not None
     return Job(one, attempt.ordinal, store.root, store.cohorts, slot, search_path=tuple(sys.path))
 

@@ -65,7 +65,7 @@ def built(tmp_path_factory):
     opening = opened(root)
     with opening.store.driver() as driver:
         for name in ENTRIES:
-            attempt = opening.store.claim(opening.plan.cohorts[name], driver)
+            attempt = opening.store.lease(opening.plan.cohorts[name], driver)
             roots = opening.registry.data_roots
             context = Context("cpu", attempt.folder, {}, attempt.folder, data_roots=roots)
             build(attempt.item.spec, context)

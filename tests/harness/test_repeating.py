@@ -23,7 +23,7 @@ def session(tmp_path: Path) -> Session:
 def leave(session: Session, *items: Item) -> None:
     with session.store.driver() as driver:
         for item in items:
-            attempt = session.store.claim(item, driver)
+            attempt = session.store.lease(item, driver)
             assert attempt is not None
             session.store.finish(attempt, Status.OK, values={"auc": 0.5})
 

@@ -51,7 +51,7 @@ LABELLED = 30  # what each record says of its trial
 def finish(store, item, *, value=None, status=Status.OK, device="cpu", **provenance):
     """Leave the record that an attempt at an item would have left."""
     with store.driver() as driver:
-        attempt = store.claim(item, driver)
+        attempt = store.lease(item, driver)
         assert attempt is not None
         rng = np.random.Generator(np.random.PCG64(int(item.id[:8], 16)))
         value = rng.uniform(0.5, 0.9) if value is None else value

@@ -22,7 +22,7 @@ from harness.runner import PlainProgress, RetryPolicy, RichProgress, Summary, ru
 from harness.runner.schedule import Estimate, group, priorities
 from harness.spec import Item, Status
 from harness.store import State, Store
-from harness.store.claims import process_start
+from harness.store.leases import process_start
 from tests.harness.works import item
 
 
@@ -379,7 +379,7 @@ def test_killed_while_it_writes_its_record_an_attempt_counts_whole_or_not_at_all
         "if sys.argv[2] == 'before': os.link = die\n"
         "if sys.argv[2] == 'after': records.sync_folder = die\n"
         "root = Path(sys.argv[1]); store = records.Store(root / 'trials', root / 'cohorts'); driver = store.driver()\n"
-        "driver.__enter__(); attempt = store.claim(item('add', a=1), driver)\n"
+        "driver.__enter__(); attempt = store.lease(item('add', a=1), driver)\n"
         "store.finish(attempt, Status.OK, values={'sum': 1.0}, arrays={'p': np.ones(9)})\n"
     )
     words = [sys.executable, "-c", code, str(store.root.parent), moment]
@@ -388,7 +388,7 @@ def test_killed_while_it_writes_its_record_an_attempt_counts_whole_or_not_at_all
     assert (store.ok("trial", one.id) is not None) == whole
     assert store.done_ids("trial") == ({one.id} if whole else set())
     with store.driver() as driver:
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert (attempt is None) == whole
         if attempt is not None:
             store.finish(attempt, Status.OK)
@@ -402,7 +402,7 @@ def test_a_finished_matrix_of_the_papers_size_is_looked_through_without_starting
     items = [item("nothing", name=str(number)) for number in range(1340)]
     with store.driver() as driver:
         for one in items:
-            attempt = store.claim(one, driver)
+            attempt = store.lease(one, driver)
             assert attempt is not None
             store.finish(attempt, Status.OK, values={"value": 1.0})
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import harness.store.claims as claims
+import harness.store.leases as leases
 from harness.errors import StoreError
 from harness.identity import file_sha256
 from harness.spec import Item, Record, Status
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 def finish(store: Store, one: Item, status: Status = Status.OK, **what: object) -> Record:
     with store.driver() as driver:
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None
         return store.finish(attempt, status, **what)  # type: ignore[arg-type]
 
@@ -95,13 +95,13 @@ def test_the_earliest_ok_attempt_is_the_one_that_counts(store: Store) -> None:
     assert counted is not None and (counted.ordinal, counted.values) == (1, {"sum": 1.0})
     assert [record.status for record in store.attempts("trial", one.id)] == ["failed", "ok", "ok"]
     with store.driver() as driver:
-        assert store.claim(one, driver) is None
+        assert store.lease(one, driver) is None
 
 
 def test_files_of_an_attempt_that_failed_are_removed_and_those_of_an_ok_one_are_kept(store: Store) -> None:
     one = item("add", a=1)
     with store.driver() as driver:
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None
         (attempt.folder / "deep").mkdir()
         (attempt.folder / "deep" / "half").write_text("x")
@@ -109,7 +109,7 @@ def test_files_of_an_attempt_that_failed_are_removed_and_those_of_an_ok_one_are_
         failed = store.finish(attempt, Status.FAILED, keep_files=False)
         assert failed.files == {} and not (attempt.folder / "deep").exists()
         assert (attempt.folder / "output.log").read_text() == "printed"
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None
         (attempt.folder / "deep").mkdir()
         (attempt.folder / "deep" / "whole").write_text("x")
@@ -217,7 +217,7 @@ def test_cohorts_lie_apart_and_kinds_do_not_mix(store: Store) -> None:
     assert store.done_ids("cohort") == {cohort.id} and store.done_ids("trial") == set()
 
 
-# ------------------------------------------------------------------------- claims
+# ------------------------------------------------------------------------- leases
 
 
 def test_only_one_driver_gets_an_attempt_and_a_dead_ones_is_free_at_once(store: Store) -> None:
@@ -225,20 +225,20 @@ def test_only_one_driver_gets_an_attempt_and_a_dead_ones_is_free_at_once(store: 
     code = (
         "import sys, os; from pathlib import Path; from harness.store import Store; from tests.harness.works import item;"
         f"s = Store(Path({str(store.root)!r}), Path({str(store.cohorts)!r})); d = s.driver(); d.__enter__();"
-        "print(s.claim(item('add', a=1), d).ordinal, flush=True); sys.stdin.read()"
+        "print(s.lease(item('add', a=1), d).ordinal, flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "0\n"
     with store.driver() as driver:
-        assert store.claim(one, driver) is None
+        assert store.lease(one, driver) is None
         assert store.state("trial", one.id) is State.RUNNING
         other.kill()
-        while claims.process_start(other.pid) is not None:  # killed; not waited for: it stays a zombie
+        while leases.process_start(other.pid) is not None:  # killed; not waited for: it stays a zombie
             pass
         assert store.state("trial", one.id) is State.INTERRUPTED
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None and attempt.ordinal == 1
-        assert store.claim(one, driver) is None  # our own is no more free than another's
+        assert store.lease(one, driver) is None  # our own is no more free than another's
     other.communicate()
     (record,) = store.attempts("trial", one.id)
     assert record.status is Status.INTERRUPTED and record.error is not None
@@ -249,38 +249,38 @@ def test_a_driver_on_another_machine_is_believed_until_its_heartbeat_stops(store
     one = item("add", a=1)
     far = store.driver()
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "machine", lambda: "elsewhere")
+        patch.setattr(leases, "machine", lambda: "elsewhere")
         patch.setattr("os.getpid", lambda: 2**22 + 5)  # no such process here
         far.__enter__()
-        assert store.claim(one, far) is not None
+        assert store.lease(one, far) is not None
     with store.driver() as driver:
-        assert store.claim(one, driver) is None
-        silent = driver.path.stat().st_mtime - claims.SILENT_SECONDS - 1
+        assert store.lease(one, driver) is None
+        silent = driver.path.stat().st_mtime - leases.SILENT_SECONDS - 1
         os.utime(far.path, (silent, silent))
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None and attempt.ordinal == 1
     far.__exit__(None, None, None)
 
 
 def test_a_process_id_that_is_used_again_is_not_taken_for_the_old_process() -> None:
-    start = claims.process_start(os.getpid())
+    start = leases.process_start(os.getpid())
     assert start is not None
-    assert claims.process_alive(os.getpid(), start)
-    assert not claims.process_alive(os.getpid(), str(int(start) - 1))
+    assert leases.process_alive(os.getpid(), start)
+    assert not leases.process_alive(os.getpid(), str(int(start) - 1))
 
 
-def test_a_decision_on_an_old_ordinal_claims_nothing(store: Store) -> None:
+def test_a_decision_on_an_old_ordinal_leases_nothing(store: Store) -> None:
     one = item("add", a=1)
     finish(store, one, Status.FAILED)
     with store.driver() as driver:
-        assert store.claim(one, driver, ordinal=0) is None
-        assert store.claim(one, driver, ordinal=1) is not None
+        assert store.lease(one, driver, ordinal=0) is None
+        assert store.lease(one, driver, ordinal=1) is not None
 
 
 def test_the_first_record_of_an_attempt_stays(store: Store) -> None:
     one = item("add", a=1)
     with store.driver() as driver:
-        attempt = store.claim(one, driver)
+        attempt = store.lease(one, driver)
         assert attempt is not None
         store.finish(attempt, Status.OK, values={"sum": 1.0}, arrays={"p": np.ones(1)})
         late = store.close(attempt, Status.INTERRUPTED, {"type": "E", "message": "m"})
@@ -296,7 +296,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_written_counts(store: Stor
     one = item("add", a=1)
     for number in (errno.ENOSPC, errno.EDQUOT):
         with store.driver() as driver:
-            attempt = store.claim(one, driver)
+            attempt = store.lease(one, driver)
             assert attempt is not None
 
             def full(descriptor: int, number: int = number) -> None:
@@ -343,9 +343,9 @@ def test_a_finished_matrix_is_resumed_without_torch_pandas_or_numpy(store: Store
 
 
 def test_the_name_of_this_machine_tells_containers_of_one_host_apart() -> None:
-    assert claims.machine().startswith(socket.gethostname())
+    assert leases.machine().startswith(socket.gethostname())
     if Path("/proc/self/ns/pid").exists():
-        assert "pid:" in claims.machine()
+        assert "pid:" in leases.machine()
 
 
 def test_no_change_of_a_character_of_a_record_changes_what_it_says_in_silence(store: Store) -> None:

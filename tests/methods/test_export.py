@@ -174,7 +174,7 @@ def train(session, method, phases):
     network = wild.filled(lambda: build(SMALL, 0), 13)
     with session.store.driver() as driver:
         for item in session.plan.phases[method, 0][:phases]:
-            attempt = session.store.claim(item, driver)
+            attempt = session.store.lease(item, driver)
             about = {"format": 1, "network": SMALL, "phase": item.spec["phase"]}
             save_encoder(attempt.folder / ENCODER, network.state_dict(), about)
             count = item.spec["configuration"]["budget"]["count"]

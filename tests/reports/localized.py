@@ -19,7 +19,7 @@ PAIR = ("moco_v2", "dira_moco_v2")
 def finish(store: Store, item: Any, inputs: dict[str, Path], **changes: Any) -> Any:
     """Run an item in this process and leave its record."""
     with store.driver() as driver:
-        attempt = store.claim(item, driver)
+        attempt = store.lease(item, driver)
         assert attempt is not None
         context = Context(device="cpu", folder=attempt.folder, inputs=inputs, resume=attempt.folder)
         work = build if item.kind == "cohort" else run_trial

@@ -159,7 +159,7 @@ class Driver:
 
     Attributes:
         root: The store's root.
-        token: Its unique name; what a claim points to.
+        token: Its unique name; what a lease points to.
     """
 
     root: Path
@@ -212,7 +212,7 @@ class Driver:
 
 
 def driver_alive(root: Path, token: str, clock: FileClock) -> bool:
-    """Say whether the driver that a claim names still runs, by the file system's ``clock``."""
+    """Say whether the driver that a lease names still runs, by the file system's ``clock``."""
     path = root / "drivers" / token
     owner = read_object(path) if token == path.name else None  # a file name, and no way out of the folder
     return owner is not None and owner_alive(owner, path, clock)
