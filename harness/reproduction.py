@@ -24,8 +24,8 @@ from harness.errors import ConfigurationError
 from harness.results import from_scratch_marker, profile_folder
 from harness.results.causes import image_differences, machine_differences
 from harness.results.table import TrialRow, read_trial_rows
-from harness.store.leases import read_object
 from harness.store.committed import ledger
+from harness.store.leases import read_object
 from harness.whole_files import write_whole
 
 SNAPSHOT = "committed"

@@ -12,7 +12,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 LONGEST_FIRST = (
     "tests/pipeline/test_pipeline_entries.py",  # makes the finished clone that the other two copy
     "tests/harness/test_runner.py",
-    "tests/methods/test_distributed.py",
+    "tests/methods/test_together.py",
     "tests/pipeline/test_interruption.py",
     "tests/pipeline/test_pipeline.py",
 )

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import auditing, cleaning, data, execution, exporting, fetching, gates, listing, stages, upkeep
+from harness.cli import (
+    auditing,
+    cleaning,
+    data,
+    execution,
+    exporting,
+    fetching,
+    from_scratch,
+    gates,
+    listing,
+    stages,
+    upkeep,
+)
 from harness.cli.session import console
 from harness.errors import BrokenCode
 
@@ -76,7 +88,7 @@ application.command("audit")(auditing.audit)
 application.command("gates")(gates.gates)
 application.command("report")(stages.report)
 application.command("export")(exporting.export)
-application.command("compare")(execution.compare_command)
+application.command("compare")(from_scratch.compare_command)
 data.data.command("fetch")(fetching.fetch)
 application.add_typer(data.data, name="data")
 application.add_typer(stages.stages, name="stage")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from harness.cli.execution import execute
+from harness.cli.execution import run_items
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, open_session, print_json, shown
 from harness.dotted import import_dotted
@@ -111,7 +111,7 @@ def prepare(task: TaskName, profile: Profile = None) -> None:
     item = session.plan.cohorts.get(task)
     if item is None:
         raise Unavailable(session.plan.tasks[task].unavailable or f"{task} is unavailable.")
-    execute(session, [item])
+    run_items(session, [item])
     record = session.store.ok("cohort", item.id)
     if record is None:
         last = session.store.last("cohort", item.id)

@@ -20,13 +20,13 @@ from harness.errors import UnknownName, unknown
 from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import examine, measured_seconds, processor_hours, representing, trial_status
+from harness.running import check_block, done_ids
 from harness.spec import Item, Record, Status, percent
 from harness.store import State, Store
 
 FOUND_FAULTS = 2  # as for every other error that a user can mend
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 SHOWN_ATTEMPTS = 20
-BLOCKS = ("all", "published", "added")
 Profile = Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")]
 
 
@@ -150,12 +150,6 @@ def plan(
     print_outlook(session, told)
 
 
-def check_block(block: str) -> None:
-    """Refuse a block that is none, with near names."""
-    if block not in BLOCKS:
-        raise unknown("block", block, BLOCKS, "--block")
-
-
 def _probe(session: Session, device: str) -> None:
     from harness.environment import device_slots
 
@@ -215,7 +209,7 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
     planned, store, adopted = session.plan, session.store, session.adopted
     states: Counter[str] = Counter()
     missing = []
-    done = done_ids(session)
+    done = done_ids(session.store, session.adopted)
     for cell in planned.cells.values():
         if block != "all" and cell.block != block:
             continue
@@ -250,14 +244,6 @@ def describe(session: Session, block: str = "all") -> dict[str, Any]:
         "hours": {device: round(value / 3600, 4) for device, value in seconds.items()},
         "notes": planned.notes,
     }  # fmt: skip
-
-
-def done_ids(session: Session) -> set[str]:
-    """Ids that need not be run: those of ok records in the store, and of adopted rows."""
-    done = set(session.adopted.trial_ids)
-    for kind in ("cohort", "phase", "trial"):
-        done |= session.store.done_ids(kind)
-    return done
 
 
 def _reasons(cells: list[Any], attribute: str) -> list[dict[str, Any]]:

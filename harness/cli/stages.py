@@ -14,8 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.auditing import run_audit
-from harness.cli.execution import execute
-from harness.cli.listing import done_ids
+from harness.cli.execution import run_items
 from harness.cli.session import Session, console, open_session, shown
 from harness.errors import DataError, StoreError, unknown
 from harness.lineages import lineages
@@ -34,11 +33,12 @@ from harness.results import (
 )
 from harness.results.elsewhere import write_no_cohort, write_no_pretraining, write_no_trials
 from harness.results.examination import MEND
+from harness.running import done_ids
 from harness.spec import NO_TRANSFER, Item
 from harness.store import State
-from harness.store.leases import process_id
 from harness.store.committed import Standing, judge
 from harness.store.files import parse_json
+from harness.store.leases import process_id
 
 stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
 ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
@@ -291,8 +291,8 @@ def _run_to_the_end(session: Session, targets: Sequence[Item]) -> None:
     Raises:
         StoreError: If an item is neither, nor needs one that failed: its record was set aside, its process was lost.
     """
-    summary = execute(session, targets)
-    done = done_ids(session)
+    summary = run_items(session, targets)
+    done = done_ids(session.store, session.adopted)
     open_items = [item for item in targets if item.id not in done and not _has_failed(session, item, done)]
     if open_items:
         item = open_items[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harness.environment import Slot
 from harness.spec import Item
@@ -75,6 +75,7 @@ class Ended:
     message: str = ""
 
 
+@runtime_checkable
 class Executor(Protocol):
     """An engine. ``slots`` is fixed; at most one job runs in each."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.environment import Slot
+from harness.environment import Device, Slot, device_slots
 from harness.errors import DiraBenchError
 from harness.executors import child
 from harness.executors.interface import PRELOAD_VARIABLE, Ended, Handle, Job
@@ -181,6 +181,16 @@ def _message(leash: Connection) -> str:
         return leash.recv_bytes().decode(errors="replace") if leash.poll() else ""
     except (EOFError, OSError):
         return ""
+
+
+def start(slots: int | None, device: Device, preload: Sequence[str]) -> LocalExecutor:
+    """Make the executor of this machine (``harness.executors.factory``).
+
+    Raises:
+        ConfigurationError: If ``slots`` is below 1.
+        Unavailable: If ``cuda`` was asked for and no GPU is visible.
+    """
+    return LocalExecutor(device_slots(slots, device), preload)
 
 
 @contextlib.contextmanager

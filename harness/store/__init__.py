@@ -24,8 +24,8 @@ its own spec, or whose content is not what its seal says is set aside (renamed `
 one sentence, and its item counts as missing. Arrays and files are checked against their SHA-256 where they are used.
 """
 
-from harness.store.leases import Driver
 from harness.store.files import is_full, resolve_full
+from harness.store.leases import Driver
 from harness.store.records import Attempt, Progress, State, Store
 
 __all__ = ["Attempt", "Driver", "Progress", "State", "Store", "is_full", "resolve_full"]

@@ -21,17 +21,6 @@ from pydantic import ValidationError
 from harness.errors import StoreError
 from harness.identity import file_sha256, item_id
 from harness.spec import RECORD_VERSION, Item, Kind, Record, Status
-from harness.store.leases import (
-    SILENT_SECONDS,
-    Driver,
-    FileClock,
-    driver_alive,
-    machine,
-    myself,
-    owner_alive,
-    process_id,
-    read_object,
-)
 from harness.store.files import (
     ARRAYS,
     CURVE,
@@ -46,6 +35,17 @@ from harness.store.files import (
     set_aside,
     write_arrays,
     writing,
+)
+from harness.store.leases import (
+    SILENT_SECONDS,
+    Driver,
+    FileClock,
+    driver_alive,
+    machine,
+    myself,
+    owner_alive,
+    process_id,
+    read_object,
 )
 from harness.store.seals import SEAL, record_seal
 from harness.typed import sentences

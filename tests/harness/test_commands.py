@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cli.execution import Chosen, _nothing_to_run, _preload, _refuse_part_from_scratch
+from harness.cli.from_scratch import refuse_part
 from harness.cli.listing import describe
 from harness.cli.session import Session
 from harness.cli.stages import _has_failed
 from harness.errors import ConfigurationError, Unavailable
 from harness.registry import load_parameters
+from harness.running import Chosen, nothing_to_run
+from harness.running.execution import preload
 from harness.spec import Status
 from harness.store.records import LOST, LOST_LIMIT
 from tasks.inspection import write_phantom
@@ -52,14 +54,12 @@ def test_a_profile_without_data_says_why_nothing_can_run(session, monkeypatch):
     for name in ("", "_CHESTXRAY14", "_MONTGOMERY"):
         monkeypatch.delenv(f"DIRA_BENCH_DATA{name}", raising=False)
     planned = project.plan(session.root, profile="paper")
-    error = _nothing_to_run(planned, Chosen(tasks=("montgomery",)))
+    error = nothing_to_run(planned, Chosen(tasks=("montgomery",)))
     assert isinstance(error, Unavailable)
     lines = str(error).splitlines()
     assert "none of" in lines[0]
     assert sum("no data root for montgomery" in line for line in lines) == 1
-    assert "no cell" in str(
-        _nothing_to_run(planned, Chosen(block="added", methods=("moco_v2",), tasks=("montgomery",)))
-    )
+    assert "no cell" in str(nothing_to_run(planned, Chosen(block="added", methods=("moco_v2",), tasks=("montgomery",))))
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_a_profile_without_data_says_why_nothing_can_run(session, monkeypatch):
 )
 def test_a_run_from_scratch_is_whole(chosen, trial, repeats, found):
     with pytest.raises(ConfigurationError, match=f"found {found} with --from-scratch"):
-        _refuse_part_from_scratch("miniature", chosen, trial, repeats)
+        refuse_part("miniature", chosen, trial, repeats)
 
 
 def test_the_fork_server_imports_our_own_modules_alone(session):
     """What a module of anybody else's changes at import would reach every item through the server."""
     own = next(item for item in session.plan.items.values() if item.kind == "phase")
     foreign = own.model_copy(update={"run": "my_package.work:run"})
-    assert _preload([own, foreign]) == ["torch", "torchvision", own.run.partition(":")[0]]
+    assert preload([own, foreign]) == ["torch", "torchvision", own.run.partition(":")[0]]
 
 
 def test_a_run_from_scratch_has_the_profile_that_dvc_assembles():
     with pytest.raises(ConfigurationError, match='write "profile: smoke" into params.yaml first'):
-        _refuse_part_from_scratch("smoke", Chosen(), None, None)
+        refuse_part("smoke", Chosen(), None, None)
 
 
 def test_a_cohort_without_a_generator_has_no_phantom(tmp_path):

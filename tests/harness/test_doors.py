@@ -21,6 +21,7 @@ import harness.cli.session as session_module
 from harness.cli.application import application
 from harness.cli.session import Session
 from harness.errors import ConfigurationError, DiraBenchError
+from harness.executors import together
 from harness.pretrainings import pretrainings, read_probes
 from harness.registry import load_parameters
 from harness.spec import Status
@@ -208,14 +209,6 @@ def program(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
-def test_the_old_door_of_several_processes_shows_the_one_that_is_left():
-    done = program("methods.distributed", "dira_mocov2", "--profile", "smoke")
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        'dira-bench: methods.distributed is no command; expected "dira-bench run --together 4 --method METHOD".'
-    ]
-
-
 @pytest.mark.parametrize(
     "beside", [("--task", "montgomery"), ("--block", "added"), ("--slots", "2"), ("--trial", "abc"), ("--repeats", "3")]
 )
@@ -228,13 +221,11 @@ def test_pretraining_together_refuses_what_has_no_effect_beside_it(root, beside)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    from methods import distributed
-
-    monkeypatch.setattr(distributed, "gpus", lambda: [("0", "A"), ("1", "A")])
-    assert distributed.place(0)[0].visible == "0,1" and distributed.place(0)[1] == 2
+    monkeypatch.setattr(together, "gpus", lambda: [("0", "A"), ("1", "A")])
+    assert together.place(0)[0].visible == "0,1" and together.place(0)[1] == 2
     with pytest.raises(ConfigurationError, match="found --together 3; expected at most 2"):
-        distributed.place(3)
-    slot, count = distributed.place(3, "cpu")
+        together.place(3)
+    slot, count = together.place(3, "cpu")
     assert (slot.device_class, slot.visible, count) == ("cpu", "", 3)
 
 

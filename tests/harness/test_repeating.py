@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.repeating import Repeated, beside, groups, print_all, sampled
+from harness.cli.repeating import print_all
 from harness.cli.session import Session
 from harness.errors import ConfigurationError
 from harness.registry import load_parameters
+from harness.running.repeating import Repeated, beside, groups, sampled
 from harness.spec import Item, Record, Status
 from tests.harness import project
 
@@ -52,14 +53,14 @@ def test_one_bit_of_a_value_or_a_file_is_a_difference_and_two_undefined_values_a
 def test_the_sample_holds_every_done_phase_and_spreads_its_trials_over_the_cells(session: Session) -> None:
     plan = session.plan
     with pytest.raises(ConfigurationError, match="run them first"):
-        sampled(session, lambda cell: True, 4)
+        sampled(session.plan, session.store, lambda cell: True, 4)
     chain = plan.phases["moco_v2_dir", 0]
     trials = list(plan.trials(lambda cell: cell.key.method in ("moco_v2_dir", "random")).values())
     leave(session, plan.cohorts["chestxray14"], *chain, *trials)
-    found = sampled(session, lambda cell: True, 5)
+    found = sampled(session.plan, session.store, lambda cell: True, 5)
     assert found[: len(chain)] == chain
     assert found[len(chain) :] == trials[::2] and len(trials) == 10
-    assert len(sampled(session, lambda cell: True, 1000)) == len(chain) + len(trials)
+    assert len(sampled(session.plan, session.store, lambda cell: True, 1000)) == len(chain) + len(trials)
     assert [len(group) for group in groups(found)] == [*[1] * len(chain), 5]
 
 
@@ -67,7 +68,7 @@ def test_a_later_phase_is_repeated_beside_the_one_it_starts_from(session: Sessio
     chain = session.plan.phases["moco_v2_dir", 0]
     assert len(chain) > 1
     leave(session, session.plan.cohorts["chestxray14"], *chain)
-    with beside(session, chain[1:2]) as store:
+    with beside(session.plan, session.store, chain[1:2]) as store:
         assert store.ok("phase", chain[0].id) is not None
         assert store.ok("phase", chain[1].id) is None
     assert not (session.root / ".trials" / "again").exists()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.cli.execution import _refresh, _refuse_mixing
 from harness.cli.session import Session
 from harness.errors import ConfigurationError, DataError
 from harness.identity import digest
@@ -32,6 +31,8 @@ from harness.results import (
 from harness.results.files import parse_rows, table
 from harness.results.table import read_trial_rows
 from harness.runner import Summary
+from harness.running import refresh
+from harness.running.execution import refuse_mixing
 from harness.spec import Status
 from harness.statistics.trials import Trials
 from harness.store import Store
@@ -349,7 +350,7 @@ def test_what_was_trusted_stays_adoptable_after_a_run_rewrote_it(root):
     session.__dict__.update(plan=more, store=Store(root / ".trials", root / ".cohorts"), adopted=adopt(more, root))
     one = next(item for item in mine(more) if item.spec["repeat"] == 3)
     finish(session.store, one)
-    _refresh(session, Summary(attempts=1, done={one.id}))
+    refresh(session.plan, session.root, session.store, session.adopted, Summary(attempts=1, done={one.id}))
     assert path.read_bytes() != trusted
     adopted = adopt(more, root)
     assert adopted.trial_ids == {item.id for item in mine(plan)}
@@ -424,9 +425,9 @@ def test_committed_rows_are_not_mixed_with_another_device_class(root):
     session = Session(root, more.parameters)
     session.__dict__.update(plan=more, store=Store(root / ".trials", root / ".cohorts"), adopted=adopt(more, root))
     added = [item for item in mine(more) if item.spec["repeat"] == 3]
-    _refuse_mixing(session, added, {"cpu"})
+    refuse_mixing(session.plan, session.store, session.adopted, added, {"cpu"})
     with pytest.raises(ConfigurationError, match="ran on cpu and the rest of its cell would run on cuda"):
-        _refuse_mixing(session, added, {"cuda"})
+        refuse_mixing(session.plan, session.store, session.adopted, added, {"cuda"})
 
 
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.FAILED, Status.OUT_OF_MEMORY])

@@ -14,7 +14,7 @@ WITHOUT_VERSION = {
     "methods/options.py",
     "methods/profiles.py",
     "methods/conformance.py",
-    "methods/distributed.py",
+    "methods/together.py",
     "methods/probe.py",
     "methods/export.py",
     "methods/export_card.py",

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.errors import ConfigurationError, UnknownName
+from harness.executors.factory import make_executor
 from harness.plan import make_plan
 from harness.published import load_families
 from harness.registry import load_parameters, load_registry, project_root
+from harness.runner import run
 from harness.spec import MethodEntry
+from harness.store import Store
 from methods.configuration import resolve
 from methods.conformance import check
 from methods.terms.bound import Views
 from methods.training.objective import Objective
+from tests.harness import works
 
 PACKAGE = Path(__file__).parents[1] / "outside_package"
 NAMES = ("outside_clusters", "dira_outside_clusters")
@@ -75,6 +80,34 @@ def test_it_passes_the_conformance_check_with_pairs_of_a_cluster(installed):
     assert plan.phases[0].configuration["views"]["pairs"] == "same_class"
     found = check(plan)
     assert all(passed for _, passed, _ in found.results), found.results
+
+
+@pytest.mark.parametrize("name", ["in_turn", "outside_clusters.in_turn:start"])
+def test_its_executor_of_one_file_runs_our_items_by_name_and_by_dotted_path(installed, tmp_path, name):
+    store = Store(tmp_path / "trials", tmp_path / "cohorts")
+    first = works.item("add", a=1)
+    second = works.item("add", a=2, needs=(first.id,))
+    executor = make_executor(name, device="cpu")
+    try:
+        assert run([first, second], store, executor).complete
+    finally:
+        executor.close()
+    record = store.ok("trial", second.id)
+    assert record.values == {"sum": 3.0} and record.provenance["executor"] == executor.name == "in_turn"
+
+
+def test_a_name_that_nobody_offers_is_refused_with_the_near_ones(installed):
+    with pytest.raises(UnknownName, match='did you mean "in_turn"'):
+        make_executor("in_turns")
+
+
+def test_what_makes_no_executor_is_refused_with_what_one_has():
+    with pytest.raises(ConfigurationError, match=r"made dict\. Expected name, slots, .* Fix: see"):
+        make_executor(f"{__name__}:make_a_mapping")
+
+
+def make_a_mapping(slots, device, preload):
+    return {}
 
 
 def test_its_loss_is_zero_at_best_and_ten_steps_lower_it(installed):

@@ -12,6 +12,7 @@ import torch
 from harness.contracts import Outcome
 from harness.environment import Slot
 from harness.errors import ConfigurationError
+from harness.executors.together import TogetherExecutor
 from harness.identity import item_id
 from harness.plan import make_plan
 from harness.published import load_families
@@ -19,7 +20,7 @@ from harness.registry import load_parameters, load_registry
 from harness.runner import run
 from harness.spec import Item
 from harness.store import Store
-from methods.distributed import SHARED, TogetherExecutor
+from methods.together import DIVIDED
 from methods.training import micro_batches
 from methods.training.checkpoints import load_state
 from methods.training.processes import Processes, check
@@ -155,8 +156,7 @@ def test_a_phase_that_cannot_be_divided_is_run_by_one_process_alone(tmp_path):
     store = Store(tmp_path / "trials", tmp_path / "cohorts")
     spec = {"phase": "supervised", "file": str(tmp_path / "ranks.txt")}
     item = Item(kind="phase", id=item_id("phase", spec), title="one", run=f"{__name__}:count_myself", spec=spec)
-    (tmp_path / "handed").mkdir()
-    executor = TogetherExecutor(2, Slot(0, "2 together", "cpu", "cpu", ""), tmp_path / "handed")
+    executor = TogetherExecutor(2, Slot(0, "2 together", "cpu", "cpu", ""))
     try:
         summary = run([item], store, executor, workers=0, data_roots={})
     finally:
@@ -172,8 +172,8 @@ def test_only_the_phases_of_2d_pretext_are_divided():
     runs = {}
     for (method, _), chain in plan.phases.items():
         runs.setdefault(registry.methods[method].recipe, set()).update(item.run for item in chain)
-    assert runs["pretext"] == {SHARED} and len(runs) > 2
-    assert all(SHARED not in found for recipe, found in runs.items() if recipe in ("supervised", "volumes"))
+    assert runs["pretext"] == DIVIDED and len(runs) > 2
+    assert all(not DIVIDED & found for recipe, found in runs.items() if recipe in ("supervised", "volumes"))
 
 
 @pytest.mark.parametrize(("base", "precision"), [("simsiam", "float32"), ("barlow_twins", "bf16"), ("moco_v2", "fp16")])

@@ -1,0 +1,90 @@
+"""The options of ``run``, a type each: what it is called, what it may be, and the sentence that explains it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli import numbers
+
+Block = Annotated[
+    str,
+    typer.Option(
+        help="Which cells: published (those that the paper prints), added (the others) or all.",
+    ),
+]
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", help="Only this method's trials. Can be given several times.")
+]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this task's trials. Can be given several times.")]
+Trial = Annotated[
+    str | None, typer.Option(help="Only the trial, phase or cohort whose id begins with these characters.")
+]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again",
+        help="Run what is done a second time, beside the store, and compare: --trial, or the chosen phases and a "
+        "sample of the chosen trials.",
+    ),
+]
+Sample = Annotated[
+    int | None,
+    typer.Option(
+        help="How many trials --again repeats; default 20. Needs --again, and no --trial.",
+        callback=numbers.whole("--sample", 1, numbers.MANY_REPEATS),
+    ),
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        help="How many items run at once; default one per GPU, or one per core without a GPU.",
+        callback=numbers.whole("--slots", 1, numbers.MANY_SLOTS),
+    ),
+]
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="Processes that load data for each trial. The number changes no result.",
+        callback=numbers.whole("--workers", 0, numbers.MANY_WORKERS),
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(help="Seconds that one attempt may take; default no limit.", callback=numbers.seconds("--timeout")),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run items again that failed in earlier runs.")]
+AllowMixed = Annotated[
+    bool, typer.Option("--allow-mixed", help="Allow CPU and GPU trials in one cell. The cell is marked as mixed.")
+]
+FromScratch = Annotated[
+    bool,
+    typer.Option(
+        "--from-scratch",
+        help="Train everything again. The store is renamed and kept, and no committed result is reused.",
+    ),
+]
+Repeats = Annotated[
+    int | None,
+    typer.Option(
+        help="Fine-tuning runs of each cell, instead of the number in params.yaml.",
+        callback=numbers.whole("--repeats", 1, numbers.MANY_REPEATS),
+    ),
+]
+Together = Annotated[
+    int | None,
+    typer.Option(
+        help="Pretrain one --method with this many processes together, one GPU each (0: all GPUs). Only 2D pretraining "
+        "can be divided.",
+        callback=numbers.whole("--together", 0, numbers.MANY_SLOTS),
+    ),
+]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        help="What runs the items: local, the name of an installed executor, or a dotted path package.module:function.",
+    ),
+]

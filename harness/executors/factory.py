@@ -1,0 +1,100 @@
+"""Executors by name: ours, those of installed packages, and any that a dotted path names.
+
+An executor from outside is one file: a class with what ``harness.executors.interface.Executor`` asks for, and a
+function ``start(slots, device, preload)`` that makes one. A package offers it as an entry point of the group
+``dira_bench.executors``; without a package, ``--executor package.module:start`` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from harness.dotted import import_dotted
+from harness.environment import Device
+from harness.errors import ConfigurationError, unknown
+from harness.executors.interface import Executor
+
+GROUP = "dira_bench.executors"
+OURS = {"local": "harness.executors.local:start", "together": "harness.executors.together:start"}
+
+
+class Start(Protocol):
+    """What a name stands for: a function, or a class, that makes an executor."""
+
+    def __call__(self, slots: int | None, device: Device, preload: Sequence[str]) -> Executor:
+        """Make an executor.
+
+        Args:
+            slots: How many; None for as many as there are.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            preload: Modules worth importing before the first job.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Which executor is to be made; it is made only once there is something to run.
+
+    Attributes:
+        name: ``local``, ``together``, that of an installed one, or a dotted path.
+        slots: How many; None for as many as there are.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    name: str = "local"
+    slots: int | None = None
+    device: Device = "auto"
+
+    def start(self, preload: Sequence[str] = ()) -> Executor:
+        """Make the executor; whoever starts it closes it.
+
+        Raises:
+            ConfigurationError: See ``make_executor``.
+        """
+        return make_executor(self.name, self.slots, self.device, preload)
+
+
+def make_executor(
+    name: str, slots: int | None = None, device: Device = "auto", preload: Sequence[str] = ()
+) -> Executor:
+    """Make an executor by its name.
+
+    Args:
+        name: See ``Engine``.
+        slots: How many; None for as many as there are.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        preload: Modules worth importing before the first job.
+
+    Raises:
+        UnknownName: If nobody offers an executor of that name.
+        BrokenCode: If its module cannot be imported.
+        ConfigurationError: If what it makes is no executor.
+    """
+    start: Start = import_dotted(_path(name))
+    made: object = start(slots, device, preload)
+    if not isinstance(made, Executor):
+        lacking = [part for part in ("name", "slots", "submit", "wait", "stop", "close") if not hasattr(made, part)]
+        raise ConfigurationError(
+            f"executor {name} made {type(made).__name__}. Expected name, slots, submit, wait, stop and close. "
+            f"Found no {', '.join(lacking)}. Fix: see harness/executors/interface.py."
+        )
+    return made
+
+
+def executor_names() -> list[str]:
+    """Return the names of our executors and of the installed ones."""
+    return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
+
+
+def _path(name: str) -> str:
+    """Return the dotted path that a name stands for; ours come first."""
+    if ":" in name or name in OURS:
+        return OURS.get(name, name)
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return point.value
+    raise unknown("executor", name, executor_names(), "--executor")

@@ -1,0 +1,72 @@
+"""One of the processes that run an item together: ``torchrun`` starts it, with a job of ``harness.executors.together``.
+
+Process 0 leaves the record; the others do the same work in a temporary folder that goes with them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from harness.contracts import Context
+from harness.dotted import import_dotted
+from harness.environment import Slot
+from harness.executors.child import execute, resolve
+from harness.executors.interface import Job
+from harness.spec import Status
+from harness.store import Store
+
+JOIN = "methods.together:join"  # which works can be divided is known there
+
+
+def take_part(handed: Path) -> int:
+    """Do this process's part of a job.
+
+    Returns:
+        0 if the item ended ok; otherwise ``torchrun`` ends the others, which would wait for ever.
+    """
+    job: Job = pickle.loads(handed.read_bytes())  # noqa: S301  written by our own driver, for this very run
+    job = replace(job, slot=_own_device(job))
+    rank = int(os.environ["RANK"])
+    join: Callable[[str, str, int], bool] = import_dotted(JOIN)
+    divided = join(job.item.run, job.slot.device_class, job.slot.threads)
+    if rank > 0:
+        if divided:
+            follow(job)
+        return 0
+    execute(job)
+    record = Store(job.root, job.cohorts, notify=lambda sentence: None).ok(job.item.kind, job.item.id)
+    return 0 if record is not None and record.status is Status.OK else 1
+
+
+def _own_device(job: Job) -> Slot:
+    """Return the slot with this process's device alone, which CUDA must be told before it starts."""
+    slot = job.slot
+    if slot.device_class == "cuda":
+        slot = replace(slot, visible=slot.visible.split(",")[int(os.environ["LOCAL_RANK"])])
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot.visible
+    return slot
+
+
+def follow(job: Job) -> None:
+    """Do the same work as process 0 and keep nothing of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(job.root, job.cohorts, notify=lambda sentence: None)
+        context = Context(
+            device=job.slot.device,
+            folder=Path(folder),
+            inputs=dict(job.inputs),
+            resume=store.resume_folder(job.item.id),
+            workers=job.workers,
+            data_roots=dict(job.data_roots),
+        )
+        resolve(job.item.run)(job.item.spec, context)
+
+
+if __name__ == "__main__":
+    sys.exit(take_part(Path(sys.argv[1])))
