@@ -29,11 +29,11 @@ from tasks.cohort_options import (
 )
 from tasks.layouts.dicom import MISSING, installed
 from tasks.layouts.volumes import missing
+from tasks.localization_options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.patch_options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 from tasks.phantoms.anatomy_files import PREFIX, STAMP, sources
 from tasks.profiles import Profile, component_versions, load_profile, merge, where
-from tasks.scoring.localization.options import Localization
 
 ADAPTERS: dict[str, str] = {
     "chestxray14": "tasks.datasets.chestxray14.adapter:ADAPTER",

@@ -11,7 +11,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from harness.plateau import Counting, PlateauRule
 from harness.spec import Frozen
-from tasks.scoring.localization.options import Localization
+from tasks.localization_options import Localization
 
 Resize = Literal["area", "nearest"]  # of a cached image: tasks.cohorts.decode
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

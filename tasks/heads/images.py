@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 class Classifier(nn.Module):
     """Encoder → mean over the coarsest feature map → linear layer → one logit a class."""
 
-    def __init__(self, backbone: Any, outputs: int, initial_std: float, generator: torch.Generator) -> None:
+    def __init__(self, backbone: nn.Module, outputs: int, initial_std: float, generator: torch.Generator) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(backbone.channels[-1], outputs, device="meta").to_empty(device="cpu")
@@ -26,7 +25,8 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map ``(B, 1, S, S)`` to the backbone's feature maps, finest first."""
-        return self.backbone.encode(images.expand(-1, self.backbone.in_channels, -1, -1))
+        features: tuple[Tensor, ...] = self.backbone.encode(images.expand(-1, self.backbone.in_channels, -1, -1))
+        return features
 
     def logits(self, features: tuple[Tensor, ...]) -> Tensor:
         """Map feature maps to logits ``(B, outputs)``."""
@@ -36,7 +36,7 @@ class Classifier(nn.Module):
 class Segmenter(nn.Module):
     """Encoder → decoder → one convolution → one logit a pixel."""
 
-    def __init__(self, backbone: Any, outputs: int, kernel: int, generator: torch.Generator) -> None:
+    def __init__(self, backbone: nn.Module, outputs: int, kernel: int, generator: torch.Generator) -> None:
         super().__init__()
         self.backbone = backbone
         channels = backbone.decoder_channels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ class VolumeClassifier(nn.Module):
     linear layer, which ``hidden`` 0 gives. Weights start Xavier-uniform with bias 0, as Keras starts a dense layer.
     """
 
-    def __init__(self, backbone: Any, outputs: int, hidden: int, generator: torch.Generator) -> None:
+    def __init__(self, backbone: nn.Module, outputs: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.backbone = backbone
         widths = [backbone.channels[-1], *([hidden] if hidden else []), outputs]
@@ -41,7 +40,7 @@ def _linear(before: int, after: int, generator: torch.Generator) -> nn.Linear:
 class VolumeSegmenter(nn.Module):
     """Encoder → decoder → 1×1×1 convolution → one logit a voxel."""
 
-    def __init__(self, backbone: Any, outputs: int, generator: torch.Generator) -> None:
+    def __init__(self, backbone: nn.Module, outputs: int, generator: torch.Generator) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Conv3d(backbone.decoder_channels, outputs, 1, device="meta").to_empty(device="cpu")
@@ -54,7 +53,7 @@ class VolumeSegmenter(nn.Module):
         return self.head(self.backbone.decode(self.backbone.encode(volumes)))
 
 
-def take_channels(backbone: Any, channels: int) -> Any:
+def take_channels(backbone: nn.Module, channels: int) -> nn.Module:
     """Let a backbone made for one channel take several: its first convolution is replicated over them.
 
     Each copy is divided by the number of channels, so that equal channels give what the one channel gave.

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 import random
-from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +63,7 @@ class Deformation:
         return made["image"], made["mask"]
 
 
-def _intensity(options: DeformationAugmentation) -> list[Any]:
+def _intensity(options: DeformationAugmentation) -> list[A.BasicTransform | A.BaseCompose]:
     low, high = options.gamma
     return [
         A.RandomBrightnessContrast(brightness_limit=options.brightness, contrast_limit=options.contrast, p=1.0),
@@ -72,7 +71,7 @@ def _intensity(options: DeformationAugmentation) -> list[Any]:
     ]
 
 
-def _shapes(options: DeformationAugmentation, side: int, border: int) -> list[Any]:
+def _shapes(options: DeformationAugmentation, side: int, border: int) -> list[A.BasicTransform | A.BaseCompose]:
     """Elastic with its affine, grid distortion, optical distortion with its shift."""
     # three points, a third of the image from its middle, each moved by up to affine_px: so much the matrix changed
     spread = options.affine_px / (side / 3.0)

@@ -15,7 +15,8 @@ def _mix(x: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser; wraps modulo 2⁶⁴ by design."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def sample_seeds(seed: int, epochs: np.ndarray, samples: np.ndarray) -> np.ndarray:

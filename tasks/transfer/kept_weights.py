@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
+from torch import nn
 
 from harness.errors import ConfigurationError
 from harness.whole_files import replacing
 
+Evaluate = Callable[[], tuple[float, float]]  # validation loss and metric
 VARIABLE = "DIRA_BENCH_KEEP_WEIGHTS"
 CHOICES = ("none", "best", "all")
 
@@ -32,7 +33,9 @@ class KeptWeights:
             raise ConfigurationError(f'{VARIABLE} is "{self.wish}"; expected {", ".join(CHOICES)}; set one of them')
         self._evaluations = 0
 
-    def watching(self, evaluate: Callable[[], tuple[float, float]], model: Any) -> Callable[[], tuple[float, float]]:
+    def watching(
+        self, evaluate: Callable[[], tuple[float, float]], model: nn.Module
+    ) -> Callable[[], tuple[float, float]]:
         """Return ``evaluate`` so that under ``all`` each evaluated state is written."""
 
         def watched() -> tuple[float, float]:
@@ -44,12 +47,12 @@ class KeptWeights:
 
         return watched
 
-    def judged(self, model: Any) -> None:
+    def judged(self, model: nn.Module) -> None:
         """Write the weights that are judged, unless none are asked for."""
         if self.wish != "none":
             self._write(model, "weights_best")
 
-    def _write(self, model: Any, name: str) -> None:
+    def _write(self, model: nn.Module, name: str) -> None:
         tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
         with replacing(self.folder / f"{name}.safetensors", durable=False) as partial:
             save_file(tensors, partial)

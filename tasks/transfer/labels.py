@@ -45,7 +45,7 @@ def trained_labels(labels: Sequence[str], transfer: ClassificationSpec, task: st
         return scored
     also = f" (or {len(scored)}, the scored ones)" if scored else ""
     raise DataError(
-        f"the cohort of {task} has {len(labels)} labels{also}; its entry says outputs: {transfer['outputs']}; "
+        f"the cohort of {task} has {len(labels)} labels{also}; its entry says outputs: {transfer.outputs}; "
         "make them agree"
     )
 

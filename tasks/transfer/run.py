@@ -61,13 +61,7 @@ def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
     rows = training_rows(pixels.cases, spec.label_fraction, spec.subset.seed, spec.transfer.subset_unit)
     cases = _cases(spec, context, pixels, rows)
     transfer = make_transfer(cases, backbone)
-    facts: dict[str, JsonValue] = {
-        "encoder": encoder_facts,
-        "initial_head_sha256": module_hash(transfer.model.head),
-        "subset_sha256": subset_hash(pixels.cases, rows),
-        "labelled": len(rows),
-        "validated": len(cases.validation),
-    }
+    facts = {"encoder": encoder_facts, **_facts_before(cases, transfer)}
     seen, kept = OrderHash(), KeptWeights(context.folder)
     result = fit(
         transfer.model,
@@ -88,6 +82,17 @@ def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
         "stopped_early": result.stopped_early,
     }
     return _outcome(cases, transfer, result, facts)
+
+
+def _facts_before(cases: Cases, transfer: Transfer) -> dict[str, JsonValue]:
+    """Return what is known before the first step."""
+    rows = cases.source.rows
+    return {
+        "initial_head_sha256": module_hash(transfer.model.head),
+        "subset_sha256": subset_hash(cases.source.pixels.cases, rows),
+        "labelled": len(rows),
+        "validated": len(cases.validation),
+    }
 
 
 def _backbone(spec: TrialSpec, context: Context, pixels: Pixels) -> tuple[nn.Module, JsonValue]:

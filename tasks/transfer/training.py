@@ -167,10 +167,8 @@ def fit(
     total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
     length = options.epochs if options.epochs is not None else total
     schedule = Schedule(optimiser, options.schedule, options.optimiser.lr, length, options.patience_counting)
-    every = options.evaluate_every or per_epoch
-    half = options.precision == "bfloat16"
-    result, selection = Fit(), Selection(model, options)
-    running: list[Tensor] = []
+    every, half = options.evaluate_every or per_epoch, options.precision == "bfloat16"
+    result, selection, running = Fit(), Selection(model, options), list[Tensor]()
     device = next(model.parameters()).device.type
     if half:
         refuse_unsound_gradients(model)
@@ -190,9 +188,8 @@ def fit(
         schedule.after_step(result.steps)
         if result.steps % per_epoch == 0:
             schedule.after_epoch(result.steps // per_epoch)
-        if result.steps % every and result.steps != total:
-            continue
-        if not _evaluated(result, evaluate, model, running, schedule, selection):
+        due = result.steps % every == 0 or result.steps == total
+        if due and not _evaluated(result, evaluate, model, running, schedule, selection):
             break
     selection.restore()
     model.eval()

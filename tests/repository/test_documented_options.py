@@ -26,9 +26,9 @@ from methods.recipes.weights import WeightsOptions, WeightsRecipe
 from methods.terms import TERMS, load
 from tasks.cohort_options import Cohort
 from tasks.configuration import ADAPTERS, TRANSFERS
+from tasks.localization_options import Localization
 from tasks.options import Split
 from tasks.patch_options import Patches, ScanStore
-from tasks.scoring.localization.options import Localization
 from tests.repository.pages import ROOT, Row, read_tables
 
 PAGE = "deviations.md"

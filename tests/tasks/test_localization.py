@@ -15,10 +15,10 @@ from harness.contracts import Context
 from harness.errors import ConfigurationError, DataError
 from harness.pixels import Pixels
 from tasks.heads.images import Classifier
+from tasks.localization_options import Localization
 from tasks.scoring.localization.boxes import activations, overlaps, region_boxes
 from tasks.scoring.localization.evidence import score_localization
 from tasks.scoring.localization.gradcam import choose_level, grad_cam
-from tasks.scoring.localization.options import Localization
 from tasks.scoring.localization.rescore import parse, rescore, variants
 from tasks.specs import read_transfer
 from tasks.transfer.run import run_trial

@@ -17,8 +17,8 @@ from harness.pixels import Pixels
 from tasks.inputs.image_augmentation import normalise, views
 from tasks.inputs.images import grey
 from tasks.inputs.loading import gather
+from tasks.localization_options import Localization
 from tasks.scoring.localization.gradcam import BATCH, choose_level, grad_cam
-from tasks.scoring.localization.options import Localization
 from tasks.scoring.localization.rescore import PREFIX, rescore, variants
 from tasks.specs import ImageClassification
 
@@ -65,19 +65,15 @@ def score_localization(
     classes = pairs["class"].to_numpy(np.int64, copy=True)
     asked = _Asked(rows, image, classes, transfer.image_px if options.view == "resize" else transfer.resize_px)
     cams, logits, level = _maps(classifier, pixels, asked, options, transfer, device)
-    at = {int(row): position for position, row in enumerate(test)}
-    position = np.array([at[int(row)] for row in rows])
-    higher = probabilities[:, classes] > probabilities[position[image], classes]
-    cases = pixels.cases.set_index("row").loc[rows, "case"]
     arrays = _scaled(cams) | {
         "side": np.asarray(transfer.image_px),
         "class": classes.astype(np.int16),
         "class_names": np.array([name.encode() for name in names]),
         "image": image.astype(np.int32),
-        "case": np.array([hashlib.sha256(c.encode()).hexdigest()[:CASE_HASH] for c in cases], dtype=f"S{CASE_HASH}"),
+        "case": _hashes(pixels.cases.set_index("row").loc[rows, "case"]),
         "row": rows,
         "logits": logits,
-        "rank": (1 + higher.sum(axis=0)).astype(np.int32),
+        "rank": _ranks(probabilities, test, rows[image], classes),
         "positives": (labels > 0).sum(axis=0)[classes].astype(np.int32),
         "boxes": _corners(boxes, asked.shown, transfer.image_px),
         "box_pair": owner.astype(np.int32),
@@ -134,6 +130,19 @@ def _scaled(cams: np.ndarray) -> dict[str, np.ndarray]:
         "cams": (cams / np.where(scale > 0, scale, 1.0)[:, None, None]).astype(np.float16),
         "scale": scale.astype(np.float32),
     }
+
+
+def _hashes(cases: pd.Series[str]) -> np.ndarray:
+    return np.array([hashlib.sha256(case.encode()).hexdigest()[:CASE_HASH] for case in cases], dtype=f"S{CASE_HASH}")
+
+
+def _ranks(probabilities: np.ndarray, test: np.ndarray, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return where the image of each pair ranks among all test images by its class, int32 ``(P,)`` from 1."""
+    at = {int(row): position for position, row in enumerate(test)}
+    position = np.array([at[int(row)] for row in rows])
+    higher = probabilities[:, classes] > probabilities[position, classes]
+    ranks: np.ndarray = (1 + higher.sum(axis=0)).astype(np.int32)
+    return ranks
 
 
 def _pairs(boxes: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, np.ndarray]:

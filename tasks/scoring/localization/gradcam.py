@@ -7,8 +7,6 @@ made, so that the sign is not lost from what is stored.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
@@ -24,7 +22,7 @@ class _Watched(nn.Module):
     ``watched`` hands on the very tensor that the rest of the encoder goes on from, whatever the backbone's layers are.
     """
 
-    def __init__(self, classifier: Any, level: int) -> None:
+    def __init__(self, classifier: nn.Module, level: int) -> None:
         super().__init__()
         self.classifier, self.level, self.watched = classifier, level, nn.Identity()
         self.last: Tensor | None = None
@@ -63,7 +61,7 @@ def choose_level(sides: list[int], asked: str | int, least_side: int) -> int:
     return asked
 
 
-def grad_cam(classifier: Any, images: Tensor, classes: Tensor, level: int) -> tuple[Tensor, Tensor]:
+def grad_cam(classifier: nn.Module, images: Tensor, classes: Tensor, level: int) -> tuple[Tensor, Tensor]:
     """Return the evidence maps of one class for each image.
 
     Args:

@@ -6,15 +6,14 @@ function from the same arrays, so the recorded value is what re-scoring under th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.errors import ConfigurationError, DataError
+from tasks.localization_options import BOXES, Localization, metric_name
 from tasks.scoring.localization.boxes import Boxes, activations, best_overlaps, region_boxes
-from tasks.scoring.localization.options import BOXES, Localization, metric_name
 
 PREFIX = "localization_"
 STORED = ("cams", "side", "class", "class_names", "image", "case", "logits", "rank", "positives", "boxes", "box_pair")
@@ -47,7 +46,7 @@ class Scores:
         return {**{metric_name(delta): value for delta, value in self.accuracy.items()}, BOXES: self.boxes}
 
 
-def has_localization(arrays: Mapping[str, Any]) -> bool:
+def has_localization(arrays: Mapping[str, object]) -> bool:
     """Tell whether a trial stored evidence maps."""
     return PREFIX + "cams" in arrays
 
@@ -74,54 +73,90 @@ def rescore(arrays: Mapping[str, np.ndarray], options: Localization | None = Non
             "choose such a one"
         )
     stored = {name: np.asarray(arrays[PREFIX + name]) for name in STORED if PREFIX + name in arrays}
-    side = int(stored["side"])
+    matched = _match(stored, options)
     pair_class, owner = stored["class"].astype(np.int64), stored["box_pair"].astype(np.int64)
-    real = stored["boxes"].astype(np.float64) * side
+    kept = _kept(stored, pair_class, options)
+    overlap, unit_class, in_use = (
+        (matched.by_pair, pair_class, kept)
+        if options.unit == "pair"
+        else (matched.by_box, pair_class[owner], kept[owner])
+    )
+    overlap, unit_class = overlap[:, in_use], unit_class[in_use]
+    column = {str(name): i for i, name in enumerate(stored["class_names"].astype(str))}
+    units = {name: int((unit_class == i).sum()) for name, i in column.items() if (unit_class == i).any()}
+    members = [unit_class == column[name] for name in units]
+    found = {delta: _shares(overlap >= delta, members, options) for delta in options.deltas}
+    return Scores(
+        accuracy={delta: total for delta, (total, _) in found.items()},
+        by_class={name: tuple(shares[i] for _, shares in found.values()) for i, name in enumerate(units)},
+        units=units,
+        boxes=_mean_boxes(matched.predicted, kept, together=options.threshold_rule == "both"),
+        overlap=matched.by_pair.max(axis=0),
+        found=matched.nearest,
+    )
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """How predicted boxes overlap real ones.
+
+    Attributes:
+        predicted: Boxes of all maps at each threshold.
+        by_box: The largest overlap of each real box at each threshold, float64 ``(T, G)``.
+        by_pair: The same of each pair ``(T, P)``.
+        nearest: The predicted box of each pair that has its largest overlap; see ``Scores.found``.
+    """
+
+    predicted: list[Boxes]
+    by_box: np.ndarray
+    by_pair: np.ndarray
+    nearest: np.ndarray
+
+
+def _match(stored: Mapping[str, np.ndarray], options: Localization) -> _Matched:
+    side, owner = int(stored["side"]), stored["box_pair"].astype(np.int64)
+    real, pairs = stored["boxes"].astype(np.float64) * side, len(stored["class"])
     maps = activations(stored["cams"], side)
     predicted = [region_boxes(maps, t, options.connectivity, options.component) for t in options.thresholds]
     inclusive = options.areas == "inclusive"
     matched = [best_overlaps(p, real, owner, options.overlap, inclusive=inclusive) for p in predicted]
     best = np.stack([overlap for overlap, _ in matched])
-    by_pair = np.zeros((len(predicted), len(pair_class)))
+    by_pair = np.zeros((len(predicted), pairs))
     for threshold in range(len(predicted)):
         np.maximum.at(by_pair[threshold], owner, best[threshold])
-    nearest = np.full((len(pair_class), 4), np.nan)
+    nearest = np.full((pairs, 4), np.nan)
     for real_box in np.argsort(best.max(axis=0), kind="stable"):  # the largest last, and so kept
         nearest[owner[real_box]] = matched[int(best[:, real_box].argmax())][1][real_box] / side
+    return _Matched(predicted, best, by_pair, nearest)
 
+
+def _kept(stored: Mapping[str, np.ndarray], pair_class: np.ndarray, options: Localization) -> np.ndarray:
+    """Return which pairs are in the denominator, bool ``(P,)``."""
+    if options.denominator != "predicted":
+        return np.ones(len(pair_class), bool)
     probability = 1.0 / (1.0 + np.exp(-stored["logits"].astype(np.float64)))
-    column = {str(name): i for i, name in enumerate(stored["class_names"].astype(str))}
-    kept = np.ones(len(pair_class), bool)
-    if options.denominator == "predicted":
-        kept = probability[stored["image"], pair_class] >= options.predicted_from
-    overlap, unit_class, in_use = (
-        (by_pair, pair_class, kept) if options.unit == "pair" else (best, pair_class[owner], kept[owner])
-    )
-    overlap, unit_class = overlap[:, in_use], unit_class[in_use]
+    kept: np.ndarray = probability[stored["image"], pair_class] >= options.predicted_from
+    return kept
 
-    units = {name: int((unit_class == i).sum()) for name, i in column.items() if (unit_class == i).any()}
-    members = [unit_class == column[name] for name in units]
-    accuracy: dict[float, float] = {}
-    shares: list[list[float]] = []
-    for delta in options.deltas:
-        hits = overlap >= delta
-        rows = hits.any(axis=0, keepdims=True) if options.threshold_rule == "both" else hits
-        share = np.array([[float(row[m].mean()) for m in members] for row in rows])  # (rows, classes)
-        totals = share.mean(axis=1) if options.average == "macro" and members else _micro(rows)
-        chosen = slice(None)
-        if options.threshold_rule == "best" and members:
-            at = int(np.argmax(totals))
-            chosen = slice(at, at + 1)
-        accuracy[delta] = float(totals[chosen].mean()) if members else float("nan")
-        shares.append([float(value) for value in share[chosen].mean(axis=0)] if members else [])
-    return Scores(
-        accuracy=accuracy,
-        by_class={name: tuple(row[i] for row in shares) for i, name in enumerate(units)},
-        units=units,
-        boxes=_mean_boxes(predicted, kept, together=options.threshold_rule == "both"),
-        overlap=by_pair.max(axis=0),
-        found=nearest,
-    )
+
+def _shares(hits: np.ndarray, members: Sequence[np.ndarray], options: Localization) -> tuple[float, list[float]]:
+    """Return the share of units that are found, and that of each class.
+
+    Args:
+        hits: Whether each unit is found at each threshold, bool ``(T, U)``.
+        members: Which units are of each class, bool ``(U,)`` each.
+        options: How thresholds and classes are put together.
+    """
+    rows = np.asarray(hits.any(axis=0, keepdims=True)) if options.threshold_rule == "both" else hits
+    if not members:
+        return float("nan"), []
+    share = np.array([[float(row[m].mean()) for m in members] for row in rows])  # (rows, classes)
+    totals = share.mean(axis=1) if options.average == "macro" else _micro(rows)
+    chosen = slice(None)
+    if options.threshold_rule == "best":
+        at = int(np.argmax(totals))
+        chosen = slice(at, at + 1)
+    return float(totals[chosen].mean()), [float(value) for value in share[chosen].mean(axis=0)]
 
 
 def _micro(rows: np.ndarray) -> np.ndarray:
@@ -137,7 +172,7 @@ def _mean_boxes(predicted: list[Boxes], kept: np.ndarray, *, together: bool) -> 
 
 def variants(arrays: Mapping[str, np.ndarray], options: Localization) -> dict[str, list[float | None]]:
     """Score what is logged beside the protocol: each threshold alone, and IoBB; δ in ascending order, 4 digits."""
-    changes: dict[str, dict[str, Any]] = {
+    changes: dict[str, dict[str, object]] = {
         f"threshold_{t}": {"thresholds": (t,), "threshold_rule": "both"} for t in options.thresholds
     }
     changes["iobb"] = {"overlap": "iobb"}
@@ -148,8 +183,8 @@ def variants(arrays: Mapping[str, np.ndarray], options: Localization) -> dict[st
     return found
 
 
-def parse(options: Mapping[str, Any]) -> Localization:
-    """Validate options given as a mapping, as in ``spec["transfer"]["localization"]``.
+def parse(options: Mapping[str, object]) -> Localization:
+    """Validate options given as a mapping, as in ``TaskPlan.transfer``.
 
     Raises:
         ConfigurationError: For an unknown key or value.
