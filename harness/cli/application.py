@@ -18,6 +18,7 @@ from harness.cli import (
     from_scratch,
     gates,
     listing,
+    rescoring,
     stages,
     upkeep,
 )
@@ -87,6 +88,7 @@ application.command("check")(upkeep.check)
 application.command("audit")(auditing.audit)
 application.command("gates")(gates.gates)
 application.command("report")(stages.report)
+application.command("rescore")(rescoring.rescore)
 application.command("export")(exporting.export)
 application.command("compare")(from_scratch.compare_command)
 data.data.command("fetch")(fetching.fetch)

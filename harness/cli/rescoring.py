@@ -1,0 +1,120 @@
+"""``rescore``: a metric that came later, computed from what finished trials stored. Nothing is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from harness.cli.listing import AsJson, Profile
+from harness.cli.session import Session, console, notes, open_session, print_json, shown
+from harness.dotted import import_dotted
+from harness.errors import DataError, unknown
+from harness.metrics import Metric, metric_of
+from harness.results.standing import speaks_for, trial_status
+from harness.spec import Frozen, Item, percent
+from harness.typed_csv import write_rows
+
+RESCORED = "tasks.scoring.stored:rescored"
+
+
+class Rescored(Frozen):
+    """One trial under a metric that it was not run for; a row of the table that ``--out`` writes.
+
+    Attributes:
+        method, task, label_fraction, pretrain_seed, repeat: Which trial.
+        metric: Its name or dotted path.
+        value: As recorded values are: a fraction for a share, else in the metric's unit.
+        status: How the trial ended.
+        trial_id: Whose arrays it was computed from.
+    """
+
+    method: str
+    task: str
+    label_fraction: float
+    pretrain_seed: int
+    repeat: int
+    metric: str
+    value: float
+    status: str
+    trial_id: str
+
+
+def rescore(
+    metric: Annotated[str, typer.Argument(help="A registered metric, or package.module:NAME.")],
+    task: Annotated[str | None, typer.Option(help="One task alone.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write, a row a trial.")] = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+) -> None:
+    """Compute a metric of finished trials from the predictions or counts they stored, without training.
+
+    Nothing under results/ changes: the numbers there are those that the trials recorded.
+    """
+    session = open_session(profile)
+    if task is not None and task not in session.plan.tasks:
+        raise unknown("task", task, session.plan.tasks, f"profile {session.plan.profile}")
+    known = metric_of(metric)
+    lacking: Counter[str] = Counter()
+    rows = list(_rows(session, metric, task, lacking))
+    if lacking:
+        notes.print(f"[yellow]note:[/] {shown(_lacking(known, len(rows), lacking))}")
+    if out is not None:
+        write_rows(out, Rescored, rows)
+    if as_json:
+        print_json([row.model_dump() for row in rows])
+        return
+    for line in _lines(known, rows):
+        console.print(shown(line))
+    if out is not None:
+        console.print(f"written: {shown(out)}")
+
+
+def _rows(session: Session, metric: str, task: str | None, lacking: Counter[str]) -> Iterator[Rescored]:
+    """Yield the trials that hold what the metric needs; count what the others lack."""
+    for cell in session.plan.cells.values():
+        if cell.skipped or cell.unavailable or task not in (None, cell.key.task):
+            continue
+        for key, item in cell.trials.items():
+            record = speaks_for(session.store, "trial", item.id)
+            status = trial_status(record)
+            if record is None or not status.scored:
+                lacking["no scored attempt in the store"] += 1
+                continue
+            try:
+                value = import_dotted(RESCORED)(metric, item.spec, session.store.arrays(record), _cohort(session, item))
+            except DataError as error:
+                lacking[str(error)] += 1
+                continue
+            yield Rescored(**key._asdict(), metric=metric, value=value, status=status, trial_id=item.id)
+
+
+def _cohort(session: Session, item: Item) -> Path | None:
+    record = session.store.ok("cohort", item.spec["cohort"])
+    return None if record is None else session.store.folder(record)
+
+
+def _lacking(metric: Metric, found: int, lacking: Counter[str]) -> str:
+    """Say in one sentence which trials lack what the metric needs, and what to do."""
+    reasons = "; ".join(f"{count} have {reason}" for reason, count in lacking.items())
+    return (
+        f"{metric.label} cannot be computed of {lacking.total()} of {found + lacking.total()} trials: {reasons}; run "
+        "these again here, with the metric in their task's entry, to have it."
+    )
+
+
+def _lines(metric: Metric, rows: list[Rescored]) -> Iterator[str]:
+    """Yield a line a cell: mean and standard deviation over its trials, as printed."""
+    cells: dict[tuple[str, str, float], list[float]] = {}
+    for row in rows:
+        cells.setdefault((row.task, row.method, row.label_fraction), []).append(metric.printed(row.value))
+    way = "" if metric.counts else f"; {metric.better} is better"
+    yield f"{metric.label}{f', {metric.unit}' if metric.unit else ''}{way}"
+    for (task, method, fraction), values in cells.items():
+        spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+        at = "" if fraction == 1.0 else f" at {percent(fraction)}"
+        yield f"  {method} on {task}{at}: {np.mean(values):.2f}{spread} (n {len(values)})"

@@ -1,0 +1,62 @@
+"""A metric of a trial from what the trial stored: nothing is trained and no image is read. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import DataError
+from harness.metrics import Cases, Classified, Segmented, metric_of
+from harness.pixels import Pixels
+from tasks.transfer.labels import scored_columns, trained_labels
+
+CASE_HASH = 16  # hexadecimal digits of the SHA-256 of a case's name, as a trial stores it
+MEASURED = "measured_"  # before the name of a metric that was taken from the masks of each case
+
+
+def rescored(name: str, spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], cohort: Path | None) -> float:
+    """Compute a metric of a finished trial.
+
+    Args:
+        name: Of the metric (``harness.metrics.metric_of``).
+        spec: Of the trial.
+        arrays: That it stored.
+        cohort: Folder of its cohort, or None where it is not in the store; only labels need it.
+
+    Raises:
+        DataError: Which part of what the metric needs is lacking.
+    """
+    metric = metric_of(name)
+    cases = cases_of(spec, arrays, cohort)
+    if lacking := metric.lacks(cases):
+        raise DataError(f"no {lacking}")
+    return metric.value(cases)
+
+
+def cases_of(spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], cohort: Path | None) -> Cases:
+    """Return what a trial left of its test cases.
+
+    Raises:
+        DataError: If it stored neither predictions nor counts, or its cohort is not there or another one.
+    """
+    if "overlap" in arrays:
+        measured = {key.removeprefix(MEASURED): values for key, values in arrays.items() if key.startswith(MEASURED)}
+        empty = spec["transfer"]["metric"]["empty_score"]
+        return Segmented(arrays["overlap"], arrays["predicted"], arrays["true"], empty, measured=measured)
+    if "predictions" not in arrays:
+        raise DataError("no predictions and no counts of its test cases")
+    if cohort is None:
+        raise DataError("no labels: its cohort is not in the store")
+    pixels, transfer = Pixels(cohort), spec["transfer"]
+    table = pixels.cases.set_index("row").loc[pixels.rows("test")]
+    hashed = [hashlib.sha256(case.encode()).hexdigest()[:CASE_HASH].encode() for case in table["case"]]
+    if hashed != list(arrays["case_hash"]):
+        raise DataError("no labels of the same test cases: its cohort holds others")
+    names = trained_labels(pixels.manifest["labels"], transfer, spec["task"])
+    scored = scored_columns(names, transfer)
+    labels = table[names].to_numpy(np.float32)
+    return Classified(labels[:, scored], arrays["predictions"][:, scored])
