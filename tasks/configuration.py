@@ -6,7 +6,7 @@ through the same door: its entry names its own adapter and generator and gives `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,8 @@ from pydantic import BaseModel, Field
 from harness.contracts import Committed
 from harness.dotted import import_dotted
 from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, unknown
+from harness.metrics import Cases, Classified, Metric, Segmented, metric_of
+from harness.metrics import registered as here
 from harness.pixels import SPLITS
 from harness.spec import NO_TRANSFER, Frozen, TaskEntry, TaskPlan, Version
 from harness.typed import Mistakes, read
@@ -34,6 +36,7 @@ from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.patch_options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 from tasks.phantoms.anatomy_files import PREFIX, STAMP, sources
 from tasks.profiles import Profile, component_versions, load_profile, merge, where
+from tasks.scoring.masks import spacing_of
 
 ADAPTERS: dict[str, str] = {
     "chestxray14": "tasks.datasets.chestxray14.adapter:ADAPTER",
@@ -79,27 +82,19 @@ TRANSFERS: dict[str, type[BaseModel]] = {
     "classification_3d": VolumeClassificationTransfer,
     "segmentation_3d": VolumeSegmentationTransfer,
 }
-METRICS: dict[str, tuple[str, ...]] = {
-    "classification": ("auc", "scored_classes"),
+# What a transfer records, whichever is the primary metric; each of its cases' kind may be one.
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "classification": (here.AUC, here.SCORED_CLASSES),
     "segmentation": (
-        "dice",
-        "dice_positive",
-        "dice_pooled",
-        "iou",
-        "iou_mean",
-        "pixel_average_precision",
-        "dice_best_threshold",
+        here.DICE, here.DICE_POSITIVE, here.DICE_POOLED, here.IOU, here.IOU_MEAN, here.PIXEL_AVERAGE_PRECISION,
+        here.DICE_BEST_THRESHOLD,
     ),
-    "classification_3d": ("auc", "scored_classes"),
+    "classification_3d": (here.AUC, here.SCORED_CLASSES),
     "segmentation_3d": (
-        "iou",
-        "iou_case_mean",
-        "iou_two_class",
-        "dice",
-        "dice_pooled",
-        "pixel_average_precision",
+        here.IOU, here.IOU_CASE_MEAN, here.IOU_TWO_CLASS, here.DICE, here.DICE_POOLED, here.PIXEL_AVERAGE_PRECISION,
     ),
-}
+}  # fmt: skip
+CASES: dict[str, type[Cases]] = {"classification": Classified, "segmentation": Segmented}
 # Files out of packages that a generator reads: their digests are part of what its phantoms are.
 SOURCES: dict[str, tuple[str, ...]] = {
     "anatomy_chestxray14": ("labels", "boxes", "relabelled", "scan", "organs"),
@@ -172,6 +167,10 @@ def resolve(
         errors.append(str(unknown("adapter", entry.adapter, ADAPTERS, f"task {entry.name}")))
     transfer, metrics, trial_run = _transfer(entry, scale, errors)
     cohort, problem = _cohort(entry, scale, errors)
+    if ":" in entry.metric:
+        problem = problem or _broken(entry.metric)
+    if not errors and problem is None and ":" not in entry.transfer:
+        errors += _without_spacing(metrics, transfer, cohort)
     if not errors and entry.adapter == "table":
         errors += _outputs_of_table(entry, cohort)
     if errors:
@@ -292,9 +291,8 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
             f"options.metrics: has no effect with transfer {entry.transfer}, whose metrics are its own; remove it."
         )
     name = entry.transfer if entry.dimensions == 2 else f"{entry.transfer}_3d"
-    model, known = TRANSFERS[name], METRICS[name]
-    if entry.metric not in known:
-        errors.append(str(unknown("metric", entry.metric, known, f"transfer {entry.transfer} of task {entry.name}")))
+    model, known = TRANSFERS[name], tuple(metric.name for metric in METRICS[name])
+    errors += _unfit_metric(entry)
     if entry.transfer == "segmentation" and entry.outputs != 1:
         errors.append(f"outputs: found {entry.outputs}; segmentation scores one foreground; write outputs: 1")
     usual = merge(scale.transfers.get(name, {}), scale.transfers_of.get(entry.adapter, {}))
@@ -330,6 +328,42 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
         # The numbers come from this library's sampling code, so its version is part of what they are.
         resolved["augmentation_library"] = "albumentations 2.0.8"
     return resolved, (entry.metric, *(name for name in known if name != entry.metric)), TRIAL_RUN
+
+
+def _unfit_metric(entry: TaskEntry) -> Iterator[str]:
+    """Say why an entry's metric cannot be the primary one of its transfer; a broken path is told elsewhere."""
+    cases, where = CASES[entry.transfer], f"transfer {entry.transfer} of task {entry.name}"
+    try:
+        metric = metric_of(entry.metric)
+    except BrokenCode:
+        return
+    except ConfigurationError as error:
+        yield f"metric: {error}"
+        return
+    if metric.fits(cases) and metric.has_resamples:
+        return
+    if metric.fits(cases):
+        yield f"metric: {entry.metric} has no patient resamples; expected a primary metric that has; write another"
+    elif ":" in entry.metric:
+        yield f"metric: {entry.metric} is not computed from {cases.__name__.lower()} cases; write one that is"
+    else:
+        yield str(unknown("metric", entry.metric, here.fitting(cases), where))
+
+
+def _without_spacing(metrics: Iterable[str], transfer: Mapping[str, Any], cohort: Mapping[str, Any]) -> Iterator[str]:
+    """Say that a metric in millimetres does not know how far pixels lie apart."""
+    measured = [metric for metric in map(metric_of, metrics) if metric.of_masks is not None]
+    given, cut = (transfer.get("metric") or {}).get("spacing_mm"), cohort.get("patches")
+    place = "options.transfer.metric.spacing_mm"
+    if given is not None and not measured:
+        yield f"{place}: has no effect without a metric that is measured on masks; remove it."
+    elif given is not None and len(given) != transfer["dimensions"]:
+        yield f"{place}: found {len(given)} numbers; expected {transfer['dimensions']}, one for each axis"
+    if measured and spacing_of(given, None if cut is None else Patches.model_validate(cut)) is None:
+        yield (
+            f"metric: {measured[0].name} is in {measured[0].unit} and nobody says how far pixels lie apart; write "
+            f"{place}: millimetres along each axis of the image that the network sees"
+        )
 
 
 def _without_effect(entry: TaskEntry, asked: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from harness.metrics.registered import LOCALIZATION_BOXES, localization
 from harness.spec import Frozen
 
 Threshold = Annotated[int, Field(ge=0, le=254)]
@@ -67,12 +68,4 @@ class Localization(Frozen):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the values: ``localization_10`` for δ = 0.1, …, then the mean number of predicted boxes."""
-        return (*(metric_name(delta) for delta in self.deltas), BOXES)
-
-
-BOXES = "localization_boxes"
-
-
-def metric_name(delta: float) -> str:
-    """Name the value at an overlap: 0.1 → ``localization_10``."""
-    return f"localization_{round(100 * delta)}"
+        return (*(localization(delta).name for delta in self.deltas), LOCALIZATION_BOXES.name)

@@ -113,11 +113,20 @@ class ScoreProtocol(Frozen):
         threshold: Probability from which on a pixel counts as foreground.
         empty_score: Dice of an image whose mask and prediction are both empty.
         resamples: Patient resamples of the primary metric.
+        spacing_mm: Millimetres between neighbouring pixels along each axis, for a metric in millimetres; None: no such
+            metric, or patches whose own spacing is known.
     """
 
     threshold: Fraction
     empty_score: Fraction = 1.0
     resamples: int = Field(ge=2)
+    spacing_mm: tuple[Positive, ...] | None = Field(default=None, min_length=2, max_length=3)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``spacing_mm`` out where nobody says it: identities without millimetres are what they were."""
+        content: dict[str, Any] = handler(self)
+        return {key: value for key, value in content.items() if key != "spacing_mm" or value is not None}
 
 
 class ClassificationHead(Frozen):

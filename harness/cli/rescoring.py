@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from harness.cli.session import Session, console, notes, open_session, print_jso
 from harness.dotted import import_dotted
 from harness.errors import DataError, unknown
 from harness.metrics import Metric, metric_of
-from harness.results.standing import speaks_for, trial_status
+from harness.results.standing import representing, trial_status
 from harness.spec import Frozen, Item, percent
 from harness.typed_csv import write_rows
 
@@ -80,7 +81,7 @@ def _rows(session: Session, metric: str, task: str | None, lacking: Counter[str]
         if cell.skipped or cell.unavailable or task not in (None, cell.key.task):
             continue
         for key, item in cell.trials.items():
-            record = speaks_for(session.store, "trial", item.id)
+            record = representing(session.store, "trial", item.id)
             status = trial_status(record)
             if record is None or not status.scored:
                 lacking["no scored attempt in the store"] += 1
@@ -90,7 +91,7 @@ def _rows(session: Session, metric: str, task: str | None, lacking: Counter[str]
             except DataError as error:
                 lacking[str(error)] += 1
                 continue
-            yield Rescored(**key._asdict(), metric=metric, value=value, status=status, trial_id=item.id)
+            yield Rescored(**asdict(key), metric=metric, value=value, status=status, trial_id=item.id)
 
 
 def _cohort(session: Session, item: Item) -> Path | None:

@@ -29,6 +29,10 @@ class Computation(Protocol):
     def cases(self) -> Any:
         """The kind of cases it takes: ``Classified`` or ``Segmented``."""
 
+    @property
+    def of_single_cases(self) -> bool:
+        """Whether single cases make it, so that patients can be drawn."""
+
     def lacks(self, name: str, cases: Any) -> str:
         """Say what these cases lack; empty if nothing."""
 
@@ -51,6 +55,7 @@ class OfClasses:
     one: OneClass
     alone: bool = False
     cases: ClassVar[type[Cases]] = Classified
+    of_single_cases: ClassVar[bool] = True
 
     def lacks(self, name: str, cases: Classified) -> str:
         """Nothing: labels and scores are enough."""
@@ -83,6 +88,7 @@ class OfCounts:
 
     by_case: Callable[[Segmented], np.ndarray]
     cases: ClassVar[type[Cases]] = Segmented
+    of_single_cases: ClassVar[bool] = True
 
     def lacks(self, name: str, cases: Segmented) -> str:
         """Nothing: the counts are enough."""
@@ -111,6 +117,7 @@ class Pooled:
     ratio: Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
     parts: Callable[[Segmented], tuple[np.ndarray, np.ndarray]]
     cases: ClassVar[type[Cases]] = Segmented
+    of_single_cases: ClassVar[bool] = True
 
     def lacks(self, name: str, cases: Segmented) -> str:
         """Nothing: the counts are enough."""
@@ -134,6 +141,7 @@ class OfMasks:
 
     one: OneMask
     cases: ClassVar[type[Cases]] = Segmented
+    of_single_cases: ClassVar[bool] = True
 
     def lacks(self, name: str, cases: Segmented) -> str:
         """Say that the masks were not measured."""
@@ -163,6 +171,7 @@ class Whole:
     of: Callable[[Any], float]
     cases: Any
     needs: tuple[str, ...] = ()
+    of_single_cases: ClassVar[bool] = False
 
     def lacks(self, name: str, cases: Cases) -> str:
         """Say which part of the cases was not stored."""

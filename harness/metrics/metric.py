@@ -86,6 +86,11 @@ class Metric:
         """Return a recorded value as it is printed."""
         return self.scale * value
 
+    @property
+    def has_resamples(self) -> bool:
+        """Whether it can be a primary metric: computed from single cases, so that patients can be drawn."""
+        return self.computed is not None and self.computed.of_single_cases
+
     def fits(self, cases: type[Cases]) -> bool:
         """Tell whether it is computed from cases of a kind."""
         return self.computed is not None and self.computed.cases is cases

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.metrics.overlap import BINS, GRID, PixelCounts
 from tasks.scoring.losses import dice_sums, soft_dice
+from tasks.scoring.masks import Measures
 
 
 @torch.inference_mode()
@@ -66,7 +67,12 @@ class Segmenting:
 
 @torch.inference_mode()
 def count_pixels(
-    model: nn.Module, parts: Iterator[tuple[Tensor, Tensor]], cases: int, how: Segmenting, device: str
+    model: nn.Module,
+    parts: Iterator[tuple[Tensor, Tensor]],
+    cases: int,
+    how: Segmenting,
+    device: str,
+    measures: Measures | None = None,
 ) -> tuple[PixelCounts, float]:
     """Return the counts of a segmentation and its soft Dice loss, in 2 or 3 dimensions.
 
@@ -78,12 +84,16 @@ def count_pixels(
         cases: How many there are in all parts.
         how: Threshold, precision and loss.
         device: Where the model is.
+        measures: What is measured on the masks themselves.
     """
     counted = _Counted(cases, how, device)
     for images, truth in parts:
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=how.half):
             logits = model(images)[:, 0].float()
         counted.add(logits, truth)
+        if measures is not None:
+            predicted = torch.sigmoid(logits) >= torch.tensor(how.threshold, device=device)
+            measures.add(predicted.cpu().numpy(), (truth > 0).cpu().numpy())
     return counted.counts(), counted.loss()
 
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from harness.errors import DataError
 from harness.metrics import Cases, Classified, Segmented, metric_of
 from harness.pixels import Pixels
+from tasks.scoring.localization.options import Localization
+from tasks.scoring.localization.rescore import has_localization, rescore
+from tasks.specs import ImageClassification, PatchClassification, TrialSpec
 from tasks.transfer.labels import scored_columns, trained_labels
 
 CASE_HASH = 16  # hexadecimal digits of the SHA-256 of a case's name, as a trial stores it
 MEASURED = "measured_"  # before the name of a metric that was taken from the masks of each case
 
 
-def rescored(name: str, spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], cohort: Path | None) -> float:
+def rescored(name: str, raw: Mapping[str, object], arrays: Mapping[str, np.ndarray], cohort: Path | None) -> float:
     """Compute a metric of a finished trial.
 
     Args:
         name: Of the metric (``harness.metrics.metric_of``).
-        spec: Of the trial.
+        raw: Its ``TrialSpec`` as the plan writes it.
         arrays: That it stored.
         cohort: Folder of its cohort, or None where it is not in the store; only labels need it.
 
@@ -31,13 +34,19 @@ def rescored(name: str, spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray
         DataError: Which part of what the metric needs is lacking.
     """
     metric = metric_of(name)
+    try:
+        spec = TrialSpec.model_validate(raw)
+    except ValidationError:
+        raise DataError("a transfer of somebody else, whose arrays are its own") from None
+    if metric.delta is not None:
+        return _located(metric.delta, spec, arrays)
     cases = cases_of(spec, arrays, cohort)
     if lacking := metric.lacks(cases):
         raise DataError(f"no {lacking}")
     return metric.value(cases)
 
 
-def cases_of(spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], cohort: Path | None) -> Cases:
+def cases_of(spec: TrialSpec, arrays: Mapping[str, np.ndarray], cohort: Path | None) -> Cases:
     """Return what a trial left of its test cases.
 
     Raises:
@@ -45,18 +54,28 @@ def cases_of(spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], cohort: 
     """
     if "overlap" in arrays:
         measured = {key.removeprefix(MEASURED): values for key, values in arrays.items() if key.startswith(MEASURED)}
-        empty = spec["transfer"]["metric"]["empty_score"]
+        empty = spec.transfer.metric.empty_score
         return Segmented(arrays["overlap"], arrays["predicted"], arrays["true"], empty, measured=measured)
     if "predictions" not in arrays:
         raise DataError("no predictions and no counts of its test cases")
     if cohort is None:
         raise DataError("no labels: its cohort is not in the store")
-    pixels, transfer = Pixels(cohort), spec["transfer"]
+    pixels, transfer = Pixels(cohort), spec.transfer
     table = pixels.cases.set_index("row").loc[pixels.rows("test")]
     hashed = [hashlib.sha256(case.encode()).hexdigest()[:CASE_HASH].encode() for case in table["case"]]
     if hashed != list(arrays["case_hash"]):
         raise DataError("no labels of the same test cases: its cohort holds others")
-    names = trained_labels(pixels.manifest["labels"], transfer, spec["task"])
+    if not isinstance(transfer, ImageClassification | PatchClassification):
+        raise DataError("predictions of a task that has no labels")
+    names = trained_labels(pixels.manifest["labels"], transfer, spec.task)
     scored = scored_columns(names, transfer)
     labels = table[names].to_numpy(np.float32)
     return Classified(labels[:, scored], arrays["predictions"][:, scored])
+
+
+def _located(delta: float, spec: TrialSpec, arrays: Mapping[str, np.ndarray]) -> float:
+    """Return the share of annotated pairs that are found at an overlap, from the evidence maps."""
+    if not has_localization(arrays) or not isinstance(spec.transfer, ImageClassification):
+        raise DataError("no evidence maps")
+    options = spec.transfer.localization or Localization()
+    return rescore(arrays, options.model_copy(update={"deltas": (delta,)})).accuracy[delta]

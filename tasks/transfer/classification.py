@@ -100,8 +100,8 @@ class Classification:
         found = self.probabilities(cases.test, ten_crop=self.transfer.test_time_augmentation == "ten_crop")
         labels = self.labels[cases.test]
         classified = Classified(labels[:, self.scored], found[:, self.scored])
-        wanted = (metric_of(name) for name in spec.metrics)
-        values = {metric.name: metric.value(classified) for metric in wanted if metric.fits(Classified)}
+        wanted = {name: metric_of(name) for name in spec.metrics}
+        values = {name: metric.value(classified) for name, metric in wanted.items() if metric.fits(Classified)}
         resamples = metric_of(spec.metrics[0]).resample(classified, *cases.draw)
         scored = Scored(values, self._facts(labels, found), {"predictions": found, "resamples": resamples})
         return self._located(scored, found, labels)

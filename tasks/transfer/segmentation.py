@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.metrics import Segmented, metric_of
+from harness.errors import ConfigurationError
+from harness.metrics import Metric, Segmented, metric_of
 from harness.metrics.overlap import PixelCounts
 from tasks.heads.making import make_segmenter
 from tasks.inputs.images import MaskedImages
@@ -17,6 +18,8 @@ from tasks.inputs.loading import Batch
 from tasks.inputs.patches import MaskedPatches
 from tasks.scoring.evaluation import Segmenting, count_pixels
 from tasks.scoring.losses import dice_sums, soft_dice
+from tasks.scoring.masks import Measures, patches_of, spacing_of
+from tasks.scoring.stored import MEASURED
 from tasks.specs import ImageSegmentation, SegmentationSpec
 from tasks.transfer.parts import Cases, Scored
 
@@ -54,12 +57,15 @@ class Segmentation:
         images, masks = self.input.trained(batch)
         return soft_dice(dice_sums(self.model(images)[:, 0], masks), self.transfer.dice_smooth)
 
-    def counts(self, rows: np.ndarray, *, validates: bool = False) -> tuple[PixelCounts, float]:
+    def counts(
+        self, rows: np.ndarray, *, validates: bool = False, measures: Measures | None = None
+    ) -> tuple[PixelCounts, float]:
         """Return the counts of a segmentation and its soft Dice loss.
 
         Args:
             rows: Which cases.
             validates: Augment, and group cases for the loss, as the transfer has it for validation.
+            measures: What is measured on the masks themselves.
         """
         transfer = self.transfer
         by_batch = validates and transfer.validation_dice == "batches"
@@ -70,7 +76,7 @@ class Segmentation:
             together=transfer.batch if by_batch else None,
         )
         parts = self.input.evaluated(rows, augmented=validates)
-        return count_pixels(self.model, parts, len(rows), how, self.cases.source.device)
+        return count_pixels(self.model, parts, len(rows), how, self.cases.source.device, measures)
 
     def validate(self) -> tuple[float, float]:
         """Return soft Dice loss and the watched metric of the validation cases."""
@@ -80,16 +86,19 @@ class Segmentation:
     def score(self) -> Scored:
         """Score the test cases."""
         cases, protocol, pixels = self.cases, self.transfer.metric, self.cases.source.pixels
-        test, _ = self.counts(cases.test)
+        wanted = {name: metric_of(name) for name in cases.spec.metrics}
+        measures = self._measures(wanted.values())
+        test, _ = self.counts(cases.test, measures=measures)
+        measured = {} if measures is None else measures.values
         segmented = Segmented.of(
             test,
             protocol.threshold,
             protocol.empty_score,
             validation=self.counts(cases.validation)[0],
             pixels=int(np.prod(pixels.masks.shape[1:])),
+            measured=measured,
         )
-        wanted = [metric_of(name) for name in cases.spec.metrics]
-        values = {metric.name: metric.value(segmented) for metric in wanted if metric.fits(Segmented)}
+        values = {name: metric.value(segmented) for name, metric in wanted.items() if metric.fits(Segmented)}
         overlap, predicted = test.at(protocol.threshold)
         return Scored(
             values,
@@ -101,6 +110,20 @@ class Segmentation:
                 "overlap": overlap,
                 "predicted": predicted,
                 "true": test.true,
-                "resamples": wanted[0].resample(segmented, *cases.draw),
+                "resamples": next(iter(wanted.values())).resample(segmented, *cases.draw),
+                **{MEASURED + name: found for name, found in measured.items()},
             },
         )
+
+    def _measures(self, wanted: Iterable[Metric]) -> Measures | None:
+        """Return what is measured on the masks; None where no metric of the task asks for it."""
+        of_masks = [metric for metric in wanted if metric.of_masks is not None]
+        if not of_masks:
+            return None
+        spacing = spacing_of(self.transfer.metric.spacing_mm, patches_of(self.cases.source.pixels.manifest))
+        if spacing is None:  # the plan refuses it; a trial may come from elsewhere
+            raise ConfigurationError(
+                f"{of_masks[0].label} of {self.cases.spec.task} is in {of_masks[0].unit}; found no spacing of its "
+                "pixels; expected millimetres along each axis; write options: {transfer: {metric: {spacing_mm: […]}}}"
+            )
+        return Measures(of_masks, spacing)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import ConfigurationError, DataError
-from tasks.localization_options import BOXES, Localization, metric_name
+from harness.metrics.registered import LOCALIZATION_BOXES, localization
+from tasks.localization_options import Localization
 from tasks.scoring.localization.boxes import Boxes, activations, best_overlaps, region_boxes
 
 PREFIX = "localization_"
@@ -43,7 +44,8 @@ class Scores:
     @property
     def values(self) -> dict[str, float]:
         """The values of a trial: ``localization_10``, …, ``localization_boxes``."""
-        return {**{metric_name(delta): value for delta, value in self.accuracy.items()}, BOXES: self.boxes}
+        by_delta = {localization(delta).name: value for delta, value in self.accuracy.items()}
+        return {**by_delta, LOCALIZATION_BOXES.name: self.boxes}
 
 
 def has_localization(arrays: Mapping[str, object]) -> bool:
