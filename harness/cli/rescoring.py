@@ -16,9 +16,9 @@ from harness.cli.session import Session, console, notes, open_session, print_jso
 from harness.dotted import import_dotted
 from harness.errors import DataError, unknown
 from harness.metrics import Metric, metric_of
+from harness.results.files import table
 from harness.results.standing import representing, trial_status
 from harness.spec import Frozen, Item, percent
-from harness.typed_csv import write_rows
 
 RESCORED = "tasks.scoring.stored:rescored"
 
@@ -65,7 +65,8 @@ def rescore(
     if lacking:
         notes.print(f"[yellow]note:[/] {shown(_lacking(known, len(rows), lacking))}")
     if out is not None:
-        write_rows(out, Rescored, rows)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, table(tuple(Rescored.model_fields), map(_text, rows)))
     if as_json:
         print_json([row.model_dump() for row in rows])
         return
@@ -73,6 +74,12 @@ def rescore(
         console.print(shown(line))
     if out is not None:
         console.print(f"written: {shown(out)}")
+
+
+def _text(row: Rescored) -> dict[str, str]:
+    """Write a row so that every number is read back as the same one."""
+    values = row.model_dump(mode="json").items()
+    return {name: repr(value) if isinstance(value, float) else str(value) for name, value in values}
 
 
 def _rows(session: Session, metric: str, task: str | None, lacking: Counter[str]) -> Iterator[Rescored]:

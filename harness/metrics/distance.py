@@ -38,7 +38,7 @@ def hausdorff_95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[floa
     from scipy.ndimage import distance_transform_edt
 
     if not predicted.any() or not true.any():
-        return 0.0 if predicted.any() == true.any() else _diagonal(true.shape, spacing)
+        return 0.0 if predicted.any() == true.any() else diagonal(true.shape, spacing)
     surfaces = surface(predicted), surface(true)
     directed = []
     for one, other in (surfaces, surfaces[::-1]):
@@ -47,5 +47,6 @@ def hausdorff_95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[floa
     return max(directed)
 
 
-def _diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
+def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """Return the distance between opposite corners of an image, from middle to middle, in millimetres."""
     return math.hypot(*((count - 1) * step for count, step in zip(shape, spacing, strict=True)))

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import yaml
@@ -17,6 +18,7 @@ import yaml
 import methods.conformance
 import tasks.conformance
 from harness.identity import file_sha256
+from harness.metrics import metric_of
 from harness.registry import load_registry
 from harness.yaml_files import load_yaml
 from methods.networks import build
@@ -120,3 +122,14 @@ def test_the_entries_of_the_other_pages_are_planned(root, page):
     plan = project.plan(root, profile="smoke").methods[names[0]]
     # The checkpoint of the page is nobody's file: what the plan says of it is what the page says.
     assert plan.unavailable is None if page == "README.md" else "no weights of My SimSiam" in plan.unavailable
+
+
+def test_the_metric_of_the_page_is_found_by_the_line_of_the_page_and_measures_millimetres(root):
+    page = "docs/adding-a-metric.md"
+    assert write_modules(page, root) == ["my_package/surface.py"]
+    (line,) = blocks(page, "yaml")
+    metric = metric_of(yaml.safe_load(line)["metric"])
+    assert (metric.unit, metric.better, metric.margin) == ("mm", "lower", 0.5)
+    one, other = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
+    one[2:5, 2:5] = other[3:6, 2:5] = True
+    assert 0 < metric.of_masks.one(one, other, (2.0, 1.0)) < 2.0
