@@ -19,8 +19,9 @@ from harness.metrics import Metric, metric_of
 from harness.results.files import table
 from harness.results.standing import representing, trial_status
 from harness.spec import Frozen, Item, percent
+from harness.whole_files import write_whole
 
-RESCORED = "tasks.scoring.stored:rescored"
+RESCORED = "tasks.transfer.stored:rescored"
 
 
 class Rescored(Frozen):
@@ -66,7 +67,7 @@ def rescore(
         notes.print(f"[yellow]note:[/] {shown(_lacking(known, len(rows), lacking))}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, table(tuple(Rescored.model_fields), map(_text, rows)))
+        write_whole(out, table(tuple(Rescored.model_fields), map(_text, rows)).encode())
     if as_json:
         print_json([row.model_dump() for row in rows])
         return

@@ -12,6 +12,8 @@ import numpy as np
 from harness.metrics import Metric
 from tasks.patch_options import Patches
 
+MEASURED = "measured_"  # in a trial's arrays, before the name of a metric that was taken from the masks of each case
+
 
 class Measures:
     """The values of each case, for metrics that are taken from masks (``harness.metrics.OfMasks``).

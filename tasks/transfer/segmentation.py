@@ -18,8 +18,7 @@ from tasks.inputs.loading import Batch
 from tasks.inputs.patches import MaskedPatches
 from tasks.scoring.evaluation import Segmenting, count_pixels
 from tasks.scoring.losses import dice_sums, soft_dice
-from tasks.scoring.masks import Measures, patches_of, spacing_of
-from tasks.scoring.stored import MEASURED
+from tasks.scoring.masks import MEASURED, Measures, patches_of, spacing_of
 from tasks.specs import ImageSegmentation, SegmentationSpec
 from tasks.transfer.parts import Cases, Scored
 

@@ -111,7 +111,15 @@ def _counts(probability: np.ndarray, masks: np.ndarray) -> PixelCounts:
 
 def segmentation_scores(counts: PixelCounts, empty_score: float) -> dict[str, float]:
     cases = Segmented.of(counts, 0.5, empty_score, validation=counts)
-    names = ("dice", "dice_positive", "dice_pooled", "iou", "iou_mean", "pixel_average_precision", "dice_best_threshold")
+    names = (
+        "dice",
+        "dice_positive",
+        "dice_pooled",
+        "iou",
+        "iou_mean",
+        "pixel_average_precision",
+        "dice_best_threshold",
+    )
     return {name: metric_of(name).value(cases) for name in names}
 
 

@@ -26,10 +26,10 @@ from harness.store import Store
 from tasks.cohorts.build import build
 from tasks.configuration import resolve
 from tasks.patch_options import Patches
-from tasks.scoring.masks import spacing_of
-from tasks.scoring.stored import MEASURED, cases_of, rescored
+from tasks.scoring.masks import MEASURED, spacing_of
 from tasks.specs import TrialSpec
 from tasks.transfer.run import run_trial
+from tasks.transfer.stored import cases_of, rescored
 from tests.harness import project
 from tests.tasks.conftest import plan_of
 from tests.tasks.standins import trial_spec

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from harness.errors import DataError
 from harness.metrics import Cases, Classified, Segmented, metric_of
 from harness.pixels import Pixels
-from tasks.scoring.localization.options import Localization
+from tasks.localization_options import Localization
 from tasks.scoring.localization.rescore import has_localization, rescore
+from tasks.scoring.masks import MEASURED
 from tasks.specs import ImageClassification, PatchClassification, TrialSpec
 from tasks.transfer.labels import scored_columns, trained_labels
 
 CASE_HASH = 16  # hexadecimal digits of the SHA-256 of a case's name, as a trial stores it
-MEASURED = "measured_"  # before the name of a metric that was taken from the masks of each case
 
 
 def rescored(name: str, raw: Mapping[str, object], arrays: Mapping[str, np.ndarray], cohort: Path | None) -> float:
