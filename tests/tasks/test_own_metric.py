@@ -161,7 +161,7 @@ def test_the_command_reproduces_what_is_recorded_and_names_what_is_lacking(tmp_p
 
     def done(item, work, **inputs):
         with store.driver() as driver:
-            attempt = store.claim(item, driver)
+            attempt = store.lease(item, driver)
             outcome = work(item.spec, Context(device="cpu", folder=attempt.folder, inputs=inputs, resume=tmp_path))
             store.finish(
                 attempt, Status.OK, values=outcome.values, facts=outcome.facts, arrays=outcome.arrays,
