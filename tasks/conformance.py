@@ -190,51 +190,6 @@ def _two_steps(transfer: ImageTransfer | PatchTransfer) -> ImageTransfer | Patch
     return transfer.model_copy(update=changed)
 
 
-def _trial(self, changed: str | None = None) -> Outcome:
-    return _trial(self.entry, self.plan, self.cohort, self.scratch, changed)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise DataError(message)
-
-
-def _build(entry: TaskEntry, plan: TaskPlan, folder: Path) -> Path:
-    folder.mkdir()
-    import_dotted(plan.cohort_run)({"task": entry.name, "configuration": plan.cohort}, _context(folder))
-    return folder
-
-
-def _context(folder: Path, **inputs: Path) -> Context:
-    return Context(device="cpu", folder=folder, inputs=inputs, resume=folder)
-
-
-def _known_scores(plan: TaskPlan, pixels: Pixels) -> str:
-    """A scorer that knows the answer must get 1; a constant one, what a constant deserves."""
-    from harness.metrics.overlap import dice_by_image
-    from harness.metrics.ranking import auc_by_class, macro
-
-    test = pixels.rows("test")
-    if plan.transfer["kind"] == "classification":
-        labels = pixels.cases.set_index("row").loc[test, pixels.manifest["labels"]].to_numpy()
-        known, scored = macro(auc_by_class(labels, labels.astype(float)))
-        constant, _ = macro(auc_by_class(labels, np.full(labels.shape, 0.5)))
-        _require(scored > 0, "no class of the test images has both positives and negatives; expected at least one")
-        _require(known == 1.0 and constant == 0.5, f"knowing scores {known}, constant {constant}; expected 1 and 0.5")
-        return f"AUC 1 and 0.5 over {scored} of {labels.shape[1]} classes"
-    masks = np.asarray(pixels.masks[test]) > 0
-    true, empty = masks.reshape(len(masks), -1).sum(axis=1), plan.transfer["metric"]["empty_score"]
-    known = float(dice_by_image(true, true, true, empty).mean())
-    nothing = float(dice_by_image(0 * true, 0 * true, true, empty).mean())
-    everything = float(dice_by_image(true, np.full_like(true, masks[0].size), true, empty).mean())
-    empty_share = float((true == 0).mean())
-    _require(known == 1.0 or empty_share > 0, f"a scorer that knows the masks gets Dice {known}; expected 1")
-    _require(
-        abs(nothing - empty * empty_share) < 1e-12, f"empty predictions get Dice {nothing}; expected the empty share"
-    )
-    return f"Dice 1 for the masks, {nothing:.3f} for nothing, {everything:.3f} for everything"
-
-
 def _trial(entry: TaskEntry, plan: TaskPlan, cohort: Path, scratch: Path, changed: str | None = None) -> Outcome:
     foreign = ":" in entry.transfer
     transfer = plan.transfer if foreign else _two_steps(read_transfer(plan.transfer)).dump()
