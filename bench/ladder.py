@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from bench.measuring import synchronised_clock
 from bench.pictures import write_cohort
 from bench.trainings import configuration, training
-from methods.training.loop import Training
+from methods.training.images import ImageTraining
 
 
 class BytesMoved(TorchDispatchMode):
@@ -59,7 +59,7 @@ def rung(
         bytes_a_second: What the GPU's memory moves.
     """
     torch.cuda.reset_peak_memory_stats()
-    phase: Training = training(dict(made), cohort, scratch, "cuda")
+    phase: ImageTraining = training(dict(made), cohort, scratch, "cuda")
     steps_made = phase._batches()
     batch, waited, curve, timed, begun = made["batch"], 0.0, [], 0, 0.0
     moved = BytesMoved()
@@ -77,8 +77,8 @@ def rung(
             phase._take_step(views)
         phase.step += 1
         if step % 10 == 9:
-            curve.append({name: float(value) / phase._summed for name, value in phase._running.items()})
-            phase._running, phase._summed = {}, 0
+            curve.append(phase.losses.means())
+            phase.losses.clear()
             if time.monotonic() > limit:
                 break
         timed = step - 9

@@ -16,18 +16,19 @@ from torchvision.transforms import functional as transforms
 from bench.measuring import finish, in_turn, one_thread, parser, ratio, synchronised_clock, words
 from bench.pictures import pictures, write_cache, write_png
 from methods import views_pil
+from methods.phases import ImageViews
 from methods.view_parameters import INNER, OUTER, SHUFFLE, ViewParameters, parameters, uniforms
 from methods.views import make_views
 from methods.views_on_device import crop, make_views_on_device, transform
 
-VIEWS = {"image_px": 224, "distortion": True, "outer_cutout": True, "target": "unflip"}
+VIEWS = ImageViews(image_px=224, distortion=True)
 SEED = 7
 
 
 def reference_sample(path: Path, of: tuple[ViewParameters, ViewParameters], row: int) -> tuple[torch.Tensor, ...]:
     """Load a sample the plain way: decode the PNG, make it RGB, and let PIL do both views at three channels."""
     image = Image.open(path).convert("RGB")
-    clean = [views_pil.crop(image, view.crop[row], VIEWS["image_px"]) for view in of]
+    clean = [views_pil.crop(image, view.crop[row], VIEWS.image_px) for view in of]
     tensors = [
         reference_distort(transforms.to_tensor(reference_colour(c, v, row)), v, row)
         for c, v in zip(clean, of, strict=True)
@@ -78,7 +79,7 @@ def pil_grey(images: np.ndarray, epoch: int) -> None:
         of = parameters(drawn[:, view], images.shape[-1], VIEWS)
         for row in rows:
             image = Image.fromarray(np.asarray(images[row]))
-            views_pil.transform(views_pil.crop(image, of.crop[row], VIEWS["image_px"]), of, row)
+            views_pil.transform(views_pil.crop(image, of.crop[row], VIEWS.image_px), of, row)
 
 
 def host_part(images: np.ndarray, epoch: int) -> torch.Tensor:
@@ -97,8 +98,8 @@ def equality(images: np.ndarray) -> dict[str, Any]:
     apart = {"grey_and_rgb_levels": 0, "device_crop_levels": 0, "device_rest_levels": 0, "draws": 2 * len(rows)}
     for view in (0, 1):
         of = parameters(drawn[:, view], images.shape[-1], VIEWS)
-        ours = crop(torch.from_numpy(images[rows]).float(), of.crop, VIEWS["image_px"]).numpy()
-        clean = [views_pil.crop(Image.fromarray(images[row]), of.crop[row], VIEWS["image_px"]) for row in rows]
+        ours = crop(torch.from_numpy(images[rows]).float(), of.crop, VIEWS.image_px).numpy()
+        clean = [views_pil.crop(Image.fromarray(images[row]), of.crop[row], VIEWS.image_px) for row in rows]
         rest = transform(torch.from_numpy(np.stack(clean)).float(), of).numpy()
         for row in rows:
             grey = np.asarray(views_pil.transform(clean[row], of, row)).astype(int)

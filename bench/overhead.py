@@ -13,12 +13,13 @@ import torch
 from bench.measuring import finish, in_turn, one_thread, parser, ratio, words
 from bench.pictures import write_cohort
 from bench.trainings import configuration, training
+from methods.phases import ImageViews
 from methods.terms.bound import Views
-from methods.training.loop import Training
+from methods.training.images import ImageTraining
 from methods.views import make_views
 
 
-def bare(like: Training, made: dict[str, Any], steps: int) -> None:
+def bare(like: ImageTraining, made: dict[str, Any], steps: int) -> None:
     """Train ``steps`` steps of DiRA over MoCo-v2 with nothing around the maths."""
     objective = like.objective
     own = torch.optim.SGD(objective.own_parameters(), lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True)
@@ -26,7 +27,7 @@ def bare(like: Training, made: dict[str, Any], steps: int) -> None:
     opponent = torch.optim.Adam(adversary.opponent_parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
     for step in range(steps):
         epoch, rows = like.order.batch(step)
-        raw = make_views(like._images, rows, like.augment_seed, epoch, made["views"])
+        raw = make_views(like._images, rows, like.augment_seed, epoch, ImageViews.model_validate(made["views"]))
         query, key, target = (torch.from_numpy(view).unsqueeze(1).float().div_(255) for view in raw)
         views = Views(query.expand(-1, 3, -1, -1).contiguous(), key.expand(-1, 3, -1, -1).contiguous(), target, step)
         total, _, shared = objective(views)
@@ -54,7 +55,7 @@ def main() -> None:
         folder = Path(name)
         cohort = write_cohort(folder / "cohort", train=512, validation=0, px=32)
 
-        def fresh() -> Training:
+        def fresh() -> ImageTraining:
             return training(made, cohort, folder)
 
         waiting = {

@@ -17,12 +17,12 @@ from bench.measuring import finish, in_turn, one_thread, parser, ratio, synchron
 from bench.pictures import write_cohort
 from bench.reference import MOMENTUM, ReferenceStep
 from bench.trainings import configuration, training
-from methods.training.loop import Training
+from methods.training.images import ImageTraining
 
 PHASES = {"dis": 0, "dis+res": 1, "dis+res+adv": 2}
 
 
-def prepared(phase: str, px: int, batch: int, folder: Path, device: str) -> tuple[Training, ReferenceStep, Any]:
+def prepared(phase: str, px: int, batch: int, folder: Path, device: str) -> tuple[ImageTraining, ReferenceStep, Any]:
     """Build our phase, the reference with the same weights, and a batch of views."""
     made = configuration(
         "dira_moco_v2",
@@ -45,12 +45,12 @@ def prepared(phase: str, px: int, batch: int, folder: Path, device: str) -> tupl
     return ours, ReferenceStep(ours.objective, made["optimiser"]["learning_rate"]), views
 
 
-def agreement(ours: Training, reference: ReferenceStep, views: tuple[Tensor, ...]) -> dict[str, float]:
+def agreement(ours: ImageTraining, reference: ReferenceStep, views: tuple[Tensor, ...]) -> dict[str, float]:
     """Take one step of each from the same weights; return the largest relative differences."""
     query, key = (ours.objective.as_input(view) for view in views[:2])
     theirs = reference.step(query, key, views[2])
     ours._take_step(views)
-    mine = {name: float(value) for name, value in ours._running.items() if name != "total"}
+    mine = {name: float(value) for name, value in ours.losses.sums.items() if name != "total"}
     losses = max(abs(mine[name] - value) / abs(value) for name, value in theirs.items())
     pairs = [
         (ours.objective.backbone, reference.backbone),

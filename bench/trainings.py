@@ -11,7 +11,8 @@ from harness.pixels import Pixels
 from harness.registry import load_registry, project_root
 from harness.seeding import seed
 from methods.configuration import resolve
-from methods.training.loop import Training
+from methods.phases import ImageSpec
+from methods.training.images import ImageTraining
 from methods.training.objective import Objective
 
 
@@ -29,10 +30,11 @@ def configuration(method: str, phase: int, profile: str, **changes: Any) -> dict
     return {**found, **changes}
 
 
-def training(made: dict[str, Any], cohort: Path, scratch: Path, device: str = "cpu") -> Training:
+def training(made: dict[str, Any], cohort: Path, scratch: Path, device: str = "cpu") -> ImageTraining:
     """Build a phase as ``methods.pretext`` does, without its parent."""
     pixels = Pixels(cohort)
-    spec = {"phase": "bench", "configuration": made, "seed": seed("bench")}
+    told = {"phase": "bench", "configuration": made, "cohort": "cohort", "seed": seed("bench")}
+    spec = ImageSpec.model_validate(told)
     context = Context(device=device, folder=scratch, inputs={}, resume=scratch / "resume")
-    objective = Objective(made, seed(spec["seed"], "init"))
-    return Training(objective, spec, context, pixels.images, pixels.rows("train"), pixels.rows("validation"))
+    objective = Objective(spec.configuration, seed(spec.seed, "init"))
+    return ImageTraining(objective, spec, context, pixels.images, pixels.rows("train"), pixels.rows("validation"))

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from bench.measuring import finish, in_turn, one_thread, parser, ratio, synchronised_clock, words
 from bench.trainings import configuration
+from methods.options import Adam
+from methods.phases import CubeConfiguration, CubeViews
 from methods.terms.bound import Views
 from methods.training.batches import memory_layout
 from methods.training.objective import Objective
@@ -59,7 +61,7 @@ def loading(cubes: int, repeats: int) -> dict[str, Any]:
 
     variants = {
         "plain": reference,
-        "ours": lambda: make_cubes(stored, names, rows, 7, next(epochs), {"painting": "keras"}),
+        "ours": lambda: make_cubes(stored, names, rows, 7, next(epochs), CubeViews(cube=CUBE, painting="keras")),
     }
     seconds = in_turn(variants, repeats, time.process_time)
     each = {name: 1000 * statistics.median(taken) / cubes for name, taken in seconds.items()}
@@ -111,7 +113,7 @@ class OurStep:
     def __init__(self, objective: Objective, rate: float) -> None:
         self.objective = objective
         self.adversary = objective.terms["adversary"]
-        made = {"name": "adam", "learning_rate": rate, "weight_decay": 0}
+        made = Adam(name="adam", learning_rate=rate, weight_decay=0)
         self.optimiser = build_optimiser(objective.own_parameters(), made, [])
         self.opponent = build_optimiser(self.adversary.opponent_parameters(), self.adversary.opponent_optimiser())
 
@@ -134,7 +136,7 @@ def stepping(batch: int, repeats: int) -> dict[str, Any]:
     made = configuration("dira_transvw", -1, "paper", precision="float32")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layout = memory_layout(3, channels_last=device == "cuda")  # as the trainer has it in float32
-    objective = Objective(made, 0).to(device, memory_format=layout)
+    objective = Objective(CubeConfiguration.model_validate(made), 0).to(device, memory_format=layout)
     plain = PlainStep(copy.deepcopy(objective).to(memory_format=torch.contiguous_format), 1e-3)
     ours = OurStep(objective, 1e-3)
     generator = torch.Generator().manual_seed(0)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from harness.errors import ConfigurationError, DataError
-from harness.spec import Frozen, Text
+from harness.spec import Frozen, PhaseOutline, Text
 from harness.typed import Mistakes, Number, Rate, read
 from harness.yaml_files import item_lines, load_yaml
 
@@ -256,9 +256,7 @@ def _phase_rows(who: _Whose, phase: Mapping[str, Any], gates: Gates, where: str)
 
 def _types(phase: Mapping[str, Any]) -> list[str]:
     """Return the types of a phase's terms; a recipe of somebody's own may say nothing of the kind."""
-    terms = phase["configuration"].get("terms")
-    settings = [term.get("configuration") for term in terms if isinstance(term, dict)] if terms else []
-    return [str(own["type"]) for own in settings if isinstance(own, dict) and "type" in own]
+    return [path for path in PhaseOutline.model_validate(phase["configuration"]).types if path]
 
 
 def _measurements(phase: Mapping[str, Any], prefix: str) -> list[Measurement]:

@@ -374,20 +374,13 @@ def _plan_phase(plan: Plan, phase: PhasePlan, before: list[Item], index: int) ->
 
 def _budget(phase: PhasePlan) -> tuple[float, str]:
     """Return how much a phase trains, as its configuration says: a count and its unit; 1 if it does not say."""
-    budget = phase.configuration.get("budget")
-    if isinstance(budget, dict) and isinstance(budget.get("count"), int | float):
-        return float(budget["count"]), str(budget.get("unit", "steps"))
-    return 1.0, "unit"
+    budget = phase.outline.budget
+    return (1.0, "unit") if budget is None or budget.count is None else (budget.count, budget.unit)
 
 
 def _words(phase: PhasePlan) -> str:
     """Describe a phase for people: its terms and its budget."""
-    terms = phase.configuration.get("terms", [])
-    types = [
-        str(term.get("configuration", {}).get("type", "")).rpartition(":")[2]
-        for term in terms
-        if isinstance(term, dict)
-    ]
+    types = [path.rpartition(":")[2] for path in phase.outline.types]
     amount, unit = _budget(phase)
     terms_named = f" ({', '.join(types)})" if types else ""
     return f"{phase.name}{terms_named}, {amount:g} {unit}"

@@ -62,8 +62,8 @@ def pretrainings(plan: Plan, probes: Probes) -> list[Pretraining]:
             if key in found:
                 found[key].methods.append(name)
                 continue
-            budget, batch = phase.configuration.get("budget") or {}, phase.configuration.get("batch")
-            count, unit = budget.get("count"), str(budget.get("unit", ""))
+            budget, batch = phase.outline.budget, phase.outline.batch
+            count, unit = (None, "") if budget is None else (budget.count, budget.unit)
             images = _images(plan, name, phase)
             seen = None
             if count is not None and batch is not None:

@@ -16,7 +16,17 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from harness.foreign import has_commands
 
@@ -157,6 +167,74 @@ class PhasePlan(Frozen):
     cohort: str | None = None
     uses: tuple[str, ...] = ()
 
+    @property
+    def outline(self) -> PhaseOutline:
+        """What is told of it."""
+        return PhaseOutline.model_validate(self.configuration)
+
+
+def _or_none(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return check(value)
+    except ValueError:
+        return None
+
+
+class _Outline(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class BudgetOutline(_Outline):
+    """How long a phase trains."""
+
+    count: int | float | None = None
+    unit: str = "steps"
+
+
+class TypeOutline(_Outline):
+    """What a term is: the dotted path of its configuration."""
+
+    type: str = ""
+
+
+class TermOutline(_Outline):
+    """A term of a phase."""
+
+    configuration: TypeOutline = TypeOutline()
+
+
+class ViewsOutline(_Outline):
+    """What a network sees: images of a side, or cubes."""
+
+    image_px: int | None = None
+    cube: tuple[int, ...] | None = None
+
+
+class PhaseOutline(_Outline):
+    """What is told of a phase whoever's work it is; what it does not say, or says in another form, is None.
+
+    Attributes:
+        budget, batch, norm_splits, normalisation, terms, views, image_px, checkpoint_sha256: As ``methods.phases`` has
+            them.
+        validation, generator: Whether it has them.
+    """
+
+    budget: Annotated[BudgetOutline | None, WrapValidator(_or_none)] = None
+    batch: Annotated[int | None, WrapValidator(_or_none)] = None
+    norm_splits: Annotated[int | None, WrapValidator(_or_none)] = None
+    normalisation: Annotated[str | None, WrapValidator(_or_none)] = None
+    terms: Annotated[tuple[TermOutline, ...] | None, WrapValidator(_or_none)] = None
+    views: Annotated[ViewsOutline | None, WrapValidator(_or_none)] = None
+    image_px: Annotated[int | None, WrapValidator(_or_none)] = None
+    checkpoint_sha256: Annotated[str | None, WrapValidator(_or_none)] = None
+    validation: Annotated[bool, BeforeValidator(bool)] = False
+    generator: Annotated[bool, BeforeValidator(bool)] = False
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """What its terms are, in order."""
+        return tuple(term.configuration.type for term in self.terms or ())
+
 
 class EncoderSpec(BaseModel):
     """What a trial says of its encoder: who hands it over, and whatever else that needs to know.
@@ -166,12 +244,15 @@ class EncoderSpec(BaseModel):
 
     Attributes:
         obtain: Dotted path of a ``harness.contracts.Obtain``.
+        encoder, decoder: ``trained`` where the last phase passes it on.
         checkpoint_sha256: Digest of the file that somebody else trained, where it comes from one.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    obtain: str
+    obtain: str = ""
+    encoder: JsonValue = None
+    decoder: JsonValue = None
     checkpoint_sha256: str | None = None
 
     def dump(self) -> dict[str, JsonValue]:

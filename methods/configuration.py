@@ -7,7 +7,7 @@ validates ``entry.options``. The built-in recipes come through the same door as 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 from pydantic import BaseModel
 
@@ -84,7 +84,7 @@ def resolve(entry: MethodEntry, profile: str) -> MethodPlan:
     if errors or recipe is None:
         raise _all_of(entry, errors)
     try:
-        plan: MethodPlan = recipe.resolve(entry, profile)
+        plan = recipe.resolve(entry, profile)
     except ConfigurationError as error:
         raise _all_of(entry, str(error).splitlines()) from error
     return with_entry_version(plan, entry)
@@ -106,13 +106,11 @@ def with_entry_version(plan: MethodPlan, entry: MethodEntry) -> MethodPlan:
 
 
 def _is_from_outside(phase: PhasePlan, entry: MethodEntry) -> bool:
-    paths = [entry.recipe, phase.run]
-    for term in phase.configuration.get("terms", []):
-        paths.append(str(term["configuration"]["type"]) if isinstance(term, dict) else "")
+    paths = [entry.recipe, phase.run, *phase.outline.types]
     return any(":" in path and path.partition(":")[0].partition(".")[0] != "methods" for path in paths)
 
 
-def _recipe_class(entry: MethodEntry) -> Any:
+def _recipe_class(entry: MethodEntry) -> type[Recipe]:
     if ":" in entry.recipe:
         found = load(entry.recipe)
     elif entry.recipe in RECIPES:
@@ -123,7 +121,7 @@ def _recipe_class(entry: MethodEntry) -> Any:
         raise ConfigurationError(
             f'found {found!r} at "{entry.recipe}"; expected a pydantic class with resolve(entry, profile)'
         )
-    return found
+    return cast("type[Recipe]", found)
 
 
 def _all_of(entry: MethodEntry, errors: list[str]) -> ConfigurationError:

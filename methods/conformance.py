@@ -10,18 +10,20 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import JsonValue
+from torch import nn
 
-from harness.contracts import Conformance, Context, Outcome
+from harness.contracts import Backbone, Conformance, Context, Obtain, Outcome, Work
 from harness.identity import digest
 from harness.seeding import seed as seed_of
-from harness.spec import MethodPlan, Status
+from harness.spec import EncoderSpec, MethodPlan, PhasePlan, Status
 from methods.networks.volumes import FORMS
 from methods.terms import load
 
@@ -31,6 +33,90 @@ SCANS = 8  # to train on, half as many to validate; for methods in 3D
 LARGEST_BATCH = 8
 
 
+class _Check:
+    """The checks of one method, one after the other.
+
+    Attributes:
+        results: (name, passed, message) so far.
+        numbers: What two steps and the backbone gave.
+    """
+
+    def __init__(self, plan: MethodPlan, root: Path, seed: int) -> None:
+        self._plan, self._root, self._seed = plan, root, seed
+        self._size = input_size(plan)
+        self._encoder = EncoderSpec.model_validate(plan.encoder)
+        self._obtain: Obtain = load(self._encoder.obtain)
+        self._folder: Path | None = None
+        self._outcomes: list[Outcome] = []
+        self.results: list[tuple[str, bool, str]] = []
+        self.numbers: list[Mapping[str, object]] = []
+
+    def attempt(self, name: str, what: Callable[[], str]) -> bool:
+        """Do a check; anything it raises is a finding."""
+        try:
+            message = what()
+        except Exception as error:  # a plug-in may raise whatever it likes
+            self.results.append((name, False, f"{type(error).__name__}: {error}"))
+            return False
+        self.results.append((name, True, message))
+        return True
+
+    def run(self) -> Conformance:
+        """Do all checks."""
+        if self.attempt("two steps on phantoms", self._two_steps):
+            if self._plan.phases:
+                self.attempt("deterministic under a seed", self._same_again)
+            # reading a file draws nothing
+            if any(phase.outline.checkpoint_sha256 is None for phase in self._plan.phases):
+                self.attempt("seeds reach the pretraining", self._seeds_reach)
+            if self.attempt("loads", self._loads):
+                self.attempt("initialisation is seeded", self._init_seed)
+                self.attempt("pyramid of shapes", lambda: _pyramid(self._obtained[0], self._size))
+                self.attempt("gradient reaches the encoder", lambda: _gradient(self._obtained[0], self._size))
+        whole = all(passed for _, passed, _ in self.results[:1])
+        return Conformance(tuple(self.results), digest(self.numbers) if whole else "")
+
+    def _train(self, name: str, seed: int) -> tuple[Path | None, list[Outcome]]:
+        return train_shortly(self._plan, self._root, name, seed)
+
+    def _two_steps(self) -> str:
+        self._folder, self._outcomes = self._train("first", self._seed)
+        self.numbers += [{"values": outcome.values, "facts": outcome.facts} for outcome in self._outcomes]
+        return f"{len(self._outcomes)} phases of {STEPS} steps" if self._outcomes else "no phase to train"
+
+    def _same_again(self) -> str:
+        _, again = self._train("again", self._seed)
+        same = digest([one.facts for one in again]) == digest([one.facts for one in self._outcomes])
+        expect(same, "other facts, same seed")
+        return "the same seed gives the same numbers"
+
+    def _seeds_reach(self) -> str:
+        _, outcomes = self._train("other", self._seed + 1)
+        for before, after in zip(self._outcomes, outcomes, strict=True):
+            expect(before.facts != after.facts, "another seed gives the same facts")
+        return "another seed gives other numbers"
+
+    def _made(self, seed: int) -> tuple[Backbone, dict[str, str]]:
+        return self._obtain(self._plan.encoder, self._folder, seed)
+
+    @cached_property
+    def _obtained(self) -> tuple[Backbone, dict[str, str]]:
+        return self._made(self._seed)
+
+    def _loads(self) -> str:
+        backbone, facts = self._obtained
+        self.numbers.append(facts)
+        expect("encoder_sha256" in facts, "no encoder_sha256 among the facts")
+        return f"{sum(p.numel() for p in _module(backbone).parameters()):,} parameters"
+
+    def _init_seed(self) -> str:
+        facts = self._obtained[1]
+        expect(self._made(self._seed)[1] == facts, "the same seed gives another backbone")
+        trained = self._encoder.encoder == self._encoder.decoder == "trained"
+        expect(trained or self._made(self._seed + 1)[1] != facts, "another seed gives the same backbone")
+        return "the same seed gives the same backbone" + ("" if trained else ", another seed another")
+
+
 def check(plan: MethodPlan, seed: int = 0) -> Conformance:
     """Check a resolved method.
 
@@ -38,80 +124,15 @@ def check(plan: MethodPlan, seed: int = 0) -> Conformance:
         plan: From ``methods.configuration.resolve``; profile ``smoke`` makes it a matter of seconds.
         seed: Everything is drawn from it.
     """
-    results: list[tuple[str, bool, str]] = []
-    numbers: list[Any] = []
-
-    def attempt(name: str, what: Callable[[], str]) -> bool:
-        try:
-            message = what()
-        except Exception as error:  # anything a plug-in raises is a finding
-            results.append((name, False, f"{type(error).__name__}: {error}"))
-            return False
-        results.append((name, True, message))
-        return True
-
     if plan.unavailable is not None:
-        return Conformance([("available", False, plan.unavailable)], None)
+        return Conformance((("available", False, plan.unavailable),), "")
     with tempfile.TemporaryDirectory(prefix="conformance-") as temporary:
         root = Path(temporary)
         size = input_size(plan)
         write_phantom_cohort(root / "cohort", 2 * size[0], seed)
         if len(size) == 3:
             write_phantom_scans(root / "cohort", size, seed)
-
-        def train(name: str, train_seed: int) -> tuple[Path | None, list[Outcome]]:
-            return train_shortly(plan, root, name, train_seed)
-
-        made: dict[str, Any] = {}
-
-        def two_steps() -> str:
-            made["folder"], outcomes = train("first", seed)
-            for outcome in outcomes:
-                numbers.append({"values": outcome.values, "facts": outcome.facts})
-            return f"{len(outcomes)} phases of {STEPS} steps" if outcomes else "no phase to train"
-
-        def same_again() -> str:
-            _, outcomes = train("again", seed)
-            expect(
-                digest([o.facts for o in outcomes]) == digest([n["facts"] for n in numbers]), "other facts, same seed"
-            )
-            return "the same seed gives the same numbers"
-
-        def seeds_reach() -> str:
-            _, outcomes = train("other", seed + 1)
-            for before, after in zip(numbers, outcomes, strict=True):
-                expect(before["facts"] != after.facts, "another seed gives the same facts")
-            return "another seed gives other numbers"
-
-        if not attempt("two steps on phantoms", two_steps):
-            return Conformance(results, None)
-        if plan.phases:
-            attempt("deterministic under a seed", same_again)
-        if any("checkpoint_sha256" not in phase.configuration for phase in plan.phases):  # reading a file draws nothing
-            attempt("seeds reach the pretraining", seeds_reach)
-
-        obtain = load(plan.encoder["obtain"])
-
-        def loads() -> str:
-            backbone, facts = obtain(plan.encoder, made["folder"], seed)
-            made["backbone"], made["facts"] = backbone, facts
-            numbers.append(facts)
-            expect("encoder_sha256" in facts, "no encoder_sha256 among the facts")
-            return f"{sum(p.numel() for p in backbone.parameters()):,} parameters"
-
-        def init_seed() -> str:
-            _, again = obtain(plan.encoder, made["folder"], seed)
-            expect(again == made["facts"], "the same seed gives another backbone")
-            _, other = obtain(plan.encoder, made["folder"], seed + 1)
-            trained = plan.encoder.get("encoder") == "trained" and plan.encoder.get("decoder") == "trained"
-            expect(trained or other != made["facts"], "another seed gives the same backbone")
-            return "the same seed gives the same backbone" + ("" if trained else ", another seed another")
-
-        if attempt("loads", loads):
-            attempt("initialisation is seeded", init_seed)
-            attempt("pyramid of shapes", lambda: _pyramid(made["backbone"], size))
-            attempt("gradient reaches the encoder", lambda: _gradient(made["backbone"], size))
-    return Conformance(results, digest(numbers))
+        return _Check(plan, root, seed).run()
 
 
 def expect(holds: bool, otherwise: str) -> None:
@@ -163,32 +184,33 @@ def write_phantom_scans(folder: Path, cube: tuple[int, ...], seed: int) -> None:
 def input_size(plan: MethodPlan) -> tuple[int, ...]:
     """Return the sides of what the network sees: of a square image, or of a cube."""
     for phase in plan.phases:
-        views = phase.configuration.get("views", {})
-        if "cube" in views:
-            return tuple(views["cube"])
-        px = views.get("image_px", phase.configuration.get("image_px"))
+        outline = phase.outline
+        if outline.views is not None and outline.views.cube is not None:
+            return outline.views.cube
+        px = outline.image_px if outline.views is None else outline.views.image_px
         if px is not None:
-            return (int(px),) * 2
-    return (16, 16, 8) if plan.encoder.get("network", {}).get("name") in FORMS else (64, 64)
+            return (px, px)
+    network = (EncoderSpec.model_validate(plan.encoder).model_extra or {}).get("network")
+    in_3d = isinstance(network, Mapping) and network.get("name") in FORMS
+    return (16, 16, 8) if in_3d else (64, 64)
 
 
-def shorten(
-    configuration: dict[str, Any], steps: int = STEPS, batch: int = LARGEST_BATCH, every: int = 1
-) -> dict[str, Any]:
-    """Cut a phase down to a few steps of a small batch, where it has the keys of the pretext recipe.
+def shorten(phase: PhasePlan, steps: int = STEPS, batch: int = LARGEST_BATCH, every: int = 1) -> dict[str, JsonValue]:
+    """Return the configuration of a phase cut down to a few steps of a small batch, as far as it says of both.
 
     Args:
-        configuration: Of the phase; left as it is.
+        phase: The phase.
         steps: How many.
         batch: At most so many images in a step; at least two for each part of a split norm.
         every: Steps between two validations.
     """
-    short = copy.deepcopy(configuration)
+    outline = phase.outline
+    short: dict[str, JsonValue] = copy.deepcopy(phase.configuration)
     if "budget" in short:
         short["budget"] = {"unit": "steps", "count": steps}
-    if "batch" in short:
-        splits = short.get("norm_splits", 1)
-        short["batch"] = max(min(short["batch"], batch) // splits * splits, 2 * splits)
+    if outline.batch is not None:
+        splits = outline.norm_splits or 1
+        short["batch"] = max(min(outline.batch, batch) // splits * splits, 2 * splits)
     if "validation" in short:
         short["validation"] = {"unit": "steps", "every": every, "images": VALIDATION}
     return short
@@ -201,7 +223,7 @@ def train_shortly(
     seed: int,
     *,
     device: str = "cpu",
-    short: Callable[[dict[str, Any]], dict[str, Any]] = shorten,
+    short: Callable[[PhasePlan], dict[str, JsonValue]] = shorten,
     report: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> tuple[Path | None, list[Outcome]]:
     """Train every phase of a method for a few steps; ``root/cohort`` holds what ``write_phantom_cohort`` wrote.
@@ -212,7 +234,7 @@ def train_shortly(
         name: Distinct for each call.
         seed: Of the phases.
         device: ``cpu`` or ``cuda:0``.
-        short: Configuration → the one to train with.
+        short: Phase → the configuration to train with.
         report: As ``harness.contracts.Context`` has it.
 
     Returns:
@@ -220,14 +242,14 @@ def train_shortly(
     """
     parent: str | None = None
     inputs = {"cohort": root / "cohort"}
-    outcomes = []
+    outcomes: list[Outcome] = []
     for position, phase in enumerate(plan.phases):
         folder, resume = root / f"{name}-{position}", root / f"{name}-{position}-resume"
         folder.mkdir()
         resume.mkdir()
-        spec = {
+        spec: dict[str, JsonValue] = {
             "phase": phase.name,
-            "configuration": short(phase.configuration),
+            "configuration": short(phase),
             "cohort": "cohort",
             "parent": parent,
             "base_seed": seed,
@@ -237,7 +259,8 @@ def train_shortly(
         if phase.uses:
             spec["uses"] = {earlier.name: f"phase-{number}" for number, earlier in enumerate(plan.phases[:position])}
         context = Context(device=device, folder=folder, inputs=dict(inputs), resume=resume, report=report)
-        outcome = load(phase.run)(spec, context)
+        work: Work = load(phase.run)
+        outcome = work(spec, context)
         expect(outcome.status is Status.OK, f"phase {phase.name} ended {outcome.status}: {outcome.message}")
         outcomes.append(outcome)
         parent = f"phase-{position}"
@@ -245,32 +268,39 @@ def train_shortly(
     return (inputs[parent] if parent else None), outcomes
 
 
-def _pyramid(backbone: Any, size: tuple[int, ...]) -> str:
+def _module(backbone: Backbone) -> nn.Module:
+    """Return a backbone as the module that it must be.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(backbone, nn.Module):
+        raise ValueError(f"found a {type(backbone).__name__}; expected a torch.nn.Module")
+    return backbone
+
+
+def _pyramid(backbone: Backbone, size: tuple[int, ...]) -> str:
     images = torch.zeros(2, backbone.in_channels, *size)
-    backbone.eval()
+    _module(backbone).eval()
     with torch.no_grad():
         features = backbone.encode(images)
         decoded = backbone.decode(features)
     expect(len(features) == len(backbone.channels) == len(backbone.strides), "channels, strides and features differ")
     for feature, channels, stride in zip(features, backbone.channels, backbone.strides, strict=True):
-        wanted = (2, channels, *(-(-side // stride) for side in size))
-        expect(tuple(feature.shape) == wanted, f"found a feature map {tuple(feature.shape)}; expected {wanted}")
+        of_level = (2, channels, *(-(-side // stride) for side in size))
+        expect(tuple(feature.shape) == of_level, f"found a feature map {tuple(feature.shape)}; expected {of_level}")
     wanted = (2, backbone.decoder_channels, *size)
     expect(tuple(decoded.shape) == wanted, f"decode gives {tuple(decoded.shape)}; expected {wanted}")
     return f"channels {backbone.channels}, strides {backbone.strides}"
 
 
-def _gradient(backbone: Any, size: tuple[int, ...]) -> str:
-    generator = torch.Generator().manual_seed(0)
+def _gradient(backbone: Backbone, size: tuple[int, ...]) -> str:
+    generator, module = torch.Generator().manual_seed(0), _module(backbone)
     images = torch.rand(2, backbone.in_channels, *(2 * side for side in size), generator=generator)
-    backbone.train()
-    before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    features = backbone.encode(images)
-    sum(feature.square().mean() for feature in features).backward()
-    parameters = list(backbone.encoder.named_parameters()) if hasattr(backbone, "encoder") else []
+    module.train()
+    torch.stack([feature.square().mean() for feature in backbone.encode(images)]).sum().backward()
+    parameters = list(module.encoder.named_parameters()) if hasattr(module, "encoder") else []
     silent = [name for name, p in parameters if p.grad is None or not torch.isfinite(p.grad).all()]
     expect(not silent, f"no finite gradient at {silent[:3]}")
-    expect(any(p.grad is not None and p.grad.abs().sum() > 0 for p in backbone.parameters()), "every gradient is 0")
-    backbone.zero_grad(set_to_none=True)
-    backbone.load_state_dict(before)
+    expect(any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters()), "every gradient is 0")
     return f"{len(parameters)} parameters of the encoder"

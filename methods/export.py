@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import JsonValue
 from torch import Tensor
 
 from harness.errors import CheckpointError, ConfigurationError, unknown
 from harness.identity import file_sha256
 from harness.whole_files import write_whole
-from methods.export_card import card
+from methods.export_card import ExportedMethod, WrittenWeights, card
+from methods.phases import NetworkSpec
 from methods.training.checkpoints import ENCODER, load_encoder, save_encoder
 
 
@@ -44,6 +45,7 @@ OURS = """from pathlib import Path
 
 from methods.external import load
 from methods.networks import build
+from methods.phases import NetworkSpec
 
 network = {network}
 state, facts = load(Path("{file}"), network, key_map="{key_map}", parts="{parts}")
@@ -146,49 +148,46 @@ def layout_for(name: str, dimensions: int, network: str) -> ExportLayout:
     return layout
 
 
-def export(phase: Path, layout: str, out: Path, about: Mapping[str, Any]) -> Exported:
+def export(phase: Path, layout: str, out: Path, about: ExportedMethod) -> Exported:
     """Write weights, digest and card; the same pretraining gives the same bytes.
 
     Args:
         phase: Folder of the method's last phase.
         layout: Name of a layout.
         out: Folder for the files; made if need be.
-        about: What the card says (``methods.export_card.card``): ``method``, ``dimensions``, ``decoder_trained``,
-            ``pretrain_seed``, ….
+        about: What the card says of the method.
 
     Raises:
         UnknownName, ConfigurationError: If the layout does not exist or does not fit, or ``out`` cannot be written.
         CheckpointError: If the phase's weights are missing or damaged.
     """
     weights, described = load_encoder(Path(phase) / ENCODER)
-    network = described["network"]
-    names = layout_for(layout, about["dimensions"], network["name"])
-    parts = ["encoder", *(["decoder"] if about["decoder_trained"] and "decoder." in names.names else [])]
+    network = NetworkSpec.model_validate(described["network"])
+    names = layout_for(layout, about.dimensions, network.name)
+    parts = ["encoder", *(["decoder"] if about.decoder_trained and "decoder." in names.names else [])]
     tensors = renamed(weights, {part + ".": names.names[part + "."] for part in parts})
     if not tensors:
         raise CheckpointError(
             f"{phase} holds no {' or '.join(parts)} tensors; expected a trained backbone; rerun the pretraining"
         )
-    stem = f"{about['method']}-{about['profile']}-seed{about['pretrain_seed']}-{layout}"
+    stem = f"{about.method}-{about.profile}-seed{about.pretrain_seed}-{layout}"
     target, digest_file, card_file = (
         Path(out) / f"{stem}{end}" for end in (".safetensors", ".safetensors.sha256", ".md")
     )
-    stated = {"layout": layout, "network": network, "parts": parts} | {
-        key: about[key] for key in ("method", "profile", "pretrain_seed", "phase_id", "stamp")
-    }
-    loading = names.loading.get(network["name"], names.loading.get("", ""))
-    loading = loading.replace("{file}", target.name).replace("{network}", repr(dict(network)))
-    loading = loading.replace("{parts}", "_".join(parts))
+    stated: dict[str, JsonValue] = {"layout": layout, "network": network.dump(), "parts": [*parts]}
+    told = about.model_dump(include={"method", "profile", "pretrain_seed", "phase_id", "stamp"})
+    loading = names.loading.get(network.name, names.loading.get("", ""))
+    loading = loading.replace("{file}", target.name).replace("{network}", repr(network))
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
-        save_encoder(target, tensors, stated)
+        save_encoder(target, tensors, {**stated, **told})
         sha256 = file_sha256(target)
-        _write(digest_file, f"{sha256}  {target.name}\n")
-        _write(
-            card_file,
-            card(about, network=network, file=target.name, sha256=sha256, layout=layout, keys=names.keys, parts=parts,
-                 tensors=len(tensors), parameters=parameters(tensors), loading=loading),
+        written = WrittenWeights(
+            network=network, file=target.name, sha256=sha256, layout=layout, keys=names.keys, parts=tuple(parts),
+            tensors=len(tensors), parameters=parameters(tensors), loading=loading.replace("{parts}", "_".join(parts)),
         )  # fmt: skip
+        _write(digest_file, f"{sha256}  {target.name}\n")
+        _write(card_file, card(about, written))
     except OSError as error:
         raise ConfigurationError(
             f"cannot write to {out} ({error.strerror}); expected a folder that can be written; give another --out"

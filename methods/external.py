@@ -7,11 +7,11 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from harness.contracts import Context, Outcome
@@ -22,6 +22,7 @@ from harness.spec import extras
 from methods.architectures import ENTERING, architecture
 from methods.key_layouts import COUNTER, PARTS, Match, best_match, missing
 from methods.networks import build
+from methods.phases import ImportSpec, NetworkSpec
 from methods.training.checkpoints import ENCODER, save_encoder
 from methods.weight_files import content_sha256, locate
 from methods.weight_forms import other_form
@@ -31,13 +32,12 @@ from methods.weight_values import as_weight
 SHOWN = 10  # left-over names in a record
 
 
-def import_checkpoint(spec: Mapping[str, Any], context: Context) -> Outcome:
+def import_checkpoint(raw: Mapping[str, object], context: Context) -> Outcome:
     """Bring the checkpoint of a method into the store (``harness.contracts.Work``); trains nothing.
 
     Args:
-        spec: ``configuration``: ``network``, ``checkpoint_sha256``, ``key_map``, ``parts`` and
-            perhaps ``state`` (``methods.recipes.weights``). The file is found by its content among those the registered
-            methods name.
+        raw: ``methods.phases.ImportSpec``, dumped. The file is found by its content among those the registered methods
+            name.
         context: The folder gets ``encoder.safetensors``: the parts that were asked for.
 
     Returns:
@@ -46,20 +46,22 @@ def import_checkpoint(spec: Mapping[str, Any], context: Context) -> Outcome:
     Raises:
         CheckpointError: If no method names the file any more, or it cannot be used.
     """
-    configuration = spec["configuration"]
-    path = find(configuration["checkpoint_sha256"])
+    spec = ImportSpec.model_validate(raw)
+    configuration = spec.configuration
+    path = find(configuration.checkpoint_sha256)
     state, facts = load(
         path,
-        configuration["network"],
-        configuration["key_map"],
-        configuration["parts"],
-        configuration["checkpoint_sha256"],
-        configuration.get("state"),
+        configuration.network,
+        configuration.key_map,
+        configuration.parts,
+        configuration.checkpoint_sha256,
+        configuration.state,
     )
-    about = {"format": 1, "network": configuration["network"], "phase": spec["phase"], "selected_step": 0}
+    network = configuration.network.dump()
+    about: dict[str, JsonValue] = {"format": 1, "network": network, "phase": spec.phase, "selected_step": 0}
     save_encoder(context.folder / ENCODER, state, about)
-    facts |= {"phase": spec["phase"], "images_seen": 0, "weights_sha256": file_sha256(context.folder / ENCODER)}
-    return Outcome(facts=facts)
+    written = {"phase": spec.phase, "images_seen": 0, "weights_sha256": file_sha256(context.folder / ENCODER)}
+    return Outcome(facts={**facts, **written})
 
 
 def find(sha256: str) -> Path:
@@ -69,10 +71,10 @@ def find(sha256: str) -> Path:
         CheckpointError: If there is none.
     """
     for entry in load_registry().methods:
-        weights = extras(entry).get("weights")
+        weights, place = extras(entry).get("weights"), entry.options.get("path")
         if not isinstance(weights, str):
             continue
-        path = locate(entry.name, weights, entry.options)
+        path = locate(entry.name, weights, place if isinstance(place, str) else None)
         if path is not None and content_sha256(path) == sha256:
             return path
     raise CheckpointError(
@@ -83,12 +85,12 @@ def find(sha256: str) -> Path:
 
 def load(
     path: Path,
-    network: Mapping[str, Any],
+    network: NetworkSpec,
     key_map: str | Mapping[str, str] = "auto",
     parts: str = "encoder",
     sha256: str | None = None,
     state: str | None = None,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+) -> tuple[dict[str, Tensor], dict[str, JsonValue]]:
     """Read a checkpoint from outside as a state of one of our backbones.
 
     Args:
@@ -114,7 +116,7 @@ def load(
         wanted = build(network, 0).state_dict()
     asked = PARTS if parts == "encoder_decoder" else PARTS[:1]
     chosen, found, taken = _choose(path, read_states(path, sha256), wanted, key_map, state)
-    _complete(path, found, wanted, taken, asked, network["name"])
+    _complete(path, found, wanted, taken, asked, network.name)
     loaded: dict[str, Tensor] = {}
     for name, like in wanted.items():
         if name.split(".")[0] not in asked:
@@ -125,14 +127,15 @@ def load(
         loaded[name] = as_weight(found[taken.sources[name]], taken.sources[name], like, path)
     unused = sorted(taken.left_over + [s for n, s in taken.sources.items() if n not in loaded])
     absent = sorted(name for name in loaded if name not in taken.sources)
-    return loaded, {
+    facts: dict[str, JsonValue] = {
         "state": chosen,
         "layout": taken.layout,
-        "rule": taken.rule,
+        "rule": dict(taken.rule),
         "matched": {part: sum(name.startswith(part + ".") for name in taken.sources) for part in PARTS},
-        "missing": {"count": len(absent), "first": absent[:SHOWN]},
-        "left_over": {"count": len(unused), "first": unused[:SHOWN]},
+        "missing": {"count": len(absent), "first": [*absent[:SHOWN]]},
+        "left_over": {"count": len(unused), "first": [*unused[:SHOWN]]},
     }
+    return loaded, facts
 
 
 def _choose(
@@ -268,7 +271,7 @@ def read_states(path: Path, sha256: str | None = None) -> dict[str, dict[str, Te
     return sets
 
 
-def _told(loaded: Any) -> str:
+def _told(loaded: object) -> str:
     """Say in a few words what was read."""
     if isinstance(loaded, Mapping):
         return f"the keys {', '.join(sorted(map(str, loaded))[:4])}" if loaded else "an empty mapping"
@@ -277,14 +280,15 @@ def _told(loaded: Any) -> str:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load_file(path)
+        loaded: dict[str, Tensor] = safetensors.torch.load_file(path)
+        return loaded
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is damaged ({_first(error)}); expected whole safetensors; fetch it again"
         ) from error
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

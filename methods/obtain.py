@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from harness.errors import CheckpointError
-from methods.networks import build
-from methods.networks.backbone import UnetBackbone
+from methods.networks import NetworkBackbone, build
+from methods.phases import BackboneSpec, NetworkSpec
 from methods.training.checkpoints import ENCODER, load_encoder, state_sha256
 
 
-def backbone(encoder: Mapping[str, Any], phase: Path | None, init_seed: int) -> tuple[UnetBackbone, dict[str, Any]]:
+def backbone(
+    encoder: Mapping[str, object], phase: Path | None, init_seed: int
+) -> tuple[NetworkBackbone, dict[str, str]]:
     """Build a backbone on the CPU for a trial (``harness.contracts.Obtain``).
 
     Args:
-        encoder: ``network`` (see ``methods.networks.build``), ``encoder``: ``random`` or ``trained``, and
-            ``decoder``: ``trained`` or ``fresh``.
+        encoder: ``methods.phases.BackboneSpec``, dumped.
         phase: Folder of the done last phase; needed for anything trained.
         init_seed: Draws whatever is not loaded. A fresh decoder is the same for every method under one seed.
 
@@ -29,25 +29,26 @@ def backbone(encoder: Mapping[str, Any], phase: Path | None, init_seed: int) -> 
     Raises:
         CheckpointError: If the weights are missing, damaged, foreign or of another network.
     """
-    built = build(encoder["network"], init_seed)
-    parts = [part for part in ("encoder", "decoder") if encoder[part] == "trained"]
+    spec = BackboneSpec.model_validate(encoder)
+    built = build(spec.network, init_seed)
+    parts = [part for part, state in (("encoder", spec.encoder), ("decoder", spec.decoder)) if state == "trained"]
     if parts:
         if phase is None:
             raise CheckpointError(
                 "found no folder of a pretraining; expected that of the method's last phase; run the pretraining first"
             )
-        _load(built, Path(phase) / ENCODER, encoder["network"], parts)
+        _load(built, Path(phase) / ENCODER, spec.network, parts)
     return built, {
         "encoder_sha256": state_sha256(built.encoder.state_dict()),
         "decoder_sha256": state_sha256(built.decoder.state_dict()),
     }
 
 
-def _load(built: UnetBackbone, path: Path, network: Mapping[str, Any], parts: list[str]) -> None:
+def _load(built: NetworkBackbone, path: Path, network: NetworkSpec, parts: list[str]) -> None:
     weights, about = load_encoder(path)
-    if about.get("network") != dict(network):
+    if about.get("network") != network.dump():
         raise CheckpointError(
-            f"{path} holds network {about.get('network')}; expected {dict(network)}; rerun the pretraining"
+            f"{path} holds network {about.get('network')}; expected {network.dump()}; rerun the pretraining"
         )
     for part in parts:
         wanted = getattr(built, part).state_dict()
@@ -56,7 +57,7 @@ def _load(built: UnetBackbone, path: Path, network: Mapping[str, Any], parts: li
         if loaded.keys() != wanted.keys() or any(loaded[name].shape != wanted[name].shape for name in wanted):
             raise CheckpointError(
                 f"{path} holds {len(loaded)} {part} tensors that do not fit the {len(wanted)} of "
-                f"{network['name']}; expected the weights of that network; rerun the pretraining"
+                f"{network.name}; expected the weights of that network; rerun the pretraining"
             )
         if any(value.is_floating_point() and not torch.isfinite(value).all() for value in loaded.values()):
             raise CheckpointError(

@@ -6,16 +6,23 @@ its default here, and adding a field with a default moves no id.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from harness.spec import EncoderSpec, Frozen
 from harness.typed import Number, given
 from methods.options import Autoencoder, Optimiser, Schedule, Shapes, Sides, Steps, Words
+from methods.terms import Term, from_json, to_json
 
 Unit = Literal["steps", "epochs"]
 Role = Literal["discrimination", "restoration", "adversary"]
+M = TypeVar("M", bound=BaseModel)
+
+
+def without_nulls(model: M) -> M:
+    """Return a model that says what the given one says, but for nulls: they say what silence says."""
+    return type(model).model_validate(given(model))
 
 
 class Part(Frozen):
@@ -126,6 +133,10 @@ class TermConfiguration(BaseModel):
 
     type: str
 
+    def term(self) -> Term:
+        """Return the term's own configuration."""
+        return from_json(given(self, nulls=True))
+
 
 class TermSpec(Part):
     """One weighted term of an objective; one of weight 0 is not built."""
@@ -133,6 +144,11 @@ class TermSpec(Part):
     role: Role
     weight: Number
     configuration: TermConfiguration
+
+    @classmethod
+    def of(cls, role: Role, weight: float, term: Term) -> TermSpec:
+        """Write a term down."""
+        return cls(role=role, weight=weight, configuration=TermConfiguration.model_validate(to_json(term)))
 
 
 class PhaseConfiguration(Part):
@@ -160,6 +176,8 @@ class TrainedConfiguration(PhaseConfiguration):
         validation: When.
         selection: Which weights are kept: those of the lowest validation loss, or of the last validation.
         precision: Of the passes.
+        norm_splits: Batch norm over so many equal parts of the batch.
+        channels_last: Whether float32 on a CPU keeps images channels last in memory.
         threads_on_cpu: Threads that made the numbers.
     """
 
@@ -170,6 +188,8 @@ class TrainedConfiguration(PhaseConfiguration):
     validation: ValidationSpec
     selection: Literal["lowest_total_validation_loss", "lowest_validation_loss", "last"]
     precision: Literal["float32", "bf16", "fp16"] = "float32"
+    norm_splits: int = 1
+    channels_last: bool = False
     threads_on_cpu: int = 1
 
 
@@ -177,20 +197,16 @@ class PretextConfiguration(TrainedConfiguration):
     """A phase that learns from images alone.
 
     Attributes:
-        norm_splits: Batch norm over so many equal parts of the batch.
         normalisation: What the network's input is normalised with.
         views: How its input is made.
         terms: Its objective.
         start: From nothing, or from the parent's last or best state.
-        channels_last: Whether float32 on a CPU keeps images channels last in memory.
     """
 
-    norm_splits: int = 1
     normalisation: Literal["none", "imagenet"] = "none"
     views: ImageViews | CubeViews
     terms: tuple[TermSpec, ...]
     start: Literal["fresh", "last", "best"] = "fresh"
-    channels_last: bool = False
 
 
 class ImageConfiguration(PretextConfiguration):

@@ -5,20 +5,21 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import JsonValue
 
-from harness.spec import MethodPlan
+from harness.spec import MethodPlan, PhaseOutline, PhasePlan
 from methods.conformance import input_size, shorten, train_shortly, write_phantom_cohort, write_phantom_scans
+from methods.phases import DiscoveryConfiguration
 
 STEPS = {"cpu": 4, "cuda": 14}  # validation comes with the last, which is not counted
 SKIPPED = {"cpu": 1, "cuda": 4}  # the first steps warm up
 CPU_BATCH = 4  # a CPU gains nothing from more, and has not the memory
-SMALL_DISCOVERY: dict[str, Any] = {  # finds a few words in a few scans of noise; what it costs is not asked here
-    "autoencoder": {"batch": 2, "epochs": 1},
-    "words": {"border": [8, 4], "tissue_share": 1.0, "nearest_training": 3, "nearest_validation": 1},
-}
+# Finds a few words in a few scans of noise; what it costs is not asked here.
+SMALL_AUTOENCODER = {"batch": 2, "epochs": 1, "shape": (32, 32, 16)}
+SMALL_WORDS = {"border": (8, 4), "tissue_share": 1.0, "nearest_training": 3, "nearest_validation": 1}
+DISCOVERY = "methods.volumes.discovery:run_phase"
 
 
 class Clock:
@@ -39,6 +40,16 @@ class Clock:
         self.phases[-1].append(time.perf_counter())
 
 
+def small_discovery(configuration: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the configuration of a discovery that finds a few words in little time."""
+    made = DiscoveryConfiguration.model_validate(configuration)
+    changes = {
+        "autoencoder": made.autoencoder.model_copy(update=SMALL_AUTOENCODER),
+        "words": made.words.model_copy(update=SMALL_WORDS),
+    }
+    return made.model_copy(update=changes).dump()
+
+
 def probe(plan: MethodPlan, device: str) -> list[float | None]:
     """Return seconds an image for every phase of a method.
 
@@ -51,24 +62,19 @@ def probe(plan: MethodPlan, device: str) -> list[float | None]:
     """
     kind = device.partition(":")[0]
     steps, skipped = STEPS[kind], SKIPPED[kind]
-    batches = []
+    batches: list[int | None] = []
 
-    def short(configuration: dict[str, Any]) -> dict[str, Any]:
-        most = CPU_BATCH if kind == "cpu" else int(configuration.get("batch") or CPU_BATCH)
-        made = shorten(configuration, steps, most, every=steps)
-        for key, changes in SMALL_DISCOVERY.items():
-            if key in made:
-                made[key] = {**made[key], **changes}
-        if "autoencoder" in made:
-            made["autoencoder"]["shape"] = [32, 32, 16]
-        batches.append(made.get("batch"))
-        return made
+    def short(phase: PhasePlan) -> dict[str, JsonValue]:
+        most = CPU_BATCH if kind == "cpu" else phase.outline.batch or CPU_BATCH
+        made = shorten(phase, steps, most, every=steps)
+        batches.append(PhaseOutline.model_validate(made).batch)
+        return small_discovery(made) if phase.run == DISCOVERY else made
 
     clock = Clock(device)
     with tempfile.TemporaryDirectory(prefix="probe-") as temporary:
         root = Path(temporary)
         size = input_size(plan)
-        largest = max(int(phase.configuration.get("batch") or 0) for phase in plan.phases)
+        largest = max(phase.outline.batch or 0 for phase in plan.phases)
         write_phantom_cohort(root / "cohort", 2 * size[0], 0, train=max(largest, 2 * CPU_BATCH))
         if len(size) == 3:
             write_phantom_scans(root / "cohort", size, 0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from harness.errors import ConfigurationError, unknown
 from harness.spec import Count, Frozen
@@ -24,6 +25,7 @@ from methods.options import (
     VolumesOptions,
     Words,
 )
+from methods.phases import NetworkSpec, Unit
 from methods.terms import TERMS, build, load
 
 HERE = Path(__file__).parent
@@ -45,7 +47,7 @@ class Amount(Frozen):
         adversary: Length of the phase that adds the adversary, for ``as_paper`` and ``code``.
     """
 
-    unit: Literal["steps", "epochs"]
+    unit: Unit
     budget: Literal["matched", "as_paper", "code"]
     total: int | None = Field(default=None, ge=4)
     base: dict[Base, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
@@ -73,7 +75,7 @@ class Supervision(Frozen):
         generator: Fields of the images' generator, where the images are generated (``methods.shapes``).
     """
 
-    unit: Literal["steps", "epochs"]
+    unit: Unit
     count: int = Field(ge=1)
     batch: int = Field(ge=2)
     optimiser: Optimiser
@@ -81,7 +83,7 @@ class Supervision(Frozen):
     generator: Shapes | None = None
 
 
-def check_fields(name: str, fields: dict[str, Any]) -> None:
+def check_fields(name: str, fields: Mapping[str, object]) -> None:
     """Check a profile's fields of a term; those of one from outside are checked with the entry that names it.
 
     Raises:
@@ -192,7 +194,7 @@ class Profile(Frozen):
             check_fields(name, fields)
         return self
 
-    def pretext_options(self, base: str, given_by_entry: dict[str, Any]) -> PretextOptions:
+    def pretext_options(self, base: str, given_by_entry: Mapping[str, object]) -> PretextOptions:
         """Return a pretext method's options: the profile's, then those of its base, then the entry's own.
 
         Raises:
@@ -202,19 +204,17 @@ class Profile(Frozen):
         usual = {**given(self.options, nulls=True), **given(of_base, nulls=True)}
         return read(PretextOptions, {**usual, **given_by_entry}, "options.")
 
-    def network(self, dimensions: int, *, zero_init_residual: bool = False) -> dict[str, Any]:
-        """Return a network's configuration (``methods.networks.build``); its name is None if there is none."""
-        return {
-            "name": self.networks.get(dimensions),
-            "in_channels": IN_CHANNELS[dimensions],
-            "zero_init_residual": zero_init_residual,
-        }
+    def network(self, dimensions: int, *, zero_init_residual: bool = False) -> NetworkSpec | None:
+        """Return the network of so many dimensions, or None if the profile has none."""
+        name = self.networks.get(dimensions)
+        if name is None:
+            return None
+        return NetworkSpec(name=name, in_channels=IN_CHANNELS[dimensions], zero_init_residual=zero_init_residual)
 
 
 @cache
-def _profiles() -> dict[str, Any]:
-    loaded = load_yaml(HERE / "profiles.yaml")
-    profiles: dict[str, Any] = loaded["profiles"]
+def _profiles() -> dict[str, JsonValue]:
+    profiles: dict[str, JsonValue] = load_yaml(HERE / "profiles.yaml")["profiles"]
     return profiles
 
 

@@ -26,11 +26,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.seeding import seed
+from methods.phases import ImageViews
 
 TRIES = 10
 SHAPES = 10
@@ -86,7 +86,7 @@ def uniforms(stream_seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
     return drawn
 
 
-def parameters(drawn: np.ndarray, source_px: int, views: dict[str, Any]) -> ViewParameters:
+def parameters(drawn: np.ndarray, source_px: int, views: ImageViews) -> ViewParameters:
     """Turn the uniforms of one view, ``(B, UNIFORMS)``, into parameters.
 
     Args:
@@ -94,16 +94,16 @@ def parameters(drawn: np.ndarray, source_px: int, views: dict[str, Any]) -> View
         source_px: Side of the source images.
         views: The phase's ``views``: ``image_px``, ``distortion``, ``outer_cutout``.
     """
-    image_px = views["image_px"]
+    image_px = views.image_px
     scale = image_px / 224
     rest = drawn[:, _CROP:]
     jitter, blur, flip, r, cuts = rest[:, :9], rest[:, 9:11], rest[:, 11], rest[:, 12], rest[:, 13:]
     factors = 0.6 + 0.8 * jitter[:, 5:9]
     factors[:, 3] = -0.1 + 0.2 * jitter[:, 8]
     kind = np.select([r <= 0.30, r <= 0.35, r <= 0.65], [INNER, OUTER, SHUFFLE], NONE)
-    if not views["outer_cutout"]:
+    if not views.outer_cutout:
         kind[kind == OUTER] = NONE
-    if not views["distortion"]:
+    if not views.distortion:
         kind[:] = NONE
     shapes, partners, count = _shapes(cuts.reshape(-1, SHAPES, 6), kind, image_px, scale)
     return ViewParameters(
@@ -137,7 +137,7 @@ def _crop(u: np.ndarray, px: int) -> np.ndarray:
     return np.stack([top, left, height, width], axis=1)
 
 
-def _whole(u: np.ndarray, low: Any, high: Any) -> np.ndarray:
+def _whole(u: np.ndarray, low: int | np.ndarray, high: int | np.ndarray) -> np.ndarray:
     """Map uniforms in [0, 1) to whole numbers in [low, high], both included."""
     low, high = np.asarray(low), np.maximum(high, low)
     return (low + np.floor(u * (high - low + 1))).astype(np.int64)

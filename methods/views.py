@@ -7,11 +7,10 @@ enlarging) and the blur (a true Gaussian; PIL's is three box blurs) do not, see 
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
+from methods.phases import ImageViews
 from methods.view_parameters import INNER, NONE, OUTER, SHUFFLE, ViewParameters, parameters, uniforms
 
 cv2.setNumThreads(0)  # one thread per process; a pool of its own would fight with the other slots
@@ -24,7 +23,7 @@ def make_views(
     indices: np.ndarray,
     stream_seed: int,
     epoch: int,
-    views: dict[str, Any],
+    views: ImageViews,
     partners: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make query, key and target of a batch.
@@ -44,12 +43,12 @@ def make_views(
     drawn = uniforms(stream_seed, epoch, indices)
     of_query = parameters(drawn[:, 0], images.shape[-1], views)
     of_key = parameters(drawn[:, 1], images.shape[-1], views)
-    px = views["image_px"]
+    px = views.image_px
     query, key, target = (np.empty((len(indices), px, px), np.uint8) for _ in range(3))
     for row, index in enumerate(indices):
         image = np.asarray(images[index])
         clean = crop(image, of_query.crop[row], px)
-        target[row] = clean[:, ::-1] if views["target"] == "aligned" and of_query.flipped[row] else clean
+        target[row] = clean[:, ::-1] if views.target == "aligned" and of_query.flipped[row] else clean
         query[row] = transform(clean, of_query, row)
         other = image if partners is None else np.asarray(images[partners[row]])
         key[row] = transform(crop(other, of_key.crop[row], px), of_key, row)

@@ -16,12 +16,11 @@ it off for products unless asked, and so must whoever runs this.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from methods.phases import ImageViews
 from methods.view_parameters import INNER, OUTER, SHUFFLE, ViewParameters, parameters, uniforms
 
 RESIZE_BITS = 22  # of PIL's weights for 8-bit images
@@ -33,7 +32,7 @@ def make_views_on_device(
     indices: np.ndarray,
     stream_seed: int,
     epoch: int,
-    views: dict[str, Any],
+    views: ImageViews,
     partners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Make query, key and target of a batch.
@@ -50,14 +49,14 @@ def make_views_on_device(
         Query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device; see ``methods.views.make_views``.
     """
     drawn = uniforms(stream_seed, epoch, indices)
-    px = views["image_px"]
+    px = views.image_px
     made = []
     for view, source in enumerate((images.float(), (images if partners is None else partners).float())):
         of = parameters(drawn[:, view], images.shape[-1], views)
         clean = crop(source, of.crop, px)
         if view == 0:
             flipped = torch.from_numpy(of.flipped).to(clean.device)[:, None, None]
-            aligned = views["target"] == "aligned"
+            aligned = views.target == "aligned"
             target = torch.where(flipped, clean.flip(-1), clean) if aligned else clean
         made.append(transform(clean, of))
     query, key = made

@@ -14,11 +14,9 @@ Nothing is ever downloaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from harness.errors import ConfigurationError, unknown
 from harness.identity import file_sha256
@@ -74,20 +72,20 @@ def variable(method: str) -> str:
     return f"{FOLDER_VARIABLE}_{method.upper()}"
 
 
-def locate(method: str, weights: str, options: Mapping[str, Any]) -> Path | None:
+def locate(method: str, weights: str, path: str | None) -> Path | None:
     """Return the weight file of a method, or None if it is nowhere.
 
     Args:
         method: Name of the entry.
         weights: ``torchvision:<name>`` or a path.
-        options: The entry's; ``path`` may say where the file lies.
+        path: Where the entry's options say that the file lies, or None.
     """
     known = published(weights)
     places: list[Path] = []
     if given := os.environ.get(variable(method)):
         places.append(Path(given))
-    if options.get("path"):
-        places.append(Path(options["path"]))
+    if path:
+        places.append(Path(path))
     if known is None:
         places.append(Path(weights))
     else:
@@ -95,10 +93,10 @@ def locate(method: str, weights: str, options: Mapping[str, Any]) -> Path | None
             places.append(Path(folder) / known.file)
         places.append(hub_cache() / known.file)
     for place in places:
-        path = place.expanduser()
-        path = path if path.is_absolute() else PROJECT / path
-        if path.is_file():
-            return path
+        found = place.expanduser()
+        found = found if found.is_absolute() else PROJECT / found
+        if found.is_file():
+            return found
     return None
 
 

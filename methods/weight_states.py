@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +12,7 @@ DEEPEST = 6  # VISSL nests its trunk five mappings down
 WHOLE = "the file itself"  # what the outermost set is called; ``state`` takes the name of any other
 
 
-def states(loaded: Any) -> dict[str, dict[str, Tensor]]:
+def states(loaded: object) -> dict[str, dict[str, Tensor]]:
     """Return every set of named tensors in what was read, by its path: the keys that lead to it, joined by dots.
 
     A number beside a container (``best_acc1`` beside ``state_dict``) makes a set of its own, so it hides nothing. A
@@ -25,7 +24,7 @@ def states(loaded: Any) -> dict[str, dict[str, Tensor]]:
     return {path or WHOLE: found for path, found in _walk(loaded, "", DEEPEST)}
 
 
-def _walk(loaded: Any, path: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _walk(loaded: object, path: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
     if not isinstance(loaded, Mapping) or depth == 0:
         return
     below = {str(name): value for name, value in loaded.items() if isinstance(value, Mapping)}
@@ -39,5 +38,5 @@ def _walk(loaded: Any, path: str, depth: int) -> Iterator[tuple[str, dict[str, T
         yield from _walk(value, f"{path}.{name}" if path else name, depth - 1)
 
 
-def _tensors(loaded: Mapping[Any, Any]) -> dict[str, Tensor]:
+def _tensors(loaded: Mapping[object, object]) -> dict[str, Tensor]:
     return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}

@@ -11,14 +11,12 @@ under a trained encoder and a random one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from harness.errors import unknown
 from harness.seeding import seed
 from methods.networks.backbone import UnetBackbone, random_numbers_from
 from methods.networks.encoders import resnet50, resnet_w16
 from methods.networks.volumes import FORMS, VolumeBackbone, build_volume_network
+from methods.phases import NetworkSpec
 
 NETWORKS = {
     "unet_resnet50": (resnet50, (256, 128, 64, 32, 16)),
@@ -26,24 +24,26 @@ NETWORKS = {
 }
 
 
-def build(network: Mapping[str, Any], init_seed: int) -> UnetBackbone | VolumeBackbone:
+NetworkBackbone = UnetBackbone | VolumeBackbone
+
+
+def build(network: NetworkSpec, init_seed: int) -> NetworkBackbone:
     """Build a backbone on the CPU with its published initialisation.
 
     Args:
-        network: ``name``, ``in_channels`` (3; in 3D 1) and, in 2D, ``zero_init_residual`` (the last batch norm of every
-            residual block starts at γ = 0, as SimSiam and Barlow Twins have it).
+        network: Which.
         init_seed: Draws encoder and decoder; nothing else does, and the global generator is left as it was.
 
     Raises:
         UnknownName: If there is no network of that name.
     """
-    name = network["name"]
+    name = network.name
     if name in FORMS:
         return build_volume_network(network, init_seed)
     if name not in NETWORKS:
         raise unknown("network", name, (*NETWORKS, *FORMS), "methods/networks")
     make_encoder, decoder_widths = NETWORKS[name]
     with random_numbers_from(seed(init_seed, "encoder")):
-        encoder, channels = make_encoder(network["in_channels"], network["zero_init_residual"])
+        encoder, channels = make_encoder(network.in_channels, network.zero_init_residual)
     with random_numbers_from(seed(init_seed, "decoder")):
-        return UnetBackbone(encoder, channels, decoder_widths, network["in_channels"])
+        return UnetBackbone(encoder, channels, decoder_widths, network.in_channels)

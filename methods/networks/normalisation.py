@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
@@ -50,14 +48,14 @@ class SumOverProcesses(torch.autograd.Function):
     """The sum of a tensor over all processes; so is its gradient, for every process's loss depends on the sum."""
 
     @staticmethod
-    def forward(context: Any, part: Tensor) -> Tensor:
+    def forward(context: object, part: Tensor) -> Tensor:
         """Return the sum."""
         whole = part.clone()
         distributed.all_reduce(whole)
         return whole
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
+    def backward(context: object, gradient: Tensor) -> Tensor:
         """Return the sum of the gradients."""
         whole = gradient.clone()
         distributed.all_reduce(whole)
@@ -121,7 +119,7 @@ def share_batch_norm(module: nn.Module, device: torch.device) -> None:
                 found.__class__ = SharedBatchNorm
 
 
-def constants_of(network: nn.Module) -> dict[str, Any]:
+def constants_of(network: nn.Module) -> dict[str, float]:
     """Return ``eps`` and ``momentum`` of a network's first batch norm, for heads on it; PyTorch's if it has none."""
     for layer in network.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):

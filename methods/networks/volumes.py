@@ -18,9 +18,7 @@ still be three quarters their start after the 30 steps of a fine-tuning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +26,7 @@ from torch.nn import functional as F
 
 from harness.seeding import seed
 from methods.networks.backbone import random_numbers_from
+from methods.phases import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,8 @@ class VolumeBackbone(nn.Module):
 
     def encode(self, volumes: Tensor) -> tuple[Tensor, ...]:
         """Map volumes ``(B, in_channels, X, Y, Z)`` to four feature maps, finest first."""
-        return self.encoder(volumes)
+        features: tuple[Tensor, ...] = self.encoder(volumes)
+        return features
 
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:
         """Map feature maps to ``(B, decoder_channels, X, Y, Z)``."""
@@ -153,13 +153,13 @@ class VolumeBackbone(nn.Module):
         return self.decode(self.encode(volumes))
 
 
-def build_volume_network(network: Mapping[str, Any], init_seed: int) -> VolumeBackbone:
+def build_volume_network(network: NetworkSpec, init_seed: int) -> VolumeBackbone:
     """Build a 3D backbone on the CPU; see ``methods.networks.build``.
 
     Weights start as each framework starts them: Xavier-uniform with bias 0 for the Keras form, torch's own for the
     other.
     """
-    form, in_channels = FORMS[network["name"]], network["in_channels"]
+    form, in_channels = FORMS[network.name], network.in_channels
     with random_numbers_from(seed(init_seed, "encoder")):
         encoder = VolumeEncoder(in_channels, form.width)
         start(encoder, form)

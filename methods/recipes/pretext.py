@@ -7,21 +7,62 @@ methods share is one item and is trained once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from harness.errors import ConfigurationError
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
-from harness.typed import Mistakes, given
-from methods.options import NO_TERM, Optimiser, PretextOptions, without_effect
+from harness.typed import Mistakes
+from methods.options import NO_TERM, Optimiser, PretextOptions, Schedule, without_effect
+from methods.phases import (
+    Budget,
+    ImageConfiguration,
+    ImageViews,
+    NetworkSpec,
+    Role,
+    TermSpec,
+    ValidationSpec,
+    without_nulls,
+)
 from methods.profiles import Amount, Profile, load_profile, versions_of
-from methods.terms import Term, build, term_class, to_json
+from methods.recipes.parts import Decoder, at_batch, budget_row, handed_over, no_network
+from methods.terms import Term, build, term_class
 
-ROLES = ("discrimination", "restoration", "adversary")
-SHORT = {"discrimination": "dis", "restoration": "res", "adversary": "adv"}
+ROLES: tuple[Role, ...] = ("discrimination", "restoration", "adversary")
+SHORT: Mapping[Role, str] = {"discrimination": "dis", "restoration": "res", "adversary": "adv"}
 PSEUDO_LABELS = ("cluster", "word")  # columns of a cohort's cases.csv that no annotator made
+Stage = tuple[tuple[Role, ...], int]  # the roles of a phase's terms, and its length
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What profile and entry say together, checked: what all phases of a method share.
+
+    Attributes:
+        scale: The profile.
+        options: The profile's, then those of the base, then the entry's own.
+        network: The backbone.
+        cohort: Task whose training images are pretrained on.
+        amount: How long.
+        terms: Every term that may occur.
+        weights: Of the terms.
+        optimiser: Of backbone and heads, before the batch is known.
+        schedule: Its rate's.
+    """
+
+    scale: Profile
+    options: PretextOptions
+    network: NetworkSpec
+    cohort: str
+    amount: Amount
+    terms: Mapping[Role, Term]
+    weights: Mapping[Role, float]
+    optimiser: Optimiser
+    schedule: Schedule
 
 
 class PretextRecipe(Frozen):
@@ -63,6 +104,21 @@ class PretextRecipe(Frozen):
             )
         return self
 
+    @property
+    def base(self) -> str:
+        """The discrimination term, or what stands for its absence."""
+        return self.discrimination or NO_TERM
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that the method has, in the order of ``ROLES``."""
+        present = {
+            "discrimination": self.discrimination is not None,
+            "restoration": self.restoration > 0,
+            "adversary": self.adversary > 0,
+        }
+        return tuple(role for role in ROLES if present[role])
+
     def resolve(self, entry: MethodEntry, profile: str) -> MethodPlan:
         """Return the chain of phases and how a trial obtains the backbone.
 
@@ -74,148 +130,74 @@ class PretextRecipe(Frozen):
                 f"dimensions: found {entry.dimensions}; expected 2 for recipe pretext; correct it or take volumes"
             )
         scale = load_profile(profile)
-        base = self.discrimination or NO_TERM
-        options = scale.pretext_options(base, entry.options)
+        options = scale.pretext_options(self.base, entry.options)
         term = None if self.discrimination is None else term_class(self.discrimination, "discrimination")
-        network = {
-            "name": scale.networks.get(entry.dimensions),
-            "in_channels": 3,
-            "zero_init_residual": bool(getattr(term, "zero_init_residual", False)),
-        }
-        weights = {"discrimination": 1.0, "restoration": self.restoration, "adversary": self.adversary}
-        roles = [
-            role
-            for role in ROLES
-            if (self.discrimination is not None if role == "discrimination" else weights[role] > 0)
-        ]
-        trains_decoder = "restoration" in roles and entry.transfer == "encoder_decoder"
-        encoder = {
-            "obtain": "methods.obtain:backbone",
-            "network": network,
-            "encoder": "trained",
-            "decoder": "trained" if trains_decoder else "fresh",
-            "versions": versions_of("networks", "recipes"),
-        }
-        if network["name"] is None:
-            return MethodPlan(
-                encoder=encoder, unavailable=f'profile "{profile}" has no network for {entry.dimensions} dimensions'
-            )
-        terms = self._terms(scale, options)
-        rates = options.optimiser or scale.optimisers.get(base)
-        schedule = options.schedule or scale.schedules.get(base)
-        problems = [
-            f'profile "{profile}" names no {what} for "{base}"; give options.{what} in the entry, or add it to '
-            "methods/profiles.yaml"
-            for what, found in (("optimiser", rates), ("schedule", schedule))
-            if found is None
-        ]
-        problems += without_effect(entry.options, self._needs(options, roles))
-        cohort = options.cohort or scale.cohorts[entry.dimensions]
-        unlabelled = options.pairs == "same_image" or options.pair_class in PSEUDO_LABELS
-        if not unlabelled and cohort not in entry.saw_labels_of:
-            problems.append(
-                f'options.pair_class: found "{options.pair_class}", which is no pseudo-label '
-                f"({', '.join(PSEUDO_LABELS)}); expected an entry that owns up to the labels it saw; "
-                f"add saw_labels_of: [{cohort}]"
-            )
-        amount = scale.amount if options.budget is None else scale.amount.model_copy(update={"budget": options.budget})
-        if options.own_length is not None:
-            amount = amount.model_copy(update={"base": {**amount.base, base: options.own_length}})
-        try:
-            stages = share(amount, roles, base)
-        except ConfigurationError as error:
-            problems.append(str(error))
-        if problems or rates is None or schedule is None:
-            raise Mistakes(problems)
-
-        phases, budget = [], []
-        for position, (present, count) in enumerate(stages):
-            batch = scale.batch
-            if "adversary" in present and options.adversary_batch is not None:
-                batch = options.adversary_batch
-            if batch % options.norm_splits:
-                raise ConfigurationError(
-                    f"found batch {batch} and norm_splits {options.norm_splits}; expected the batch to be a multiple"
-                )
-            distorted = options.distortion == "always" or (
-                options.distortion == "with_restoration" and "restoration" in present
-            )
-            optimiser = at_batch(rates, batch)
-            if options.learning_rate is not None:
-                optimiser["learning_rate"] = options.learning_rate
-            used = [terms[role] for role in present]
-            configuration = {
-                "network": network,
-                "norm_splits": options.norm_splits,
-                "normalisation": options.normalisation,
-                "views": {
-                    "image_px": scale.image_px,
-                    "distortion": distorted,
-                    "outer_cutout": options.outer_cutout,
-                    "target": options.restoration_target,
-                    "pairs": options.pairs,
-                    **({"pair_class": options.pair_class} if options.pairs == "same_class" else {}),
-                },
-                "terms": [
-                    {"role": role, "weight": weights[role], "configuration": to_json(terms[role])} for role in present
-                ],
-                "start": "fresh" if position == 0 else options.start_from,
-                "budget": {"unit": amount.unit, "count": count},
-                "batch": batch,
-                "optimiser": optimiser,
-                "schedule": given(schedule),
-                "validation": {
-                    "unit": amount.unit,
-                    "every": scale.validation_every,
-                    "images": scale.validation_images,
-                },
-                "selection": options.selection,
-                "precision": options.precision,
-                **({"channels_last": True} if options.channels_last else {}),
-                "threads_on_cpu": 1,
-                "versions": versions_of("networks", "views", "trainer", *(term.component for term in used)),
-            }
-            name = "+".join(SHORT[role] for role in present)
-            phases.append(
-                PhasePlan(
-                    name=name,
-                    run="methods.pretext:run_phase",
-                    configuration=configuration,
-                    cohort=cohort,
-                )
-            )
-            row: dict[str, Any] = {"phase": name, amount.unit: count, "batch": batch}
-            if amount.unit == "steps":
-                row["images_seen"] = count * batch
-            budget.append(row)
+        network = scale.network(2, zero_init_residual=bool(getattr(term, "zero_init_residual", False)))
+        decoder: Decoder = "trained" if self.restoration > 0 and entry.transfer == "encoder_decoder" else "fresh"
+        if network is None:
+            return no_network(profile, 2, decoder=decoder)
+        chosen, stages = self._chosen(entry, profile, scale, options, network)
+        phases, rows = [], []
+        for position, stage in enumerate(stages):
+            configuration = _configuration(chosen, stage, first=position == 0)
+            name = "+".join(SHORT[role] for role in stage[0])
+            run = "methods.pretext:run_phase"
+            phases.append(PhasePlan(name=name, run=run, configuration=configuration.dump(), cohort=chosen.cohort))
+            rows.append(budget_row(name, configuration.budget, configuration.batch))
         return MethodPlan(
             phases=tuple(phases),
-            encoder=encoder,
-            pretrain_seeds=scale.pretrain_seeds.get(base, 1),
-            budget={"rule": amount.budget, "phases": budget},
+            encoder=handed_over(network, decoder=decoder).dump(),
+            pretrain_seeds=scale.pretrain_seeds.get(self.base, 1),
+            budget={"rule": chosen.amount.budget, "phases": rows},
         )
 
-    @staticmethod
-    def _needs(options: PretextOptions, roles: list[str]) -> dict[str, tuple[str, bool]]:
+    def _chosen(
+        self, entry: MethodEntry, profile: str, scale: Profile, options: PretextOptions, network: NetworkSpec
+    ) -> tuple[Chosen, list[Stage]]:
+        """Bring profile and entry together and share the budget; every mistake at once."""
+        terms = self._terms(scale, options)
+        optimiser = options.optimiser or scale.optimisers.get(self.base)
+        schedule = options.schedule or scale.schedules.get(self.base)
+        cohort = options.cohort or scale.cohorts[entry.dimensions]
+        problems = [
+            f'profile "{profile}" names no {what} for "{self.base}"; give options.{what} in the entry, or add it to '
+            "methods/profiles.yaml"
+            for what, found in (("optimiser", optimiser), ("schedule", schedule))
+            if found is None
+        ]
+        problems += without_effect(entry.options, self._needs(options))
+        problems += _labels_seen(entry, options, cohort)
+        amount, stages = _amount(scale, options, self.base), []
+        try:
+            stages = share(amount, self.roles, self.base)
+        except ConfigurationError as error:
+            problems.append(str(error))
+        if problems or optimiser is None or schedule is None:
+            raise Mistakes(problems)
+        weights: dict[Role, float] = {
+            "discrimination": 1.0,
+            "restoration": self.restoration,
+            "adversary": self.adversary,
+        }
+        return Chosen(scale, options, network, cohort, amount, terms, weights, optimiser, schedule), stages
+
+    def _needs(self, options: PretextOptions) -> dict[str, tuple[str, bool]]:
         """Return option → what it needs to change anything, and whether this method has it."""
-        of_role = {
+        of_role: dict[Role, tuple[str, ...]] = {
             "discrimination": ("term", "own_length"),
             "restoration": ("restoration_distance", "restoration_target"),
             "adversary": ("adversarial_loss", "discriminator", "adversary_batch"),
         }
-        needs = {name: (f"the key {role}", role in roles) for role, names in of_role.items() for name in names}
-        distorted = options.distortion == "always" or (
-            options.distortion == "with_restoration" and "restoration" in roles
-        )
+        needs = {name: (f"the key {role}", role in self.roles) for role, names in of_role.items() for name in names}
         return needs | {
-            "outer_cutout": ("distorted views", distorted),
-            "start_from": ("a second phase", len(roles) > 1),
+            "outer_cutout": ("distorted views", _distorts(options, self.roles)),
+            "start_from": ("a second phase", len(self.roles) > 1),
             "pair_class": ("pairs: same_class", options.pairs == "same_class"),
         }
 
-    def _terms(self, scale: Profile, options: PretextOptions) -> dict[str, Term]:
+    def _terms(self, scale: Profile, options: PretextOptions) -> dict[Role, Term]:
         """Build every term that may occur, with the profile's fields and then the entry's."""
-        terms: dict[str, Term] = {
+        terms: dict[Role, Term] = {
             "restoration": build(
                 "restoration",
                 "restoration",
@@ -238,22 +220,83 @@ class PretextRecipe(Frozen):
         return terms
 
 
-def at_batch(optimiser: Optimiser, batch: int) -> dict[str, Any]:
-    """Return the optimiser for a batch: rates stated ``per_batch`` grow in proportion (Goyal 2017), others stay.
+def _labels_seen(entry: MethodEntry, options: PretextOptions, cohort: str) -> list[str]:
+    """Say that pairs are chosen by labels that the entry does not declare, if they are."""
+    if options.pairs == "same_image" or options.pair_class in PSEUDO_LABELS or cohort in entry.saw_labels_of:
+        return []
+    return [
+        f'options.pair_class: found "{options.pair_class}", which is no pseudo-label '
+        f"({', '.join(PSEUDO_LABELS)}); expected an entry that declares the labels it saw; "
+        f"add saw_labels_of: [{cohort}]"
+    ]
 
-    Args:
-        optimiser: As a profile or an entry states it.
-        batch: Images in one optimiser step.
+
+def _distorts(options: PretextOptions, roles: tuple[Role, ...]) -> bool:
+    """Say whether views are distorted where these roles are present."""
+    return options.distortion == "always" or (options.distortion == "with_restoration" and "restoration" in roles)
+
+
+def _amount(scale: Profile, options: PretextOptions, base: str) -> Amount:
+    """Return how long the method trains: as the profile says, but for what the options override."""
+    amount = scale.amount if options.budget is None else scale.amount.model_copy(update={"budget": options.budget})
+    if options.own_length is None:
+        return amount
+    return amount.model_copy(update={"base": {**amount.base, base: options.own_length}})
+
+
+def _batch(chosen: Chosen, roles: tuple[Role, ...]) -> int:
+    """Return the batch of a phase.
+
+    Raises:
+        ConfigurationError: If it does not divide into the parts that batch norm takes.
     """
-    resolved = {key: value for key, value in given(optimiser).items() if key != "per_batch"}
-    if optimiser.per_batch is not None:
-        for rate in ("learning_rate", "one_dimensional_rate"):
-            if rate in resolved:
-                resolved[rate] = resolved[rate] * batch / optimiser.per_batch
-    return resolved
+    batch, options = chosen.scale.batch, chosen.options
+    if "adversary" in roles and options.adversary_batch is not None:
+        batch = options.adversary_batch
+    if batch % options.norm_splits:
+        raise ConfigurationError(
+            f"found batch {batch} and norm_splits {options.norm_splits}; expected the batch to be a multiple"
+        )
+    return batch
 
 
-def share(amount: Amount, roles: list[str], base: str) -> list[tuple[tuple[str, ...], int]]:
+def _configuration(chosen: Chosen, stage: Stage, *, first: bool) -> ImageConfiguration:
+    """Return the configuration of a phase."""
+    (roles, count), scale, options = stage, chosen.scale, chosen.options
+    batch, unit = _batch(chosen, roles), chosen.amount.unit
+    made = ImageConfiguration(
+        network=chosen.network,
+        norm_splits=options.norm_splits,
+        normalisation=options.normalisation,
+        views=_views(chosen, roles),
+        terms=tuple(TermSpec.of(role, chosen.weights[role], chosen.terms[role]) for role in roles),
+        start="fresh" if first else options.start_from,
+        budget=Budget(unit=unit, count=count),
+        batch=batch,
+        optimiser=at_batch(chosen.optimiser, batch, options.learning_rate),
+        schedule=without_nulls(chosen.schedule),
+        validation=ValidationSpec(unit=unit, every=scale.validation_every, images=scale.validation_images),
+        selection=options.selection,
+        precision=options.precision,
+        threads_on_cpu=1,
+        versions=versions_of("networks", "views", "trainer", *(chosen.terms[role].component for role in roles)),
+    )
+    return made.model_copy(update={"channels_last": True}) if options.channels_last else made
+
+
+def _views(chosen: Chosen, roles: tuple[Role, ...]) -> ImageViews:
+    options = chosen.options
+    made = ImageViews(
+        image_px=chosen.scale.image_px,
+        distortion=_distorts(options, roles),
+        outer_cutout=options.outer_cutout,
+        target=options.restoration_target,
+        pairs=options.pairs,
+    )
+    return made.model_copy(update={"pair_class": options.pair_class}) if options.pairs == "same_class" else made
+
+
+def share(amount: Amount, roles: tuple[Role, ...], base: str) -> list[Stage]:
     """Share a budget among phases.
 
     ``matched`` (equal images seen): discrimination 1; with restoration ¼ + ¾; with the adversary ¼ + ½ + ¼. Without a
@@ -272,7 +315,7 @@ def share(amount: Amount, roles: list[str], base: str) -> list[tuple[tuple[str, 
         ConfigurationError: If the profile lacks an amount that the rule needs.
     """
     dis, res = "discrimination" in roles, "restoration" in roles
-    chain: list[tuple[str, ...]] = [("discrimination",)] if dis else []
+    chain: list[tuple[Role, ...]] = [("discrimination",)] if dis else []
     if res:
         chain.append((*chain[-1], "restoration") if dis else ("restoration",))
     if "adversary" in roles:
@@ -296,7 +339,11 @@ def share(amount: Amount, roles: list[str], base: str) -> list[tuple[tuple[str, 
             f'budget "{amount.budget}" needs base.{base}, restoration and adversary amounts; '
             "add them to the profile or take another budget"
         )
-    own = {"discrimination": amount.base[base], "restoration": amount.restoration, "adversary": amount.adversary}
+    own: dict[Role, int] = {
+        "discrimination": amount.base[base],
+        "restoration": amount.restoration,
+        "adversary": amount.adversary,
+    }
     if amount.budget == "code" and dis and res:
         chain = chain[1:]
     return [(present, own[present[-1]]) for present in chain]

@@ -7,7 +7,8 @@ from typing import ClassVar
 from pydantic import BaseModel
 
 from harness.spec import Frozen, MethodEntry, MethodPlan
-from methods.profiles import load_profile, versions_of
+from methods.profiles import load_profile
+from methods.recipes.parts import handed_over, no_network
 
 
 class NoOptions(Frozen):
@@ -22,12 +23,6 @@ class RandomRecipe(Frozen):
     def resolve(self, entry: MethodEntry, profile: str) -> MethodPlan:
         """Return a plan without phases."""
         network = load_profile(profile).network(entry.dimensions)
-        encoder = {
-            "obtain": "methods.obtain:backbone",
-            "network": network,
-            "encoder": "random",
-            "decoder": "fresh",
-            "versions": versions_of("networks", "recipes"),
-        }
-        missing = None if network["name"] else f'profile "{profile}" has no network for {entry.dimensions} dimensions'
-        return MethodPlan(encoder=encoder, reinitialised=True, unavailable=missing)
+        if network is None:
+            return no_network(profile, entry.dimensions, encoder="random").model_copy(update={"reinitialised": True})
+        return MethodPlan(encoder=handed_over(network, encoder="random").dump(), reinitialised=True)

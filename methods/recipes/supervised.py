@@ -14,9 +14,10 @@ from pydantic import BaseModel, Field
 
 from harness.errors import ConfigurationError
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
-from harness.typed import given, read
-from methods.profiles import load_profile, versions_of
-from methods.recipes.pretext import at_batch
+from harness.typed import read
+from methods.phases import Budget, LabelConfiguration, NetworkSpec, ValidationSpec, without_nulls
+from methods.profiles import Profile, Supervision, load_profile, versions_of
+from methods.recipes.parts import at_batch, budget_row, handed_over, no_network
 
 SHAPES = "shapes"
 
@@ -62,62 +63,57 @@ class SupervisedRecipe(Frozen):
             )
         scale = load_profile(profile)
         options = read(SupervisedOptions, entry.options, "options.")
-        network = {
-            "name": scale.networks.get(entry.dimensions),
-            "in_channels": 3,
-            "zero_init_residual": options.zero_init_residual,
-        }
-        encoder = {
-            "obtain": "methods.obtain:backbone",
-            "network": network,
-            "encoder": "trained",
-            "decoder": "fresh",
-            "versions": versions_of("networks", "recipes"),
-        }
-        if network["name"] is None:
-            return MethodPlan(
-                encoder=encoder, unavailable=f'profile "{profile}" has no network for {entry.dimensions} dimensions'
-            )
+        network = scale.network(entry.dimensions, zero_init_residual=options.zero_init_residual)
+        if network is None:
+            return no_network(profile, entry.dimensions)
+        encoder = handed_over(network).dump()
         if self.trained_on not in scale.supervised:
-            why = (
-                f'profile "{profile}" takes the imagenet entry, not a stand-in of generated shapes'
-                if self.trained_on == SHAPES
-                else f'profile "{profile}" says nothing of supervised training on {self.trained_on}; '
-                "add it under supervised in methods/profiles.yaml"
-            )
-            return MethodPlan(encoder=encoder, unavailable=why)
+            return MethodPlan(encoder=encoder, unavailable=self._absent(profile))
         how = scale.supervised[self.trained_on]
-        optimiser = at_batch(how.optimiser, how.batch)
-        if options.learning_rate is not None:
-            optimiser["learning_rate"] = options.learning_rate
+        configuration = self._configuration(scale, how, options, network)
         generated = self.trained_on == SHAPES
-        configuration = {
-            "network": network,
-            "image_px": scale.image_px,
-            "generator": given(how.generator) if generated and how.generator else {} if generated else None,
-            "loss": "cross_entropy" if generated else "binary_cross_entropy",
-            "budget": {"unit": how.unit, "count": how.count},
-            "batch": how.batch,
-            "optimiser": optimiser,
-            "schedule": given(how.schedule),
-            "validation": {
-                "unit": scale.amount.unit,
-                "every": scale.validation_every,
-                "images": scale.validation_images,
-            },
-            "selection": "lowest_validation_loss",
-            "precision": "float32",
-            "threads_on_cpu": 1,
-            "versions": versions_of("networks", "views", "trainer", "supervised", *(["shapes"] if generated else [])),
-        }
         name = f"supervised on {'synthetic non-medical shapes' if generated else self.trained_on}"
-        row = {"phase": name, how.unit: how.count, "batch": how.batch}
-        if how.unit == "steps":
-            row["images_seen"] = how.count * how.batch
         phase = PhasePlan(
             name=name,
             run="methods.supervised:run_phase",
-            configuration=configuration,
+            configuration=configuration.dump(),
             cohort=None if generated else self.trained_on,
         )
+        row = budget_row(name, configuration.budget, how.batch)
         return MethodPlan(phases=(phase,), encoder=encoder, budget={"rule": "supervised", "phases": [row]})
+
+    def _absent(self, profile: str) -> str:
+        """Say why the profile does not train on this."""
+        if self.trained_on == SHAPES:
+            return f'profile "{profile}" takes the imagenet entry, not a stand-in of generated shapes'
+        return (
+            f'profile "{profile}" says nothing of supervised training on {self.trained_on}; '
+            "add it under supervised in methods/profiles.yaml"
+        )
+
+    def _configuration(
+        self, scale: Profile, how: Supervision, options: SupervisedOptions, network: NetworkSpec
+    ) -> LabelConfiguration:
+        generated = self.trained_on == SHAPES
+        if generated and how.generator is None:
+            raise ConfigurationError(
+                f"supervised.{SHAPES}: found no generator; expected how many shapes are drawn; add generator: to the "
+                "profile in methods/profiles.yaml"
+            )
+        return LabelConfiguration(
+            network=network,
+            image_px=scale.image_px,
+            generator=how.generator if generated else None,
+            loss="cross_entropy" if generated else "binary_cross_entropy",
+            budget=Budget(unit=how.unit, count=how.count),
+            batch=how.batch,
+            optimiser=at_batch(how.optimiser, how.batch, options.learning_rate),
+            schedule=without_nulls(how.schedule),
+            validation=ValidationSpec(
+                unit=scale.amount.unit, every=scale.validation_every, images=scale.validation_images
+            ),
+            selection="lowest_validation_loss",
+            precision="float32",
+            threads_on_cpu=1,
+            versions=versions_of("networks", "views", "trainer", "supervised", *(["shapes"] if generated else [])),
+        )

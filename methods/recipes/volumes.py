@@ -7,19 +7,41 @@ first phase, ``discovery``, trains nothing that is kept: its cubes serve all met
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, TypedDict, cast
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from harness.errors import ConfigurationError
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
 from harness.typed import Mistakes, given, read
 from methods.options import VolumesOptions, without_effect
+from methods.phases import (
+    Budget,
+    CubeConfiguration,
+    CubeViews,
+    DiscoveryConfiguration,
+    NetworkSpec,
+    Role,
+    TermSpec,
+    ValidationSpec,
+    WordRules,
+    without_nulls,
+)
 from methods.profiles import Volumes, load_profile, versions_of
-from methods.recipes.pretext import at_batch
-from methods.terms import Term, build, to_json
+from methods.recipes.parts import Decoder, at_batch, budget_row, handed_over, no_network
+from methods.terms import Term, build
+from methods.terms.visual_words import VisualWords
 
+Stage = tuple[tuple[Role, ...], int]  # the roles of a phase's terms, and its length
 DISCOVERY = "discovery"
+
+
+class Terms(TypedDict):
+    """Role → term."""
+
+    discrimination: VisualWords
+    restoration: Term
+    adversary: Term
 
 
 class VolumesRecipe(Frozen):
@@ -39,7 +61,7 @@ class VolumesRecipe(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _both(cls, given: Any) -> Any:
+    def _both(cls, given: object) -> object:
         absent = [key for key in ("visual_words", "restoration") if isinstance(given, dict) and key not in given]
         if absent:
             raise ValueError(f'found no {" and no ".join(absent)}; expected both weights, as "visual_words: 0.01"')
@@ -56,99 +78,99 @@ class VolumesRecipe(Frozen):
                 f"dimensions: found {entry.dimensions}; expected 3 for recipe volumes; correct it or take pretext"
             )
         profiled = load_profile(profile)
-        scale = profiled.volumes
-        network = profiled.network(3)
-        encoder = {
-            "obtain": "methods.obtain:backbone",
-            "network": network,
-            "encoder": "trained",
-            "decoder": "trained" if entry.transfer == "encoder_decoder" else "fresh",
-            "versions": versions_of("networks", "recipes"),
-        }
-        if network["name"] is None or scale is None:
-            return MethodPlan(encoder=encoder, unavailable=f'profile "{profile}" has no network for 3 dimensions')
+        scale, network = profiled.volumes, profiled.network(3)
+        decoder: Decoder = "trained" if entry.transfer == "encoder_decoder" else "fresh"
+        if network is None or scale is None:
+            return no_network(profile, 3, decoder=decoder)
         options = read(VolumesOptions, {**given(scale.options, nulls=True), **entry.options}, "options.")
         judged = ("the key adversary", self.adversary > 0)
         unused = without_effect(entry.options, {"adversarial_loss": judged, "adversary_rate": judged})
         if unused:
             raise Mistakes(unused)
-        discovers = dict(network)  # the releases share one self-discovery, whatever network learns from its words
+        discovers = network  # the releases share one self-discovery, whatever network learns from its words
         if options.network is not None:
-            network["name"] = published_form(options.network, network["name"], profile)
-        terms = self._terms(scale, options, network["name"])
-        words = {**given(scale.words), "cube": list(scale.cube), "words": terms["discrimination"].words}
-        discovery = PhasePlan(
-            name=DISCOVERY,
-            run="methods.volumes.discovery:run_phase",
-            configuration={
-                "network": discovers,
-                "autoencoder": given(scale.autoencoder),
-                "words": words,
-                "budget": {"unit": "epochs", "count": scale.autoencoder.epochs},
-                "threads_on_cpu": 1,
-                "versions": versions_of("networks", "discovery", "trainer"),
-            },
-            cohort=profiled.cohorts[3],
+            network = network.model_copy(update={"name": published_form(options.network, network.name, profile)})
+        terms = self._terms(scale, options, network.name)
+        rules = WordRules.model_validate(
+            {**given(scale.words), "cube": list(scale.cube), "words": terms["discrimination"].words}
         )
-        phases, budget = [discovery], []
-        weights = {"discrimination": self.visual_words, "restoration": self.restoration, "adversary": self.adversary}
-        for present, count in shares(scale.amount.total or 0, adversary=self.adversary > 0):
-            used = [terms[role] for role in present]
-            optimiser = at_batch(scale.optimiser, scale.batch)
-            if options.learning_rate is not None:
-                optimiser["learning_rate"] = options.learning_rate
-            name = "dis+res+adv" if "adversary" in present else "dis+res"
-            configuration = {
-                "network": network,
-                "norm_splits": 1,
-                "normalisation": "none",
-                "views": {"cube": list(scale.cube), "painting": options.painting or release(network["name"])},
-                "terms": [
-                    {"role": role, "weight": weights[role], "configuration": to_json(terms[role])} for role in present
-                ],
-                "start": "last" if "adversary" in present else "fresh",
-                "budget": {"unit": scale.amount.unit, "count": count},
-                "batch": scale.batch,
-                "optimiser": optimiser,
-                "schedule": given(scale.schedule),
-                "validation": {
-                    "unit": scale.amount.unit,
-                    "every": scale.validation_every,
-                    "images": scale.validation_cubes,
-                },
-                "selection": options.selection,
-                "precision": options.precision,
-                "threads_on_cpu": 1,
-                "versions": versions_of("networks", "cubes", "trainer", *(term.component for term in used)),
-            }
-            phases.append(
-                PhasePlan(
-                    name=name, run="methods.volumes.pretext:run_phase", configuration=configuration, uses=(DISCOVERY,)
-                )
-            )
-            row: dict[str, Any] = {"phase": name, scale.amount.unit: count, "batch": scale.batch}
-            if scale.amount.unit == "steps":
-                row["images_seen"] = count * scale.batch
-            else:  # every cube of a word: in the nearest patients, at each resolution
-                row["images_an_epoch"] = (
-                    words["words"] * scale.words.nearest_training * (1 + scale.words.more_resolutions)
-                )
-            budget.append(row)
-        return MethodPlan(phases=tuple(phases), encoder=encoder, budget={"rule": scale.amount.budget, "phases": budget})
+        phases = [_discovery(scale, discovers, rules, profiled.cohorts[3])]
+        rows = []
+        for stage in shares(scale.amount.total or 0, adversary=self.adversary > 0):
+            configuration = self._configuration(scale, options, network, terms, stage)
+            name = "dis+res+adv" if "adversary" in stage[0] else "dis+res"
+            run = "methods.volumes.pretext:run_phase"
+            phases.append(PhasePlan(name=name, run=run, configuration=configuration.dump(), uses=(DISCOVERY,)))
+            rows.append(_row(name, configuration, rules))
+        return MethodPlan(
+            phases=tuple(phases),
+            encoder=handed_over(network, decoder=decoder).dump(),
+            budget={"rule": scale.amount.budget, "phases": rows},
+        )
 
-    def _terms(self, scale: Volumes, options: VolumesOptions, network: str) -> dict[str, Any]:
+    def _configuration(
+        self, scale: Volumes, options: VolumesOptions, network: NetworkSpec, terms: Terms, stage: Stage
+    ) -> CubeConfiguration:
+        """Return the configuration of a phase that learns from cubes."""
+        roles, count = stage
+        weights: dict[Role, float] = {
+            "discrimination": self.visual_words,
+            "restoration": self.restoration,
+            "adversary": self.adversary,
+        }
+        unit = scale.amount.unit
+        return CubeConfiguration(
+            network=network,
+            norm_splits=1,
+            normalisation="none",
+            views=CubeViews(cube=scale.cube, painting=options.painting or release(network.name)),
+            terms=tuple(TermSpec.of(role, weights[role], terms[role]) for role in roles),
+            start="last" if "adversary" in roles else "fresh",
+            budget=Budget(unit=unit, count=count),
+            batch=scale.batch,
+            optimiser=at_batch(scale.optimiser, scale.batch, options.learning_rate),
+            schedule=without_nulls(scale.schedule),
+            validation=ValidationSpec(unit=unit, every=scale.validation_every, images=scale.validation_cubes),
+            selection=options.selection,
+            precision=options.precision,
+            threads_on_cpu=1,
+            versions=versions_of("networks", "cubes", "trainer", *(terms[role].component for role in roles)),
+        )
+
+    def _terms(self, scale: Volumes, options: VolumesOptions, network: str) -> Terms:
         """Build every term that may occur, with the profile's fields and then the entry's."""
         fields = dict(scale.terms.visual_words)
         if options.words is not None:
             fields["words"] = options.words
         fields["head"] = options.head or release(network)
         adversary = {"loss": options.adversarial_loss, "learning_rate": options.adversary_rate}
-        terms: dict[str, Term] = {
-            "discrimination": build("visual_words", "discrimination", fields),
+        return {
+            "discrimination": cast("VisualWords", build("visual_words", "discrimination", fields)),
             "restoration": build("restoration", "restoration", {}),
             "adversary": build("adversary", "adversary", {**adversary, **scale.terms.adversary}),
         }
-        return terms
+
+
+def _discovery(scale: Volumes, network: NetworkSpec, rules: WordRules, cohort: str) -> PhasePlan:
+    """Return the phase in which words are found."""
+    configuration = DiscoveryConfiguration(
+        network=network,
+        autoencoder=without_nulls(scale.autoencoder),
+        words=rules,
+        budget=Budget(unit="epochs", count=scale.autoencoder.epochs),
+        threads_on_cpu=1,
+        versions=versions_of("networks", "discovery", "trainer"),
+    )
+    run = "methods.volumes.discovery:run_phase"
+    return PhasePlan(name=DISCOVERY, run=run, configuration=configuration.dump(), cohort=cohort)
+
+
+def _row(phase: str, configuration: CubeConfiguration, rules: WordRules) -> dict[str, JsonValue]:
+    """Return what the budget says of a phase; an epoch is every cube of a word: in the nearest scans, at each size."""
+    row = budget_row(phase, configuration.budget, configuration.batch)
+    if configuration.budget.unit == "epochs":
+        row["images_an_epoch"] = rules.words * rules.nearest_training * (1 + rules.more_resolutions)
+    return row
 
 
 def published_form(wanted: str, present: str, profile: str) -> str:
@@ -170,12 +192,12 @@ def release(network: str) -> Literal["keras", "pytorch"]:
     return "pytorch" if network == "transvw_pytorch" else "keras"
 
 
-def shares(total: int, *, adversary: bool) -> list[tuple[tuple[str, ...], int]]:
+def shares(total: int, *, adversary: bool) -> list[Stage]:
     """Share a budget: all of it discrimination and restoration, or ¾ of it and then ¼ with the adversary.
 
     The same cubes are seen either way.
     """
-    both = ("discrimination", "restoration")
+    both: tuple[Role, ...] = ("discrimination", "restoration")
     if not adversary:
         return [(both, total)]
     first = int(Fraction(3, 4) * total)

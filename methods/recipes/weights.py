@@ -7,16 +7,20 @@ the file's place is not.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
 
 from pydantic import BaseModel, field_validator, model_validator
 
 from harness.errors import DiraBenchError, unknown
 from harness.spec import Frozen, MethodEntry, MethodPlan, PhasePlan
+from harness.typed import read
 from methods.architectures import ENTERING
 from methods.key_layouts import AUTO, known_key_map
 from methods.options import Network
+from methods.phases import ImportConfiguration, NetworkSpec
 from methods.profiles import load_profile, versions_of
+from methods.recipes.parts import Decoder, handed_over, no_network
 from methods.weight_files import (
     checked_sha256,
     checked_weights,
@@ -82,7 +86,7 @@ class WeightsRecipe(Frozen):
 
     @field_validator("network", mode="before")
     @classmethod
-    def _buildable(cls, value: Any) -> Any:
+    def _buildable(cls, value: object) -> object:
         if isinstance(value, str) and value not in get_args(Network):
             raise ValueError(f"{unknown('network', value, get_args(Network), 'network')} What can enter: {ENTERING}")
         return value
@@ -97,56 +101,58 @@ class WeightsRecipe(Frozen):
 
     def resolve(self, entry: MethodEntry, profile: str) -> MethodPlan:
         """Return one phase that reads the file, or why there is none."""
-        scale, known = load_profile(profile), published(self.weights)
-        network = scale.network(entry.dimensions)
-        if entry.dimensions == 3 and {self.network, network["name"]} <= PUBLISHED_3D:
-            network["name"] = self.network  # two forms of one network: the file decides
-        name = network["name"]
-        uses_decoder = self.parts == "encoder_decoder" and entry.transfer == "encoder_decoder"
-        encoder: dict[str, Any] = {
-            "obtain": "methods.obtain:backbone",
-            "network": network,
-            "encoder": "trained",
-            "decoder": "trained" if uses_decoder else "fresh",
-            "versions": versions_of("networks", "recipes"),
-        }
-        if name is None:
-            return MethodPlan(
-                encoder=encoder, unavailable=f'profile "{profile}" has no network for {entry.dimensions} dimensions'
-            )
-        fits = known.network if known else self.network
-        if fits is not None and fits != name:
-            what = f"{known.trained_on} weights" if known else f"weights of {entry.label}"
-            why = "" if known else f": its entry says that the file holds {fits.removeprefix('unet_')}"
-            return MethodPlan(encoder=encoder, unavailable=f"no {what} for {name.removeprefix('unet_')}{why}")
-        path = locate(entry.name, self.weights, entry.options)
-        if path is None:
-            return MethodPlan(
-                encoder=encoder, unavailable=f"weights missing: {how_to_supply(entry.name, self.weights)}"
-            )
-        try:
-            sha256 = content_sha256(path)
-        except OSError as error:
-            return MethodPlan(
-                encoder=encoder, unavailable=f"weights missing: {path.name} is unreadable ({error.strerror})"
-            )
-        wrong = promised(self.weights, self.sha256 or entry.options.get("sha256"), sha256, path.name)
-        if wrong:
-            return MethodPlan(encoder=encoder, unavailable=f"wrong weights: {wrong}")
+        network = load_profile(profile).network(entry.dimensions)
+        whole = self.parts == "encoder_decoder" and entry.transfer == "encoder_decoder"
+        decoder: Decoder = "trained" if whole else "fresh"
+        if network is None:
+            return no_network(profile, entry.dimensions, decoder=decoder)
+        if entry.dimensions == 3 and self.network is not None and {self.network, network.name} <= PUBLISHED_3D:
+            network = network.model_copy(update={"name": self.network})  # two forms of one network: the file decides
+        encoder = handed_over(network, decoder=decoder)
+        found = self._misfit(entry, network) or self._file(entry)
+        if isinstance(found, str):
+            return MethodPlan(encoder=encoder.dump(), unavailable=found)
+        sha256 = content_sha256(found)
         phase = PhasePlan(
             name="import",
             run="methods.external:import_checkpoint",
-            configuration={
-                "network": network,
-                "checkpoint_sha256": sha256,
-                "key_map": self.key_map,
-                "parts": self.parts,
-                **({"state": self.state} if self.state is not None else {}),
-                "versions": versions_of("networks", "external_weights"),
-            },
+            configuration=self._configuration(network, sha256).dump(),
         )
         return MethodPlan(
             phases=(phase,),
-            encoder={**encoder, "checkpoint_sha256": sha256},
+            encoder=encoder.model_copy(update={"checkpoint_sha256": sha256}).dump(),
             budget={"rule": "weights from outside", "phases": [{"phase": "import", "images_seen": 0}]},
         )
+
+    def _misfit(self, entry: MethodEntry, network: NetworkSpec) -> str:
+        """Say why the file is not for the profile's network; empty if it may be."""
+        known = published(self.weights)
+        fits = known.network if known else self.network
+        if fits is None or fits == network.name:
+            return ""
+        what = f"{known.trained_on} weights" if known else f"weights of {entry.label}"
+        why = "" if known else f": its entry says that the file holds {fits.removeprefix('unet_')}"
+        return f"no {what} for {network.name.removeprefix('unet_')}{why}"
+
+    def _file(self, entry: MethodEntry) -> Path | str:
+        """Return the file, or say why it cannot be used."""
+        options = read(WeightsOptions, entry.options, "options.")
+        path = locate(entry.name, self.weights, options.path)
+        if path is None:
+            return f"weights missing: {how_to_supply(entry.name, self.weights)}"
+        try:
+            sha256 = content_sha256(path)
+        except OSError as error:
+            return f"weights missing: {path.name} is unreadable ({error.strerror})"
+        wrong = promised(self.weights, self.sha256 or options.sha256, sha256, path.name)
+        return f"wrong weights: {wrong}" if wrong else path
+
+    def _configuration(self, network: NetworkSpec, sha256: str) -> ImportConfiguration:
+        made = ImportConfiguration(
+            network=network,
+            checkpoint_sha256=sha256,
+            key_map=self.key_map,
+            parts=self.parts,
+            versions=versions_of("networks", "external_weights"),
+        )
+        return made if self.state is None else made.model_copy(update={"state": self.state})

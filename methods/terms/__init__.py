@@ -25,6 +25,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
+from pydantic import JsonValue
 from pydantic.errors import PydanticUserError
 
 from harness.dotted import import_dotted
@@ -91,7 +92,7 @@ def term_class(name: str, role: str) -> type[Term]:
     return found
 
 
-def build(name: str, role: str, fields: Mapping[str, Any]) -> Term:
+def build(name: str, role: str, fields: Mapping[str, object]) -> Term:
     """Make a term's configuration from plain values, naming every key that it does not have.
 
     Raises:
@@ -111,15 +112,15 @@ def build(name: str, role: str, fields: Mapping[str, Any]) -> Term:
     return cls(**fields)
 
 
-def to_json(term: Term) -> dict[str, Any]:
+def to_json(term: Term) -> dict[str, JsonValue]:
     """Write a term as JSON values with its type, so that ``from_json`` gives an equal one."""
     values = {f.name: getattr(term, f.name) for f in dataclasses.fields(term)}  # type: ignore[arg-type]
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     return {"type": f"{type(term).__module__}:{type(term).__qualname__}", **values}
 
 
-def from_json(values: Mapping[str, Any]) -> Term:
+def from_json(values: Mapping[str, JsonValue]) -> Term:
     """Make the term that ``to_json`` wrote."""
     fields = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key != "type"}
-    term: Term = load(values["type"])(**fields)
+    term: Term = load(str(values["type"]))(**fields)
     return term

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor, nn
+
+from methods.options import Optimiser
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Views:
         step_seed: Seed of whatever a term draws in this step.
         rows: Which rows of this process's batch these are, where the batch is cut into micro-batches.
         words: Number of each cube's visual word, int64 ``(B,)``; None in 2D.
+        labels: Labels of the images, where they are learnt, ``(B,)`` or ``(B, L)``; else None.
     """
 
     query: Tensor
@@ -29,6 +30,7 @@ class Views:
     step_seed: int
     rows: slice = field(default_factory=lambda: slice(None))
     words: Tensor | None = None
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Forward:
 
     features: tuple[Tensor, ...]
     restored: Tensor | None
+
+    @property
+    def image(self) -> Tensor:
+        """The restored query, for a term that has ``needs_decoder``."""
+        if self.restored is None:
+            raise ValueError("nothing was restored; a term that looks at restored images has needs_decoder = True")
+        return self.restored
 
 
 class BoundTerm(nn.Module):
@@ -81,8 +90,8 @@ class BoundTerm(nn.Module):
         """Return the parameters that play against the backbone; they stay out of its optimiser."""
         return []
 
-    def opponent_optimiser(self) -> Mapping[str, Any]:
-        """Return the opponent's own optimiser, in the form of a phase's."""
+    def opponent_optimiser(self) -> Optimiser:
+        """Return the opponent's own optimiser."""
         raise NotImplementedError
 
     def opponent_loss(self, views: Views, forward: Forward) -> Tensor | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +9,7 @@ from torch.nn import functional as F
 from harness.errors import ConfigurationError
 from harness.seeding import seed as seed_of
 from methods.networks.backbone import random_numbers_from
+from methods.options import Adam
 from methods.terms.adversary import Adversary
 from methods.terms.bound import BoundTerm, Forward, Views
 
@@ -64,7 +62,7 @@ class BoundAdversary(BoundTerm):
         """Return what the backbone minimises: how well the discriminator sees through its restored images."""
         self.discriminator.requires_grad_(False)
         try:
-            logits = self.discriminator(forward.restored).float()
+            logits = self.discriminator(forward.image).float()
         finally:
             self.discriminator.requires_grad_(True)
         return generator_loss(logits, self.configuration.loss)
@@ -73,18 +71,14 @@ class BoundAdversary(BoundTerm):
         """Return the discriminator's parameters."""
         return list(self.discriminator.parameters())
 
-    def opponent_optimiser(self) -> Mapping[str, Any]:
+    def opponent_optimiser(self) -> Adam:
         """Return the discriminator's Adam."""
-        return {
-            "name": "adam",
-            "learning_rate": self.configuration.learning_rate,
-            "betas": list(self.configuration.betas),
-            "weight_decay": 0.0,
-        }
+        rate, betas = self.configuration.learning_rate, self.configuration.betas
+        return Adam(name="adam", learning_rate=rate, betas=betas, weight_decay=0.0)
 
     def opponent_loss(self, views: Views, forward: Forward) -> Tensor:
         """Return the discriminator's loss; clean crops and restored images pass in one batch (norms are per image)."""
-        both = torch.cat([views.target, forward.restored.detach()])
+        both = torch.cat([views.target, forward.image.detach()])
         real, fake = self.discriminator(both).float().chunk(2)
         return discriminator_loss(real, fake, self.configuration.loss)
 

@@ -34,4 +34,4 @@ class BoundRestoration(BoundTerm):
 
     def forward(self, views: Views, forward: Forward, backbone: nn.Module) -> Tensor:
         """Return the distance."""
-        return self.distance(forward.restored, views.target)
+        return self.distance(forward.image, views.target)

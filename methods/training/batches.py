@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from harness.errors import DataError
 from harness.seeding import seed
+from methods.phases import ImageViews
 from methods.terms.bound import Views
-from methods.training.objective import Objective
 from methods.training.pairs import Pairs
 from methods.training.processes import Processes
+from methods.training.trained import Trained
 from methods.view_parameters import uniforms
 from methods.views import make_views
 from methods.views_on_device import make_views_on_device
@@ -53,7 +53,8 @@ class Order:
 
     def sha256(self) -> str:
         """Return the hash of the first epoch's order."""
-        return hashlib.sha256(np.concatenate([self.batch(s)[1] for s in range(self.steps_per_epoch)])).hexdigest()
+        order = np.concatenate([self.batch(step)[1] for step in range(self.steps_per_epoch)])
+        return hashlib.sha256(order.tobytes()).hexdigest()
 
 
 def first_batch_sha256(order: Order, augment_seed: int) -> str:
@@ -72,12 +73,12 @@ class _Steps(Dataset):
         first: int,
         last: int,
         augment_seed: int,
-        views: Mapping[str, Any],
+        views: ImageViews,
         pairs: Pairs,
         processes: Processes,
     ) -> None:
         self._images, self._order, self._first, self._last = images, order, first, last
-        self._seed, self._views, self._pairs, self._processes = augment_seed, dict(views), pairs, processes
+        self._seed, self._views, self._pairs, self._processes = augment_seed, views, pairs, processes
 
     def __len__(self) -> int:
         return self._last - self._first
@@ -96,12 +97,12 @@ def batches(
     first: int,
     last: int,
     augment_seed: int,
-    views: Mapping[str, Any],
+    views: ImageViews,
     device: torch.device,
     workers: int,
     pairs: Pairs,
     processes: Processes,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, ...]]:
     """Yield query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device, of steps first … last − 1.
 
     On a CPU the views are made by OpenCV, in this process or in ``workers`` others; on a GPU rows are gathered and
@@ -113,7 +114,7 @@ def batches(
             on_device = gathered.to(device, non_blocking=True)
             chosen = pairs.of(rows, augment_seed, epoch)
             others = None if chosen is rows else torch.from_numpy(images[chosen]).to(device)
-            yield make_views_on_device(on_device, rows, augment_seed, epoch, dict(views), others)
+            yield make_views_on_device(on_device, rows, augment_seed, epoch, views, others)
         return
     steps = _Steps(images, order, first, last, augment_seed, views, pairs, processes)
     unused = torch.Generator().manual_seed(0)  # without one of its own a loader draws from the global generator
@@ -180,7 +181,7 @@ def place(module: nn.Module, device: torch.device, layout: torch.memory_format) 
             weight.data = weight.data.contiguous(memory_format=layout)
 
 
-def as_views(objective: Objective, made: tuple[Tensor, ...], step_seed: int, channels_last: bool) -> Views:
+def as_views(objective: Trained, made: tuple[Tensor, ...], step_seed: int, channels_last: bool) -> Views:
     """Make the network's input of one batch: query, key, target and, in 3D, words."""
     query, key, target = made[:3]
     layout = memory_layout(objective.backbone.dimensions, channels_last)

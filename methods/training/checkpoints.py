@@ -11,6 +11,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from harness.errors import CheckpointError
@@ -31,13 +32,13 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
     return whole.hexdigest()
 
 
-def write_atomically(path: Path, data: Any) -> None:
+def write_atomically(path: Path, data: Mapping[str, object]) -> None:
     """Save with ``torch.save`` beside ``path``, flush to disk, and rename."""
     with replacing(path) as partial, partial.open("wb") as stream:  # a stream: a path's name would enter the bytes
         torch.save(data, stream)
 
 
-def save_encoder(path: Path, backbone: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def save_encoder(path: Path, backbone: Mapping[str, Tensor], about: Mapping[str, JsonValue]) -> None:
     """Write a backbone's weights with what they are; the same weights give the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in backbone.items()}
     metadata = {"dira_bench": json.dumps(about, sort_keys=True)}  # one key: the order of several is not fixed
@@ -45,7 +46,7 @@ def save_encoder(path: Path, backbone: Mapping[str, Tensor], about: Mapping[str,
         safetensors.torch.save_file(tensors, partial, metadata=metadata)
 
 
-def load_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, JsonValue]]:
     """Read weights and what they are.
 
     Raises:

@@ -1,4 +1,8 @@
-"""The loop: one step, however many terms; validation, selection, checkpoints and resuming around it."""
+"""The loop: one step, whatever is trained; validation, selection, checkpoints and resuming around it.
+
+What a phase sees is a subclass's: views of images (``methods.training.images``), cubes (``methods.volumes.pretext``) or
+images with labels (``methods.supervised``).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +24,16 @@ from harness.half_precision import refuse_unsound_gradients
 from harness.identity import digest
 from harness.seeding import seed as seed_of
 from methods.networks.normalisation import share_batch_norm
+from methods.phases import TrainedSpec
 from methods.terms.bound import BoundTerm, Forward, Views
-from methods.training.batches import Order, as_views, batches, memory_layout, place
+from methods.training.batches import Order, as_views, memory_layout, place
 from methods.training.checkpoints import CHECKPOINT, load_state, state_sha256, write_atomically
+from methods.training.means import Means, SumsOnDevice
 from methods.training.micro_batches import OneUpdate, cut, micro_batch
-from methods.training.objective import Objective
 from methods.training.optimisers import build_optimiser, plateau_of, rate_factor, set_rates
-from methods.training.pairs import Pairs
 from methods.training.processes import check, data_parallel, joined, running_statistics
-from methods.training.validation import Validation
+from methods.training.trained import Trained
+from methods.training.validation import HeldOutLosses
 
 CHECKPOINT_SECONDS = 60.0  # between two checkpoints; changes no number
 CURVE_ROWS = 100
@@ -45,7 +49,7 @@ class OpponentStep(nn.Module):
         super().__init__()
         self.term = term
 
-    def forward(self, views: Views, shared: Forward) -> Tensor:
+    def forward(self, views: Views, shared: Forward) -> Tensor | None:
         """Return the opponent's loss."""
         return self.term.opponent_loss(views, shared)
 
@@ -58,7 +62,7 @@ class Player:
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 
-    def quietly(self, last: bool) -> AbstractContextManager[Any]:
+    def quietly(self, last: bool) -> AbstractContextManager[object]:
         """Return the context of a micro-batch's passes: processes talk to each other after the last one only."""
         parallel = isinstance(self.module, DistributedDataParallel) and not last
         return self.module.no_sync() if parallel else nullcontext()
@@ -69,60 +73,65 @@ class Player:
         self.scaler.update()
 
 
+@dataclass(frozen=True)
+class Best:
+    """The weights that are kept so far.
+
+    Attributes:
+        step: When they were validated.
+        loss: What was found.
+        backbone: The backbone's state, on the CPU.
+    """
+
+    step: int
+    loss: float
+    backbone: dict[str, Tensor]
+
+
 class Training:
     """A phase being trained: everything its next step depends on, and how to take it.
 
     Attributes:
-        objective: Backbone and terms, on the device.
+        objective: What is trained, on the device.
+        order: In which the training rows are seen.
         step: Steps taken.
         steps: Steps to take.
-        best: ``{"step", "loss", "backbone"}`` of the lowest total validation loss so far, or None. Under
-            ``selection: last`` that of the newest validation.
+        best: The weights of the lowest total validation loss so far, or None. Under ``selection: last`` those of the
+            newest validation.
         curve: Rows for ``curve.jsonl``.
         diverged: Whether a loss was not finite; training stops then.
+        losses: Those of the steps since the curve's last row.
     """
 
+    channels_last_on_gpu = True  # how images lie in memory there; another layout sums in another order
+
     def __init__(
-        self,
-        objective: Objective,
-        spec: Mapping[str, Any],
-        context: Context,
-        images: np.ndarray,
-        rows: np.ndarray,
-        validation_rows: np.ndarray,
-        classes: np.ndarray | None = None,
+        self, objective: Trained, spec: TrainedSpec, context: Context, rows: np.ndarray, validation_rows: np.ndarray
     ) -> None:
-        configuration = spec["configuration"]
+        configuration = spec.configuration
         self._processes = joined()
         check(configuration, self._processes, objective.backbone.dimensions)
         self.objective = objective
-        self._configuration, self._context, self._images = configuration, context, images
-        self._spec_digest = digest(dict(spec))
+        self._configuration, self._context = configuration, context
+        self._spec_digest = digest(spec.dump())
         self._device = torch.device(context.device)
-        self._precision = PRECISIONS[configuration["precision"]]
-        half_or_gpu = self._device.type == "cuda" or self._precision is not None
-        self._channels_last = half_or_gpu or bool(configuration.get("channels_last", False))
-        self._seeds = {name: seed_of(spec["seed"], name) for name in ("order", "augment", "validation", "step")}
+        self._precision = PRECISIONS[configuration.precision]
+        half_or_gpu = (self._device.type == "cuda" and self.channels_last_on_gpu) or self._precision is not None
+        self._channels_last = half_or_gpu or configuration.channels_last
+        self._seeds = {name: seed_of(spec.seed, name) for name in ("order", "augment", "validation", "step")}
         self.initial_state_sha256 = state_sha256(objective.state_dict())
-        layout = memory_layout(objective.backbone.dimensions, self._channels_last)
-        place(objective, self._device, layout)
-        if self._precision is torch.bfloat16:
-            refuse_unsound_gradients(objective)
-        objective.train()
-        if self._processes.count > 1:
-            share_batch_norm(objective, self._device)
-        self._micro_batch = micro_batch(configuration, objective, self._processes.count)
+        self._move()
+        self._micro_batch = self._images_in_a_pass()
 
-        self.order = Order(rows, configuration["batch"], self._seeds["order"])
-        budget, every = configuration["budget"], configuration["validation"]
+        self.order = Order(rows, configuration.batch, self._seeds["order"])
+        budget, every = configuration.budget, configuration.validation
         per_epoch = self.order.steps_per_epoch
-        self.steps = budget["count"] * (per_epoch if budget["unit"] == "epochs" else 1)
-        self._interval = every["every"] * (per_epoch if every["unit"] == "epochs" else 1)
+        self.steps = budget.count * (per_epoch if budget.unit == "epochs" else 1)
+        self._interval = every.every * (per_epoch if every.unit == "epochs" else 1)
         self._row_every = math.ceil(math.ceil(self.steps / self._interval) / CURVE_ROWS)
-        self._validation = self._held_out(validation_rows[: every["images"]], classes)
-        self._pairs = Pairs(rows, classes)
+        self._validation = self._held_out(validation_rows[: every.images])
         self._optimiser = build_optimiser(
-            objective.own_parameters(), configuration["optimiser"], objective.constant_rate_parameters()
+            objective.own_parameters(), configuration.optimiser, objective.constant_rate_parameters()
         )
         self._own = self._player(objective, objective.computed_parameters(), self._optimiser)
         self._opponents = [
@@ -134,13 +143,22 @@ class Training:
             for term in objective.bound_terms()
             if term.opponent_parameters()
         ]
-        self._plateau = plateau_of(configuration["schedule"], configuration["optimiser"]["learning_rate"])
+        self._plateau = plateau_of(configuration.schedule, configuration.optimiser.learning_rate)
         self.step = 0
-        self.best: dict[str, Any] | None = None
-        self.curve: list[dict[str, Any]] = []
+        self.best: Best | None = None
+        self.curve: list[dict[str, float]] = []
         self.diverged = False
-        self._running: dict[str, Tensor] = {}
-        self._summed = 0
+        self.losses = self._means()
+
+    def _move(self) -> None:
+        """Bring what is trained to the device, into training mode."""
+        layout = memory_layout(self.objective.backbone.dimensions, self._channels_last)
+        place(self.objective, self._device, layout)
+        if self._precision is torch.bfloat16:
+            refuse_unsound_gradients(self.objective)
+        self.objective.train()
+        if self._processes.count > 1:
+            share_batch_norm(self.objective, self._device)
 
     def _player(self, module: nn.Module, trained: Iterable[nn.Parameter], optimiser: torch.optim.Optimizer) -> Player:
         scaler = torch.amp.GradScaler(self._device.type, enabled=self._precision is torch.float16)
@@ -151,33 +169,29 @@ class Training:
         """Seed of the training views."""
         return self._seeds["augment"]
 
-    def _held_out(self, rows: np.ndarray, classes: np.ndarray | None) -> Validation:
+    def _held_out(self, rows: np.ndarray) -> HeldOutLosses:
         """Return the validation on some rows."""
-        return Validation(
-            self._images,
-            rows,
-            self._configuration["batch"],
-            self._seeds["validation"],
-            self._configuration["views"],
-            self._device,
-            Pairs(rows, classes),
-            self._processes,
-        )
+        raise NotImplementedError
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
-        """Yield what ``as_views`` takes, for every step that is left."""
-        return batches(
-            self._images,
-            self.order,
-            self.step,
-            self.steps,
-            self.augment_seed,
-            self._configuration["views"],
-            self._device,
-            self._context.workers,
-            self._pairs,
-            self._processes,
-        )
+        """Yield what ``_views`` takes, for every step that is left."""
+        raise NotImplementedError
+
+    def _views(self, made: tuple[Tensor, ...]) -> Views:
+        """Make the network's input of one batch."""
+        return as_views(self.objective, made, seed_of(self._seeds["step"], self.step), self._channels_last)
+
+    def _means(self) -> Means:
+        """Return what sums the losses."""
+        return SumsOnDevice(self._processes, self._device)
+
+    def _images_in_a_pass(self) -> int:
+        """Return how many images of a process's batch pass at once."""
+        return micro_batch(self._configuration, self.objective, self._processes.count)
+
+    def _criterion(self, found: Mapping[str, float]) -> float:
+        """Return the loss that selects weights; infinite where nothing was held out: then none are selected."""
+        return found.get("total", math.inf)
 
     def run(self) -> None:
         """Resume if there is a checkpoint, and train to the end or until a loss is not finite."""
@@ -188,7 +202,7 @@ class Training:
             self.step += 1
             at_interval = self.step % self._interval == 0 or self.step == self.steps
             if self._device.type == "cpu" or self.step % CHECK_EVERY == 0 or at_interval:
-                self.diverged = not math.isfinite(float(self._running["total"]))
+                self.diverged = not self.losses.finite()
                 if self.diverged:
                     return
             if at_interval:
@@ -200,9 +214,9 @@ class Training:
 
     def _take_step(self, made: tuple[Tensor, ...]) -> None:
         """Step backbone and heads on Σ weight × loss, then the opponents on the same images, then what follows."""
-        factor = rate_factor(self._configuration["schedule"], self.step, self.steps, self.order.steps_per_epoch)
+        factor = rate_factor(self._configuration.schedule, self.step, self.steps, self.order.steps_per_epoch)
         set_rates(self._optimiser, factor * self._plateau.current)
-        views = as_views(self.objective, made, seed_of(self._seeds["step"], self.step), self._channels_last)
+        views = self._views(made)
         with self._autocast():
             self.objective.before_step(views)
         parts = list(cut(views, self._micro_batch))
@@ -227,7 +241,7 @@ class Training:
         for opponent in self._opponents:
             self._step_opponent(opponent, parts, passed, losses)
         self.objective.after_step()
-        self._note(losses)
+        self.losses.add(losses)
 
     def _step_opponent(
         self, opponent: Player, parts: list[Views], passed: list[Forward], losses: dict[str, Tensor]
@@ -240,14 +254,6 @@ class Training:
                 opponent.scaler.scale(loss / len(parts)).backward()
             _add(losses, {"opponent": loss}, len(parts))
         opponent.step()
-
-    def _note(self, losses: Mapping[str, Tensor]) -> None:
-        """Add a step's losses, means over all processes, to what the curve's next row averages."""
-        together = torch.stack([value.float() for value in losses.values()])
-        self._processes.average_([together])
-        for name, value in zip(losses, together.unbind(), strict=True):
-            self._running[name] = self._running[name] + value if name in self._running else value
-        self._summed += 1
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._precision or torch.bfloat16, enabled=self._precision is not None)
@@ -264,26 +270,24 @@ class Training:
         """Measure, remember the best backbone, and write a row of the curve (at most ``CURVE_ROWS`` in all)."""
         self._processes.average_(running_statistics(self.objective))
         found = self._validation.losses(self.objective, self._precision, self._channels_last)
-        loss = found.get("total", math.inf)
-        if self._configuration["schedule"]["name"] == "plateau":
+        loss = self._criterion(found)
+        if self._configuration.schedule.name == "plateau":
             self._plateau.factor_after(loss)
-        newest = self._configuration["selection"] == "last"
-        if math.isfinite(loss) and (newest or self.best is None or loss < self.best["loss"]):
-            backbone = {
-                name: value.detach().cpu().clone() for name, value in self.objective.backbone.state_dict().items()
-            }
-            self.best = {"step": self.step, "loss": loss, "backbone": backbone}
+        newest = self._configuration.selection == "last"
+        if math.isfinite(loss) and (newest or self.best is None or loss < self.best.loss):
+            state = self.objective.backbone.state_dict()
+            self.best = Best(self.step, loss, {name: value.detach().cpu().clone() for name, value in state.items()})
         if (self.step // self._interval) % self._row_every and self.step < self.steps:
             return
-        row: dict[str, Any] = {
+        row: dict[str, float] = {
             "step": self.step,
-            "images_seen": self.step * self._configuration["batch"],
+            "images_seen": self.step * self._configuration.batch,
             "learning_rate": self._optimiser.param_groups[0]["lr"],
         }
-        row.update({f"train_{name}": float(value) / self._summed for name, value in self._running.items()})
+        row.update({f"train_{name}": value for name, value in self.losses.means().items()})
         row.update({f"validation_{name}": value for name, value in found.items()})
         self.curve.append(row)
-        self._running, self._summed = {}, 0
+        self.losses.clear()
 
     def _checkpoint(self) -> Path:
         return self._context.resume / CHECKPOINT
@@ -299,10 +303,9 @@ class Training:
             "optimisers": [player.optimiser.state_dict() for player in self._players()],
             "scalers": [player.scaler.state_dict() for player in self._players()],
             "plateau": self._plateau.state(),
-            "best": self.best,
+            "best": None if self.best is None else vars(self.best),
             "curve": self.curve,
-            "running": self._running,
-            "summed": self._summed,
+            "losses": self.losses.state(),
         }
         self._context.resume.mkdir(parents=True, exist_ok=True)
         write_atomically(self._checkpoint(), state)
@@ -327,10 +330,10 @@ class Training:
         for player, saved, scale in zip(self._players(), state["optimisers"], state["scalers"], strict=True):
             player.optimiser.load_state_dict(saved)
             player.scaler.load_state_dict(scale)
-        self.step, self.best, self.curve = state["step"], state["best"], state["curve"]
+        self.step, self.curve = state["step"], state["curve"]
+        self.best = None if state["best"] is None else Best(**state["best"])
         self._plateau.load(state["plateau"])
-        self._running = {name: value.to(self._device) for name, value in state["running"].items()}
-        self._summed = state["summed"]
+        self.losses.load(state["losses"])
 
 
 def _add(losses: dict[str, Tensor], found: Mapping[str, Tensor], parts: int) -> None:

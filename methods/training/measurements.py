@@ -13,14 +13,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.phases import ImageViews, PretextConfiguration
 from methods.terms.bound import BoundTerm, Views
 from methods.training.batches import as_float, as_views, place
 from methods.training.objective import Objective
@@ -74,8 +74,8 @@ class HeldOut:
 
 
 def measure(
-    objective: Objective, fresh: Objective, configuration: Mapping[str, Any], views: Mapping[str, HeldOut]
-) -> list[dict[str, Any]]:
+    objective: Objective, fresh: Objective, configuration: PretextConfiguration, views: Mapping[str, HeldOut]
+) -> list[Measurement]:
     """Measure what each term of a phase promises.
 
     Args:
@@ -85,13 +85,13 @@ def measure(
         views: ``undistorted`` and, where the phase distorts, ``distorted`` → held-out views. In 3D ``distorted`` alone.
 
     Returns:
-        The measurements as JSON values; none where there are fewer than ``FEWEST`` held-out images.
+        The measurements; none where there are fewer than ``FEWEST`` held-out images.
     """
     device = next(objective.parameters()).device
     trained = copy.deepcopy(objective).eval()
     place(fresh, device, torch.contiguous_format)
     fresh.eval()
-    types = {term["role"]: str(term["configuration"]["type"]) for term in configuration["terms"]}
+    types = {term.role: term.configuration.type for term in configuration.terms}
     found: list[Measurement] = []
     for name, held_out in views.items():
         if held_out.images < FEWEST:
@@ -113,11 +113,11 @@ def measure(
                     among=held_out.among if value.among else None,
                 )
             )
-    return [asdict(one) for one in found]
+    return found
 
 
 def held_out_views(
-    images: np.ndarray, rows: np.ndarray, stream_seed: int, configured: Mapping[str, Any]
+    images: np.ndarray, rows: np.ndarray, stream_seed: int, configured: ImageViews
 ) -> dict[str, HeldOut]:
     """Return held-out views of 2D images: undistorted, and as the phase distorts them if it does.
 
@@ -129,12 +129,12 @@ def held_out_views(
     """
     among = min(AMONG, len(rows))
     count = min(IMAGES, len(rows)) // among * among if among else 0
-    kinds = {"undistorted": False, "distorted": True} if configured["distortion"] else {"undistorted": False}
+    kinds = {"undistorted": False, "distorted": True} if configured.distortion else {"undistorted": False}
 
     def made(distortion: bool) -> Iterator[tuple[Tensor, ...]]:
         for start in range(0, count, among):
             part = rows[start : start + among]
-            of = {**configured, "distortion": distortion}
+            of = configured.model_copy(update={"distortion": distortion})
             yield tuple(as_float(torch.from_numpy(view)) for view in make_views(images, part, stream_seed, 0, of))
 
     return {
@@ -150,47 +150,58 @@ class _Value:
     among: bool = False
 
 
+@dataclass
+class _Seen:
+    """What was kept of every batch: pairs of embeddings by role, and for the other measures a row an image."""
+
+    pairs: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    errors: list[Tensor] = field(default_factory=list)
+    targets: list[Tensor] = field(default_factory=list)
+    copied: list[Tensor] = field(default_factory=list)
+    judged: list[Tensor] = field(default_factory=list)
+    right: list[Tensor] = field(default_factory=list)
+    words: list[Tensor] = field(default_factory=list)
+
+
 @torch.no_grad()
 def _look(objective: Objective, held_out: HeldOut, device: torch.device) -> dict[tuple[str, str], _Value]:
     """Return (role, measure) → value of one network on one kind of views."""
-    pairs: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    errors: list[Tensor] = []
-    targets: list[Tensor] = []
-    copied: list[Tensor] = []
-    judged: list[Tensor] = []
-    right: list[Tensor] = []
-    words: list[Tensor] = []
+    seen = _Seen()
     for made in held_out.batches():
         views = as_views(objective, tuple(part.to(device) for part in made), 0, False)
         features = objective.backbone.encode(views.query)
         for role, term in objective.terms.items():
             embedded = _embeddings(term, views, features, objective)
             if embedded is not None:
-                pairs.setdefault(role, []).append(embedded)
-            logits = term.classify(features) if views.words is not None and hasattr(term, "classify") else None
-            if logits is not None:
-                right.append((logits.argmax(dim=1) == views.words).cpu())
-                words.append(views.words.cpu())
+                seen.pairs.setdefault(role, []).append(embedded)
+            if views.words is not None and hasattr(term, "classify"):
+                seen.right.append((term.classify(features).argmax(dim=1) == views.words).cpu())
+                seen.words.append(views.words.cpu())
         if objective.needs_decoder:
             restored = objective.terms["restoration"].restore(objective.backbone.decode(features))
-            errors.append(_per_image(restored - views.target))
-            copied.append(_copying(made[0].to(device), views.target))
-            targets.append(views.target.cpu())
+            seen.errors.append(_per_image(restored - views.target))
+            seen.copied.append(_copying(made[0].to(device), views.target))
+            seen.targets.append(views.target.cpu())
             if "adversary" in objective.terms:
-                judged.append(objective.terms["adversary"].judged(views.target, restored).cpu())
+                seen.judged.append(objective.terms["adversary"].judged(views.target, restored).cpu())
+    return _values(objective, seen)
+
+
+def _values(objective: Objective, seen: _Seen) -> dict[tuple[str, str], _Value]:
+    """Return (role, measure) → value of what was seen."""
     found: dict[tuple[str, str], _Value] = {}
-    for role, batches in pairs.items():
+    for role, batches in seen.pairs.items():
         found |= {(role, name): value for name, value in _of_embeddings(objective.terms[role], batches).items()}
-    if right:
-        counts = torch.bincount(torch.cat(words)).float()
+    if seen.right:
+        counts = torch.bincount(torch.cat(seen.words)).float()
         share = float(counts.max() / counts.sum())
-        found["discrimination", "word_accuracy"] = _Value(float(torch.cat(right).float().mean()), share)
-    if errors:
-        error = float(torch.cat(errors).mean())
-        found["restoration", "restoration_over_mean"] = _Value(error / _around_the_mean(targets), 1.0)
-        found["restoration", "restoration_over_copy"] = _Value(error / float(torch.cat(copied).mean()), 1.0)
-    if judged:
-        found["adversary", "discriminator_accuracy"] = _Value(float(torch.cat(judged).mean()), 0.5)
+        found["discrimination", "word_accuracy"] = _Value(float(torch.cat(seen.right).float().mean()), share)
+    if seen.errors:
+        error = float(torch.cat(seen.errors).mean())
+        found["restoration", "restoration_over_mean"] = _Value(error / _around_the_mean(seen.targets), 1.0)
+        found["restoration", "restoration_over_copy"] = _Value(error / float(torch.cat(seen.copied).mean()), 1.0)
+    if seen.judged:
+        found["adversary", "discriminator_accuracy"] = _Value(float(torch.cat(seen.judged).mean()), 0.5)
     return found
 
 

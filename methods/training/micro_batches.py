@@ -14,21 +14,21 @@ entry's options, which is identity.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.errors import ConfigurationError
 from methods.networks.normalisation import SplitBatchNorm2d
+from methods.phases import TrainedConfiguration
 from methods.terms.bound import Views
 
 VARIABLE = "DIRA_BENCH_MICRO_BATCH"
 
 
-def micro_batch(configuration: Mapping[str, Any], objective: nn.Module, processes: int) -> int:
+def micro_batch(configuration: TrainedConfiguration, objective: nn.Module, processes: int) -> int:
     """Return how many images a pass takes: the process's whole part of the batch unless the environment says less.
 
     If it says less, split batch norms inside ``objective`` are told how many images a part has.
@@ -36,7 +36,7 @@ def micro_batch(configuration: Mapping[str, Any], objective: nn.Module, processe
     Raises:
         ConfigurationError: If the setting is no number, or would change the phase's numbers.
     """
-    whole = configuration["batch"] // processes
+    whole = configuration.batch // processes
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return whole
@@ -49,13 +49,13 @@ def micro_batch(configuration: Mapping[str, Any], objective: nn.Module, processe
     whole_batch = [
         m for m in norms if not isinstance(m, SplitBatchNorm2d) and any(p.requires_grad for p in m.parameters())
     ]
-    part = configuration["batch"] // configuration["norm_splits"]
+    part = configuration.batch // configuration.norm_splits
     if whole_batch or wanted % part or whole % wanted:
         advice = (
             "this phase normalises over the whole batch and cannot be cut"
             if whole_batch
-            else f"expected a multiple of {part} (batch {configuration['batch']} over norm_splits "
-            f"{configuration['norm_splits']}) that divides {whole}"
+            else f"expected a multiple of {part} (batch {configuration.batch} over norm_splits "
+            f"{configuration.norm_splits}) that divides {whole}"
         )
         raise ConfigurationError(
             f"found {VARIABLE}={wanted}; {advice}; unset it, use more processes, or give the entry other options "

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from harness.seeding import seed as seed_of
 from methods.networks import build
 from methods.networks.normalisation import split_batch_norm
-from methods.terms import from_json, load
+from methods.phases import PretextConfiguration
+from methods.terms import load
 from methods.terms.bound import BoundTerm, Forward, Views
 from methods.training.processes import joined
+from methods.training.trained import Trained
 
 # Mean and standard deviation of ImageNet's channels, as torchvision's weights expect them.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-class Objective(nn.Module):
+class Objective(Trained):
     """Σ weight × term, with one forward pass of the backbone for all terms.
 
     Terms of weight 0 are not built. State-dict keys begin with ``backbone.`` or ``terms.<role>.``, so that a phase
@@ -27,29 +26,28 @@ class Objective(nn.Module):
     which others there are.
     """
 
-    def __init__(self, configuration: Mapping[str, Any], init_seed: int) -> None:
-        super().__init__()
-        self.backbone = build(configuration["network"], seed_of(init_seed, "backbone"))
-        split_batch_norm(self.backbone, configuration["norm_splits"], joined().count)
+    def __init__(self, configuration: PretextConfiguration, init_seed: int) -> None:
+        super().__init__(build(configuration.network, seed_of(init_seed, "backbone")))
+        split_batch_norm(self.backbone, configuration.norm_splits, joined().count)
         self.weights: dict[str, float] = {}
         self.needs_decoder = False
         self.terms = nn.ModuleDict()
-        for planned in configuration["terms"]:
-            if planned["weight"] == 0:
+        for planned in configuration.terms:
+            if planned.weight == 0:
                 continue
-            role, term = planned["role"], from_json(planned["configuration"])
-            self.weights[role] = planned["weight"]
+            role, term = planned.role, planned.configuration.term()
+            self.weights[role] = planned.weight
             self.needs_decoder |= term.needs_decoder
             self.terms[role] = load(term.bound)(
-                term, self.backbone, seed_of(init_seed, "term", role), smallest_side(configuration["views"])
+                term, self.backbone, seed_of(init_seed, "term", role), configuration.views.smallest_side
             )
-        self.normalises = configuration["normalisation"] == "imagenet"
+        self.normalises = configuration.normalisation == "imagenet"
         for name, values in zip(("mean", "deviation"), IMAGENET, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def as_input(self, grey: Tensor) -> Tensor:
         """Expand a grey batch ``(B, 1, *S)`` in [0, 1] to the network's channels, normalised if asked."""
-        images = grey.expand(-1, self.backbone.in_channels, *grey.shape[2:])
+        images = super().as_input(grey)
         return (images - self.mean) / self.deviation if self.normalises else images
 
     def forward(self, views: Views) -> tuple[Tensor, dict[str, Tensor], Forward]:
@@ -90,8 +88,3 @@ class Objective(nn.Module):
         """Let every term follow the backbone."""
         for term in self.bound_terms():
             term.after_step(self.backbone)
-
-
-def smallest_side(views: Mapping[str, Any]) -> int:
-    """Return the smallest side of what a phase's network sees."""
-    return min(views["cube"]) if "cube" in views else views["image_px"]

@@ -13,15 +13,19 @@ the order in which floating-point sums are taken:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from harness.errors import ConfigurationError
+from methods.phases import TrainedConfiguration
+
+Rows = TypeVar("Rows", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Processes:
     rank: int = 0
     count: int = 1
 
-    def part(self, whole: Any) -> Any:
-        """Return this process's consecutive part of something with a length: rows of a batch."""
+    def part(self, whole: Rows) -> Rows:
+        """Return this process's consecutive part of the rows of a batch."""
         size = len(whole) // self.count
         return whole[self.rank * size : (self.rank + 1) * size]
 
@@ -73,7 +77,7 @@ def joined() -> Processes:
     return Processes(distributed.get_rank(), distributed.get_world_size())
 
 
-def check(configuration: Mapping[str, Any], processes: Processes, dimensions: int) -> None:
+def check(configuration: TrainedConfiguration, processes: Processes, dimensions: int) -> None:
     """Refuse a number of processes that would change a phase's numbers.
 
     Raises:
@@ -84,7 +88,7 @@ def check(configuration: Mapping[str, Any], processes: Processes, dimensions: in
             f"found {processes.count} processes for a network of {dimensions} dimensions; expected one, "
             'for volumes are not shared out; use "dira-bench run"'
         )
-    count, batch, splits = processes.count, configuration["batch"], configuration["norm_splits"]
+    count, batch, splits = processes.count, configuration.batch, configuration.norm_splits
     if batch % count or (splits > 1 and splits % count):
         raise ConfigurationError(
             f"found {count} processes for batch {batch} and norm_splits {splits}; expected a divisor of both "

@@ -2,70 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from methods.phases import ImageViews
 from methods.training.batches import as_float, as_views
-from methods.training.objective import Objective
 from methods.training.pairs import Pairs
 from methods.training.processes import Processes
+from methods.training.trained import Trained
 from methods.views import make_views
 from methods.views_on_device import make_views_on_device
 
 
-class Validation:
-    """The views of the validation images, drawn once from a seed of their own.
+class HeldOutLosses(Protocol):
+    """What a training is validated by."""
 
-    The authors draw new random views at every validation; here a falling loss is the network's doing. An incomplete
-    last batch is dropped, unless it is the only one. Views of up to ``KEEP`` images are kept in memory. Of several
-    processes each takes its part of every batch; an only, incomplete batch loses what they do not divide.
+    def losses(self, objective: Trained, precision: torch.dtype | None, channels_last: bool) -> dict[str, float]:
+        """Return losses on held-out images by name, ``total`` among them; none where nothing is held out."""
+        ...
+
+
+class Batched:
+    """Losses on batches that are always the same.
+
+    An incomplete last batch is dropped, unless it is the only one. Batches of up to ``KEEP`` images are kept in memory.
+    Of several processes each takes its part of every batch; an only, incomplete batch loses what they do not divide.
     """
 
     KEEP = 1024
 
-    def __init__(
-        self,
-        images: np.ndarray,
-        rows: np.ndarray,
-        batch: int,
-        stream_seed: int,
-        views: Mapping[str, Any],
-        device: torch.device,
-        pairs: Pairs,
-        processes: Processes,
-    ) -> None:
-        self._processes = processes
-        self._pairs = pairs
-        self._images, self._seed, self._views, self._device = images, stream_seed, dict(views), device
+    def __init__(self, rows: np.ndarray, batch: int, device: torch.device, processes: Processes) -> None:
+        self._processes, self._device = processes, device
         whole = max(batch, len(rows) // batch * batch)
         self._parts = [rows[start : start + batch] for start in range(0, min(whole, len(rows)), batch)]
         self._kept: list[tuple[Tensor, ...]] = []
         self._keeps = len(rows) <= self.KEEP
 
-    def _batches(self) -> Any:
+    def _made(self, part: np.ndarray) -> tuple[Tensor, ...]:
+        """Return what ``as_views`` takes of some rows."""
+        raise NotImplementedError
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         if self._kept:
             yield from self._kept
             return
         for whole in self._parts:
-            part = self._processes.part(whole)
-            partners = self._pairs.of(part, self._seed, 0)
-            if self._device.type == "cuda":
-                gathered = torch.from_numpy(self._images[part]).to(self._device)
-                others = None if partners is part else torch.from_numpy(self._images[partners]).to(self._device)
-                made = make_views_on_device(gathered, part, self._seed, 0, self._views, others)
-            else:
-                raw = make_views(self._images, part, self._seed, 0, self._views, partners)
-                made = tuple(as_float(torch.from_numpy(view)) for view in raw)
+            made = self._made(self._processes.part(whole))
             if self._keeps:
                 self._kept.append(made)
             yield made
 
     @torch.no_grad()
-    def losses(self, objective: Objective, precision: torch.dtype | None, channels_last: bool) -> dict[str, float]:
+    def losses(self, objective: Trained, precision: torch.dtype | None, channels_last: bool) -> dict[str, float]:
         """Return each term's loss by role and their weighted sum as ``total``, means over images.
 
         The objective is in ``eval`` meanwhile: running statistics, queue and momentum encoder stay as they are.
@@ -88,3 +80,33 @@ class Validation:
             objective.train()
         self._processes.average_(sums.values())
         return {name: float(value) / images for name, value in sums.items()}
+
+
+class Validation(Batched):
+    """The views of the validation images, drawn once from a seed of their own.
+
+    The authors draw new random views at every validation; here a falling loss is the network's doing.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        rows: np.ndarray,
+        batch: int,
+        stream_seed: int,
+        views: ImageViews,
+        device: torch.device,
+        pairs: Pairs,
+        processes: Processes,
+    ) -> None:
+        super().__init__(rows, batch, device, processes)
+        self._pairs, self._images, self._seed, self._views = pairs, images, stream_seed, views
+
+    def _made(self, part: np.ndarray) -> tuple[Tensor, ...]:
+        partners = self._pairs.of(part, self._seed, 0)
+        if self._device.type == "cuda":
+            gathered = torch.from_numpy(self._images[part]).to(self._device)
+            others = None if partners is part else torch.from_numpy(self._images[partners]).to(self._device)
+            return make_views_on_device(gathered, part, self._seed, 0, self._views, others)
+        raw = make_views(self._images, part, self._seed, 0, self._views, partners)
+        return tuple(as_float(torch.from_numpy(view)) for view in raw)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +23,12 @@ from harness.errors import CheckpointError
 from harness.identity import digest
 from harness.plateau import Plateau, PlateauRule
 from harness.seeding import seed as seed_of
+from harness.typed import given
 from methods.networks import build
 from methods.networks.backbone import random_numbers_from
+from methods.phases import DiscoveryConfiguration, NetworkSpec
 from methods.training.checkpoints import load_state, write_atomically
-from methods.volumes.words import unit
+from methods.volumes.words import Volumes, unit
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -34,7 +36,7 @@ CHECKPOINT_SECONDS = 60.0
 class Autoencoder(nn.Module):
     """The backbone and a 1×1×1 convolution with a sigmoid."""
 
-    def __init__(self, network: Mapping[str, Any], init_seed: int) -> None:
+    def __init__(self, network: NetworkSpec, init_seed: int) -> None:
         super().__init__()
         self.backbone = build(network, seed_of(init_seed, "backbone"))
         with random_numbers_from(seed_of(init_seed, "head")):
@@ -63,72 +65,96 @@ def shrink(scan: np.ndarray, shape: Sequence[int]) -> Tensor:
     return F.interpolate(smooth, size=tuple(shape), mode="trilinear", align_corners=False)[0].half()
 
 
+@dataclass
+class _Progress:
+    """What a training has come to.
+
+    Attributes:
+        kept: The best weights, on the CPU; None before the first epoch.
+        best: Their validation loss.
+        since: Epochs without a better one.
+        curve: A row an epoch.
+        epoch: Epochs done.
+    """
+
+    kept: dict[str, Tensor] | None = None
+    best: float = math.inf
+    since: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    epoch: int = 0
+
+
 def learn_features(
-    scans: Any,
+    scans: Volumes,
     training: np.ndarray,
     validation: np.ndarray,
-    configuration: Mapping[str, Any],
+    configuration: DiscoveryConfiguration,
     seed: int,
     context: Context,
-) -> tuple[np.ndarray, list[dict[str, Any]]]:
+) -> tuple[np.ndarray, list[dict[str, float]]]:
     """Train the autoencoder and return the feature of every scan.
 
     Args:
         scans: ``scans[row]`` gives a scan.
         training: Rows it is trained on.
         validation: Rows that decide on learning rate, stop and best weights.
-        configuration: ``network``; ``autoencoder``: ``shape``, ``batch``, ``epochs``, ``learning_rate``, ``plateau``
-            (``harness.plateau.PlateauRule``), and ``stop_after`` so many epochs without a better validation loss.
+        configuration: ``network`` and ``autoencoder``.
         seed: Everything is drawn from it.
         context: Device, progress, and where an interrupted training goes on.
 
     Returns:
         float32 ``(M, F)`` for rows 0 … M − 1, zeros for rows of no split; and the curve, a row an epoch.
     """
-    how, device = configuration["autoencoder"], torch.device(context.device)
-    model = Autoencoder(configuration["network"], seed_of(seed, "init")).to(device)
+    how, device = configuration.autoencoder, torch.device(context.device)
+    model = Autoencoder(configuration.network, seed_of(seed, "init")).to(device)
     rows = np.concatenate([training, validation])
-    small = {int(row): shrink(scans[row], how["shape"]) for row in rows}
-    optimiser = torch.optim.Adam(model.parameters(), lr=how["learning_rate"])
-    plateau = Plateau(how["learning_rate"], PlateauRule.of(how["plateau"]))
-    marks = digest({"configuration": dict(configuration), "seed": seed})
-    kept, best, since, curve, epoch = None, math.inf, 0, [], 0
-    path = context.resume / "autoencoder.pt"
-    if (state := _resumed(path, marks)) is not None:
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        plateau.load(state["plateau"])
-        kept, best, since, curve, epoch = (state[name] for name in ("kept", "best", "since", "curve", "epoch"))
+    small = {int(row): shrink(scans[row], how.shape) for row in rows}
+    optimiser = torch.optim.Adam(model.parameters(), lr=how.learning_rate)
+    plateau = Plateau(how.learning_rate, PlateauRule.of(given(how.plateau)))
+    path, marks = context.resume / "autoencoder.pt", digest({"configuration": configuration.dump(), "seed": seed})
+    now = _resumed(path, marks, model, optimiser, plateau)
     saved = time.monotonic()
-    while epoch < how["epochs"] and since < how["stop_after"]:
-        model.train()
-        order = np.random.Generator(np.random.PCG64(seed_of(seed, "order", epoch))).permutation(training)
-        summed = 0.0
-        for part in _parts(order, how["batch"]):
-            batch = torch.stack([small[int(row)] for row in part]).to(device).float()
-            loss = F.mse_loss(model(batch), batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            summed += float(loss.detach()) * len(part)
-        found = _loss(model, small, validation, how["batch"], device)
-        epoch, since = epoch + 1, since + 1
-        curve.append({"step": epoch, "train_autoencoder": summed / len(training), "validation_autoencoder": found})
-        if found < best:
-            kept, best, since = {n: v.detach().cpu().clone() for n, v in model.state_dict().items()}, found, 0
+    while now.epoch < how.epochs and now.since < how.stop_after:
+        order = np.random.Generator(np.random.PCG64(seed_of(seed, "order", now.epoch))).permutation(training)
+        trained = _train(model, optimiser, small, _parts(order, how.batch), device)
+        found = _loss(model, small, validation, how.batch, device)
+        now.epoch, now.since = now.epoch + 1, now.since + 1
+        losses = {"train_autoencoder": trained / len(training), "validation_autoencoder": found}
+        now.curve.append({"step": now.epoch, **losses})
+        if found < now.best:
+            now.kept = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            now.best, now.since = found, 0
         for group in optimiser.param_groups:
-            group["lr"] = how["learning_rate"] * plateau.factor_after(found)
-        context.report(epoch, how["epochs"], "autoencoder")
+            group["lr"] = how.learning_rate * plateau.factor_after(found)
+        context.report(now.epoch, how.epochs, "autoencoder")
         if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "plateau": plateau.state()}
             context.resume.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, {
-                "marks": marks, "model": model.state_dict(), "optimiser": optimiser.state_dict(),
-                "plateau": plateau.state(), "kept": kept, "best": best, "since": since, "curve": curve, "epoch": epoch,
-            })  # fmt: skip
+            write_atomically(path, {"marks": marks, **states, "progress": vars(now)})
             saved = time.monotonic()
-    if kept is not None:
-        model.load_state_dict(kept)
-    return _features(model, small, how["batch"], device), curve
+    if now.kept is not None:
+        model.load_state_dict(now.kept)
+    return _features(model, small, how.batch, device), now.curve
+
+
+def _train(
+    model: Autoencoder,
+    optimiser: torch.optim.Optimizer,
+    small: Mapping[int, Tensor],
+    parts: list[np.ndarray],
+    device: torch.device,
+) -> float:
+    """Take an epoch's steps and return the sum of the losses over scans."""
+    model.train()
+    summed = 0.0
+    for part in parts:
+        batch = torch.stack([small[int(row)] for row in part]).to(device).float()
+        loss = F.mse_loss(model(batch), batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        summed += float(loss.detach()) * len(part)
+    return summed
 
 
 def _parts(rows: np.ndarray, batch: int) -> list[np.ndarray]:
@@ -155,12 +181,19 @@ def _features(model: Autoencoder, small: Mapping[int, Tensor], batch: int, devic
     return features
 
 
-def _resumed(path: Path, marks: str) -> dict[str, Any] | None:
-    """Return the state of an interrupted training of this very configuration, or None."""
+def _resumed(
+    path: Path, marks: str, model: Autoencoder, optimiser: torch.optim.Optimizer, plateau: Plateau
+) -> _Progress:
+    """Carry on from an interrupted training of this very configuration, if there is one."""
     if not path.is_file():
-        return None
+        return _Progress()
     try:
         state = load_state(path)
     except CheckpointError:
-        return None
-    return state if state.get("marks") == marks else None
+        return _Progress()
+    if state.get("marks") != marks:
+        return _Progress()
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    plateau.load(state["plateau"])
+    return _Progress(**state["progress"])

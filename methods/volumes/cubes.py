@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from harness.errors import DataError
 from harness.seeding import seed
+from methods.phases import CubeViews
 from methods.training.batches import Order
 from methods.training.processes import Processes
 from methods.volumes.discovery import CUBES, TABLE
@@ -55,7 +55,7 @@ class Cubes:
 
 
 def make_cubes(
-    volumes: np.ndarray, words: np.ndarray, rows: np.ndarray, stream_seed: int, epoch: int, views: Mapping[str, Any]
+    volumes: np.ndarray, words: np.ndarray, rows: np.ndarray, stream_seed: int, epoch: int, views: CubeViews
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Make distorted cubes, what they were, and their words.
 
@@ -73,7 +73,7 @@ def make_cubes(
     clean = unit(volumes[rows])
     distorted = np.stack(
         [
-            distort(cube, np.random.Generator(np.random.PCG64(seed(stream_seed, epoch, int(row)))), views)
+            distort(cube, np.random.Generator(np.random.PCG64(seed(stream_seed, epoch, int(row)))), views.painting)
             for cube, row in zip(clean, rows, strict=True)
         ]
     )
@@ -90,11 +90,11 @@ class _Steps(Dataset):
         first: int,
         last: int,
         stream_seed: int,
-        views: Mapping[str, Any],
+        views: CubeViews,
         processes: Processes,
     ) -> None:
         self._cubes, self._order, self._first, self._last = cubes, order, first, last
-        self._seed, self._views, self._processes = stream_seed, dict(views), processes
+        self._seed, self._views, self._processes = stream_seed, views, processes
 
     def __len__(self) -> int:
         return self._last - self._first
@@ -111,7 +111,7 @@ def cube_batches(
     first: int,
     last: int,
     stream_seed: int,
-    views: Mapping[str, Any],
+    views: CubeViews,
     device: torch.device,
     workers: int,
     processes: Processes,

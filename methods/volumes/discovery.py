@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import JsonValue
 
 from harness.contracts import Context, Outcome
 from harness.identity import file_sha256
 from harness.seeding import seed as seed_of
+from methods.phases import DiscoverySpec, WordRules
 from methods.volumes.autoencoder import learn_features
 from methods.volumes.scans import Scans
 from methods.volumes.words import Box, Word, boxes, cut, find_words
@@ -25,12 +26,11 @@ from methods.volumes.words_report import write_page
 CUBES, TABLE = "cubes.npy", "cubes.csv"
 
 
-def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
+def run_phase(raw: Mapping[str, object], context: Context) -> Outcome:
     """Discover words (``harness.contracts.Work``).
 
     Args:
-        spec: ``configuration``: ``network``, ``autoencoder`` and ``words`` (``methods.recipes.volumes``); ``cohort``,
-            the id of the cohort item, and ``seed``.
+        raw: ``methods.phases.DiscoverySpec``, dumped.
         context: See ``harness.contracts.Context``.
 
     Returns:
@@ -40,21 +40,21 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
     Raises:
         DataError: If the cohort has no whole scans, too few, or no place for a word.
     """
-    configuration = spec["configuration"]
-    options = configuration["words"]
-    scans = Scans(Path(context.inputs[spec["cohort"]]))
+    spec = DiscoverySpec.model_validate(raw)
+    rules = spec.configuration.words
+    scans = Scans(Path(context.inputs[spec.cohort]))
     training, validation = scans.rows("train"), scans.rows("validation")
     features, curve = learn_features(
-        scans, training, validation, configuration, seed_of(spec["seed"], "autoencoder"), context
+        scans, training, validation, spec.configuration, seed_of(spec.seed, "autoencoder"), context
     )
-    words = find_words(scans, features, training, validation, options, seed_of(spec["seed"], "words"))
-    table = list_cubes(scans, words, options, seed_of(spec["seed"], "resolutions"))
-    write_cubes(context.folder, scans, table, options["cube"])
+    words = find_words(scans, features, training, validation, rules, seed_of(spec.seed, "words"))
+    table = list_cubes(scans, words, rules, seed_of(spec.seed, "resolutions"))
+    write_cubes(context.folder, scans, table, rules.cube)
     np.save(context.folder / "features.npy", features)
     write_page(context.folder, words, table, np.load(context.folder / CUBES, mmap_mode="r"))
     counts = table.groupby("split").size()
-    facts = {
-        "phase": spec["phase"],
+    facts: dict[str, JsonValue] = {
+        "phase": spec.phase,
         "words": [
             {"scan": str(scans.table["case"].loc[word.reference]), "corner": list(word.corner)} for word in words
         ],
@@ -69,7 +69,7 @@ def run_phase(spec: Mapping[str, Any], context: Context) -> Outcome:
     return Outcome(values={"validation_loss": lowest}, facts=facts, curve=curve)
 
 
-def list_cubes(scans: Scans, words: list[Word], options: Mapping[str, Any], seed: int) -> pd.DataFrame:
+def list_cubes(scans: Scans, words: list[Word], rules: WordRules, seed: int) -> pd.DataFrame:
     """List every cube: of each word in each of its scans, training ones at several resolutions.
 
     A scan that is too small to hold a word's place is left out.
@@ -79,15 +79,13 @@ def list_cubes(scans: Scans, words: list[Word], options: Mapping[str, Any], seed
         (0 is the cube's own), ``x``, ``y``, ``z`` and ``sides``.
     """
     of_scan = scans.table.set_index("row")
-    listed: list[dict[str, Any]] = []
+    listed: list[dict[str, object]] = []
     for number, word in enumerate(words):
         for split, rows in (("train", word.training), ("validation", word.validation)):
-            more = options["more_resolutions"] if split == "train" else 0
+            more = rules.more_resolutions if split == "train" else 0
             for scan in rows:
                 generator = np.random.Generator(np.random.PCG64(seed_of(seed, number, scan)))
-                for resolution, box in enumerate(
-                    boxes(scans[scan].shape, word.corner, options["cube"], more, generator)
-                ):
+                for resolution, box in enumerate(boxes(scans[scan].shape, word.corner, rules.cube, more, generator)):
                     listed.append(
                         {
                             "row": len(listed),
@@ -104,13 +102,15 @@ def list_cubes(scans: Scans, words: list[Word], options: Mapping[str, Any], seed
     return pd.DataFrame(listed)
 
 
-def write_cubes(folder: Path, scans: Scans, table: pd.DataFrame, cube: list[int]) -> None:
+def write_cubes(folder: Path, scans: Scans, table: pd.DataFrame, cube: tuple[int, int, int]) -> None:
     """Cut every listed cube into ``cubes.npy``, in the scans' type, and write the table."""
     stored = scans[int(table["scan"].iloc[0])].dtype
     whole = np.lib.format.open_memmap(folder / CUBES, mode="w+", dtype=stored, shape=(len(table), *cube))
-    for listed in table.itertuples():
-        sides = tuple(int(side) for side in listed.sides.split("x"))
-        found = cut(scans[listed.scan], Box((listed.x, listed.y, listed.z), sides), cube)
-        whole[listed.row] = np.rint(found * 255) if stored == np.uint8 else found
+    corners = table[["x", "y", "z"]].to_numpy(dtype=np.int64).tolist()
+    for row, scan, corner, sides in zip(table["row"], table["scan"], corners, table["sides"], strict=True):
+        x, y, z = corner
+        across, down, deep = (int(side) for side in str(sides).split("x"))
+        found = cut(scans[int(scan)], Box((x, y, z), (across, down, deep)), cube)
+        whole[int(row)] = np.rint(found * 255) if stored == np.uint8 else found
     whole.flush()
     table.to_csv(folder / TABLE, index=False, lineterminator="\n")

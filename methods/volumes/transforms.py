@@ -7,9 +7,6 @@ differ in the painting: ``keras`` paints one constant, ``pytorch`` noise of othe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -21,15 +18,15 @@ CURVE_POINTS = 1000  # on the Bézier curve; the releases take 100,000, whose va
 BLOCKS = 5  # shuffled in a cube
 
 
-def distort(cube: np.ndarray, generator: np.random.Generator, options: Mapping[str, Any]) -> np.ndarray:
+def distort(cube: np.ndarray, generator: np.random.Generator, painting: str) -> np.ndarray:
     """Deform a cube elastically and then do exactly one of ``KINDS``.
 
     Args:
         cube: float32 ``(X, Y, Z)`` in [0, 1].
         generator: Draws everything.
-        options: ``painting``: ``keras`` or ``pytorch``.
+        painting: ``keras`` or ``pytorch``.
     """
-    return change(elastic(cube, generator), KINDS[generator.integers(len(KINDS))], generator, options["painting"])
+    return change(elastic(cube, generator), KINDS[generator.integers(len(KINDS))], generator, painting)
 
 
 def change(cube: np.ndarray, kind: str, generator: np.random.Generator, painting: str) -> np.ndarray:

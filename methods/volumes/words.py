@@ -6,16 +6,25 @@ in voxels of the scans as they are stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from harness.errors import DataError
+from methods.phases import WordRules
 
 DEPTH_SLICES = 3  # looked into by the tissue rule
+
+
+class Volumes(Protocol):
+    """Scans by row."""
+
+    def __getitem__(self, row: int, /) -> np.ndarray:
+        """Return a scan ``(X, Y, Z)``, as stored."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,11 +45,11 @@ class Word:
 
 
 def find_words(
-    scans: Any,
+    scans: Volumes,
     features: np.ndarray,
     training: np.ndarray,
     validation: np.ndarray,
-    options: Mapping[str, Any],
+    rules: WordRules,
     seed: int,
 ) -> list[Word]:
     """Draw the words.
@@ -54,8 +63,7 @@ def find_words(
         features: ``(M, F)``, a row for each scan.
         training: Rows of the training scans.
         validation: Rows of the validation scans.
-        options: ``words``, ``cube`` (X, Y, Z), ``border`` (x and y, z), ``apart``, ``tissue_hu``, ``tissue_share``,
-            ``tries``, ``nearest_training``, ``nearest_validation``.
+        rules: How many words, and what a place must be.
         seed: Everything is drawn from it.
 
     Raises:
@@ -70,18 +78,18 @@ def find_words(
     words: list[Word] = []
     unused: list[int] = []
     fruitless = 0
-    while len(words) < options["words"]:
+    while len(words) < rules.words:
         if not unused:
             unused = generator.permutation(training).tolist()
         reference = unused.pop()
-        corner = _place(scans[reference], [word.corner for word in words], options, generator)
+        corner = _place(scans[reference], [word.corner for word in words], rules, generator)
         if corner is None:
             fruitless += 1
             if fruitless >= len(training):
                 raise DataError(
-                    f"found no place for word {len(words)} of {options['words']} in {fruitless} scans; expected cubes "
-                    f"of {options['cube']} voxels inside the border {options['border']} with at most "
-                    f"{options['tissue_share']:g} tissue, {options['apart']} voxels from earlier words; ask for fewer "
+                    f"found no place for word {len(words)} of {rules.words} in {fruitless} scans; expected cubes "
+                    f"of {list(rules.cube)} voxels inside the border {list(rules.border)} with at most "
+                    f"{rules.tissue_share:g} tissue, {rules.apart} voxels from earlier words; ask for fewer "
                     "words or loosen the rules under volumes.words in methods/profiles.yaml"
                 )
             continue
@@ -90,8 +98,8 @@ def find_words(
             Word(
                 reference,
                 corner,
-                nearest(features, reference, training, options["nearest_training"]),
-                nearest(features, reference, validation, options["nearest_validation"]),
+                nearest(features, reference, training, rules.nearest_training),
+                nearest(features, reference, validation, rules.nearest_validation),
             )
         )
     return words
@@ -104,23 +112,23 @@ def nearest(features: np.ndarray, reference: int, rows: np.ndarray, count: int) 
 
 
 def _place(
-    scan: np.ndarray, taken: Sequence[tuple[int, ...]], options: Mapping[str, Any], generator: np.random.Generator
+    scan: np.ndarray, taken: Sequence[tuple[int, ...]], rules: WordRules, generator: np.random.Generator
 ) -> tuple[int, int, int] | None:
-    cube, (around, ends) = options["cube"], options["border"]
+    cube, (around, ends) = rules.cube, rules.border
     low = (around, around, ends)
     # As the code has it: one voxel more at the far border, and three slices that the tissue rule may look into.
     length = (cube[0], cube[1], cube[2] + DEPTH_SLICES)
     high = [side - edge - taken - 1 for side, edge, taken in zip(scan.shape, low, length, strict=True)]
     if any(most < least for least, most in zip(low, high, strict=True)):
         return None
-    threshold = from_hounsfield(options["tissue_hu"])
-    for _ in range(options["tries"]):
+    threshold = from_hounsfield(rules.tissue_hu)
+    for _ in range(rules.tries):
         corner = tuple(int(generator.integers(least, most + 1)) for least, most in zip(low, high, strict=True))
-        if any(np.linalg.norm(np.subtract(corner, other)) < options["apart"] for other in taken):
+        if any(np.linalg.norm(np.subtract(corner, other)) < rules.apart for other in taken):
             continue
         x, y, z = corner
         window = scan[x : x + cube[0], y : y + cube[1], z : z + cube[2] + DEPTH_SLICES - 1]
-        if tissue(unit(window), threshold).mean() <= options["tissue_share"]:
+        if tissue(unit(window), threshold).mean() <= rules.tissue_share:
             return (x, y, z)
     return None
 

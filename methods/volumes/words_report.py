@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +64,7 @@ def write_page(folder: Path, words: list[Word], table: pd.DataFrame, cubes: np.n
     (folder / "words.html").write_text(page, encoding="utf-8")
 
 
-def _strip(cubes: np.ndarray, rows: Any) -> np.ndarray:
+def _strip(cubes: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Put the middle slices of cubes side by side, x to the right and y down; uint8."""
     times = max(1, LEAST_PX // cubes.shape[1])
     drawn = []

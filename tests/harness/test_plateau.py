@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from harness.plateau import Plateau, PlateauRule, patience_is_out
+from methods.options import Cosine
 from methods.profiles import load_profile
 from methods.training.optimisers import plateau_of
 
@@ -157,9 +158,9 @@ def test_pretraining_in_3d_counts_as_the_training_script_of_transvw() -> None:
         assert PlateauRule.of(volumes["schedule"]).model_dump() == source
         assert PlateauRule.of(volumes["autoencoder"]["plateau"]).model_dump() == source
         assert (volumes["autoencoder"]["stop_after"], volumes["schedule"]["name"]) == (50, "plateau")
-        plateau = plateau_of(volumes["schedule"], volumes["optimiser"]["learning_rate"])
+        plateau = plateau_of(read.schedule, read.optimiser.learning_rate)
         assert [plateau.factor_after(1.0) for _ in range(21)] == [1.0] * 20 + [0.5]
-    still = plateau_of({"name": "cosine", "per": "step"}, 0.1)
+    still = plateau_of(Cosine(name="cosine", per="step"), 0.1)
     assert still.current == 1.0
 
 

@@ -8,6 +8,7 @@ from harness.contracts import Context, Outcome
 from harness.seeding import seed
 from harness.spec import MethodEntry
 from methods.configuration import resolve
+from methods.phases import PretextConfiguration
 from methods.pretext import run_phase
 
 
@@ -26,6 +27,10 @@ def configurations(steps: int = 12, **fields: Any) -> dict[str, dict[str, Any]]:
     for configuration in found.values():
         configuration["budget"] = {"unit": "steps", "count": steps}
     return found
+
+
+def typed(configuration: dict[str, Any]) -> PretextConfiguration:
+    return PretextConfiguration.model_validate(configuration)
 
 
 def train(

@@ -4,11 +4,12 @@ import torch
 
 from harness.errors import ConfigurationError
 from methods.networks import build
+from methods.phases import NetworkSpec
 from methods.terms.adversary import Adversary
 from methods.terms.bound import Forward, Views
 from methods.terms.bound_adversary import BoundAdversary, discriminator_loss, generator_loss
 
-NETWORK = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
+NETWORK = NetworkSpec(name="unet_resnet_w16", in_channels=3, zero_init_residual=False)
 
 
 def sigmoid(x):

@@ -9,11 +9,12 @@ from torch import nn
 
 from harness.errors import ConfigurationError, DataError
 from methods.networks import build
+from methods.phases import NetworkSpec
 from methods.terms.barlow_twins import BarlowTwins
 from methods.terms.bound import Forward, Views
 from methods.terms.bound_barlow_twins import BoundBarlowTwins
 
-NETWORK = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": True}
+NETWORK = NetworkSpec(name="unet_resnet_w16", in_channels=3, zero_init_residual=True)
 SMALL = BarlowTwins(hidden=24, dimension=16)
 
 

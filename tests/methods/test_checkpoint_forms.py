@@ -27,11 +27,12 @@ from harness.spec import MethodEntry
 from methods import architectures, external
 from methods.configuration import resolve
 from methods.networks import build
+from methods.phases import NetworkSpec
 from tests.harness import project
 from tests.methods import checkpoints_in_the_wild as wild
 
-NETWORK = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
-LARGE = {**NETWORK, "name": "unet_resnet50"}
+NETWORK = NetworkSpec(name="unet_resnet_w16", in_channels=3, zero_init_residual=False)
+LARGE = NETWORK.model_copy(update={"name": "unet_resnet50"})
 ATTENTION = {"cls_token": torch.zeros(1, 1, 8), "blocks.0.attn.qkv.weight": torch.ones(24, 8)}
 
 

@@ -18,12 +18,13 @@ from harness.spec import Status
 from methods import external
 from methods.export import LAYOUTS, export
 from methods.networks import build
+from methods.phases import NetworkSpec
 from methods.training.checkpoints import ENCODER, save_encoder
 from tests.harness import project
 from tests.methods import checkpoints_in_the_wild as wild
 
-LARGE = {"name": "unet_resnet50", "in_channels": 3, "zero_init_residual": False}
-SMALL = {**LARGE, "name": "unet_resnet_w16"}
+LARGE = NetworkSpec(name="unet_resnet50", in_channels=3, zero_init_residual=False)
+SMALL = LARGE.model_copy(update={"name": "unet_resnet_w16"})
 
 
 def about(**fields):
@@ -41,7 +42,7 @@ def about(**fields):
 def left_by_a_phase(folder, network, make):
     folder.mkdir()
     model = wild.filled(make, 11)
-    save_encoder(folder / ENCODER, model.state_dict(), {"format": 1, "network": network, "phase": "dis+res"})
+    save_encoder(folder / ENCODER, model.state_dict(), {"format": 1, "network": network.dump(), "phase": "dis+res"})
     return folder, model
 
 
@@ -130,7 +131,7 @@ def test_an_untrained_decoder_is_not_handed_out(small, tmp_path):
     made = export(small[0], "smp", tmp_path, about(decoder_trained=False))
     assert made.parts == ("encoder",)
     assert all(name.startswith("encoder.") for name in safetensors.torch.load_file(made.weights))
-    assert "The decoder is absent: this method hands over none." in made.card.read_text()
+    assert "The decoder is absent: this method passes on none." in made.card.read_text()
 
 
 def test_the_card_says_what_the_weights_are(small, tmp_path):
@@ -175,7 +176,7 @@ def train(session, method, phases):
     with session.store.driver() as driver:
         for item in session.plan.phases[method, 0][:phases]:
             attempt = session.store.lease(item, driver)
-            about = {"format": 1, "network": SMALL, "phase": item.spec["phase"]}
+            about = {"format": 1, "network": SMALL.dump(), "phase": item.spec["phase"]}
             save_encoder(attempt.folder / ENCODER, network.state_dict(), about)
             count = item.spec["configuration"]["budget"]["count"]
             facts = {"images_seen": 16 * count, "steps": count, "selected_step": count}

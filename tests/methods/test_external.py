@@ -19,12 +19,13 @@ from methods.configuration import resolve
 from methods.key_layouts import LAYOUTS, best_match
 from methods.networks import build
 from methods.obtain import backbone
+from methods.phases import NetworkSpec
 from methods.weight_files import PUBLISHED, hub_cache
 from tests.harness import project
 from tests.methods import checkpoints_in_the_wild as wild
 
-LARGE = {"name": "unet_resnet50", "in_channels": 3, "zero_init_residual": False}
-SMALL = {**LARGE, "name": "unet_resnet_w16"}
+LARGE = NetworkSpec(name="unet_resnet50", in_channels=3, zero_init_residual=False)
+SMALL = LARGE.model_copy(update={"name": "unet_resnet_w16"})
 
 
 @pytest.fixture(scope="module")

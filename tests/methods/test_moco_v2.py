@@ -7,11 +7,12 @@ from torch import nn
 
 from methods.networks import build
 from methods.networks.normalisation import split_batch_norm
+from methods.phases import NetworkSpec
 from methods.terms.bound import Forward, Views
 from methods.terms.bound_moco_v2 import BoundMocoV2, info_nce
 from methods.terms.moco_v2 import MocoV2
 
-NETWORK = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
+NETWORK = NetworkSpec(name="unet_resnet_w16", in_channels=3, zero_init_residual=False)
 
 
 def unit(generator, *shape):

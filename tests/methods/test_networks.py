@@ -7,11 +7,12 @@ import torchvision
 from harness.contracts import Backbone
 from methods.networks import build
 from methods.networks.normalisation import SplitBatchNorm2d, split_batch_norm
+from methods.phases import NetworkSpec
 from methods.terms.adversary import Adversary
 from methods.terms.bound_adversary import discriminator
 
-LARGE = {"name": "unet_resnet50", "in_channels": 3, "zero_init_residual": False}
-SMALL = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
+LARGE = NetworkSpec(name="unet_resnet50", in_channels=3, zero_init_residual=False)
+SMALL = NetworkSpec(name="unet_resnet_w16", in_channels=3, zero_init_residual=False)
 
 
 def count(module):
@@ -70,7 +71,7 @@ def test_the_stem_has_torchvisions_spread():
 
 
 def test_silenced_residuals_make_every_block_start_as_its_shortcut():
-    backbone = build({**SMALL, "zero_init_residual": True}, 0)
+    backbone = build(SMALL.model_copy(update={"zero_init_residual": True}), 0)
     assert all(not b.bn2.weight.any() for b in backbone.encoder.modules() if hasattr(b, "bn2"))
     images = torch.rand(2, 3, 32, 32)
     stem = backbone.encoder.maxpool(backbone.encode(images)[0])

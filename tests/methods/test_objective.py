@@ -4,10 +4,10 @@ import torch
 from methods.terms.bound import Views
 from methods.training.objective import Objective
 from methods.training.optimisers import build_optimiser, set_rates
-from tests.methods.pretraining import configurations
+from tests.methods.pretraining import configurations, typed
 
 BASES = ("moco_v2", "barlow_twins", "simsiam")
-OF_BASE = {base: configurations(discrimination=base)["dis+res+adv"] for base in BASES}
+OF_BASE = {base: typed(configurations(discrimination=base)["dis+res+adv"]) for base in BASES}
 FULL = OF_BASE["moco_v2"]
 EVERY_TERM = [*(("discrimination", base) for base in BASES), ("restoration", "moco_v2"), ("adversary", "moco_v2")]
 
@@ -26,7 +26,8 @@ def views_of(objective, clean, target=None, generator=None):
 
 
 def with_weights(**weights):
-    return {**FULL, "terms": [{**term, "weight": weights.get(term["role"], term["weight"])} for term in FULL["terms"]]}
+    terms = [term.model_copy(update={"weight": weights.get(term.role, term.weight)}) for term in FULL.terms]
+    return FULL.model_copy(update={"terms": terms})
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -61,7 +62,7 @@ def test_ten_steps_on_one_batch_lower_every_term(role, base):
             objective.after_step()
     views = views_of(objective, blobs(generator, 8))
     optimiser = build_optimiser(
-        objective.own_parameters(), OF_BASE[base]["optimiser"], objective.constant_rate_parameters()
+        objective.own_parameters(), OF_BASE[base].optimiser, objective.constant_rate_parameters()
     )
     set_rates(optimiser, 1.0)
     seen = []
@@ -75,7 +76,7 @@ def test_ten_steps_on_one_batch_lower_every_term(role, base):
 
 
 def test_a_weight_of_zero_removes_a_term_and_moves_nothing_else():
-    without = Objective({**FULL, "terms": FULL["terms"][:2]}, 0)
+    without = Objective(FULL.model_copy(update={"terms": FULL.terms[:2]}), 0)
     zero = Objective(with_weights(adversary=0), 0)
     assert without.state_dict().keys() == zero.state_dict().keys()
     views = views_of(zero, blobs(torch.Generator().manual_seed(0), 8))
@@ -86,7 +87,7 @@ def test_a_weight_of_zero_removes_a_term_and_moves_nothing_else():
 def test_no_terms_start_depends_on_which_others_there_are(base):
     whole = Objective(OF_BASE[base], 0).state_dict()
     for part in ("dis", "dis+res"):
-        for name, value in Objective(configurations(discrimination=base)[part], 0).state_dict().items():
+        for name, value in Objective(typed(configurations(discrimination=base)[part]), 0).state_dict().items():
             assert torch.equal(value, whole[name]), name
 
 
@@ -109,7 +110,7 @@ def test_residual_blocks_start_silent_where_the_original_has_it_so(base, silent)
 
 
 def test_a_decoder_that_no_term_needs_is_not_run():
-    objective = Objective(configurations()["dis"], 0)
+    objective = Objective(typed(configurations()["dis"]), 0)
     total, _, shared = objective(views_of(objective, blobs(torch.Generator().manual_seed(0), 8)))
     total.backward()
     assert shared.restored is None
@@ -119,7 +120,7 @@ def test_a_decoder_that_no_term_needs_is_not_run():
 def test_restoration_learns_from_its_own_targets_and_not_from_shuffled_ones():
     def error_on_own_targets(shuffled):
         generator = torch.Generator().manual_seed(0)
-        objective = Objective(configurations(discrimination=None, adversary=0)["res"], 0)
+        objective = Objective(typed(configurations(discrimination=None, adversary=0)["res"]), 0)
         optimiser = torch.optim.SGD(objective.own_parameters(), lr=0.1, momentum=0.9)
         errors = []
         for _ in range(60):
@@ -139,7 +140,7 @@ def test_restoration_learns_from_its_own_targets_and_not_from_shuffled_ones():
 
 
 def test_imagenet_normalisation_is_applied_to_the_input_only():
-    objective = Objective({**FULL, "normalisation": "imagenet"}, 0)
+    objective = Objective(FULL.model_copy(update={"normalisation": "imagenet"}), 0)
     made = objective.as_input(torch.full((1, 1, 32, 32), 0.5))
     expected = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
     assert torch.allclose(made[0, :, 0, 0], expected)

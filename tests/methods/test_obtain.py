@@ -8,6 +8,7 @@ from harness.errors import CheckpointError
 from methods.configuration import resolve
 from methods.networks import build
 from methods.obtain import backbone
+from methods.phases import NetworkSpec
 from methods.training.checkpoints import load_encoder, save_encoder
 from tests.methods.conftest import registered
 
@@ -15,11 +16,12 @@ METHODS = registered()
 TRAINED = resolve(METHODS["dira_moco_v2"], "smoke").encoder
 ENCODER_ONLY = resolve(METHODS["moco_v2"], "smoke").encoder
 RANDOM = resolve(METHODS["random"], "smoke").encoder
+NETWORK = NetworkSpec.model_validate(TRAINED["network"])
 
 
 @pytest.fixture
 def phase(tmp_path):
-    network = build(TRAINED["network"], 99)
+    network = build(NETWORK, 99)
     save_encoder(tmp_path / "encoder.safetensors", network.state_dict(), {"network": TRAINED["network"]})
     return tmp_path
 
@@ -40,7 +42,7 @@ def test_random_is_all_from_the_init_seed():
 
 
 def test_trained_parts_are_loaded_and_fresh_ones_come_from_the_init_seed(phase):
-    source = build(TRAINED["network"], 99)
+    source = build(NETWORK, 99)
     whole, _ = backbone(TRAINED, phase, 1)
     assert equal(whole, source)
     part, facts = backbone(ENCODER_ONLY, phase, 1)
@@ -51,7 +53,7 @@ def test_trained_parts_are_loaded_and_fresh_ones_come_from_the_init_seed(phase):
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path):
-    state, about = build(TRAINED["network"], 0).state_dict(), {"b": 1, "a": {"d": 2, "c": 3}, "network": {}}
+    state, about = build(NETWORK, 0).state_dict(), {"b": 1, "a": {"d": 2, "c": 3}, "network": {}}
     save_encoder(tmp_path / "a", state, about)
     save_encoder(tmp_path / "b", dict(reversed(list(state.items()))), dict(reversed(list(about.items()))))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -73,12 +75,12 @@ def damage(path, how):
     elif how == "foreign":
         safetensors.torch.save_file({"conv1.weight": torch.zeros(1)}, path)
     else:
-        network = build({**TRAINED["network"], "name": how}, 0) if how == "unet_resnet50" else None
+        network = build(NETWORK.model_copy(update={"name": how}), 0) if how == "unet_resnet50" else None
         if network is not None:
             about = {"network": {**TRAINED["network"], "name": how}}
             save_encoder(path, network.state_dict(), about)
         else:
-            state = build(TRAINED["network"], 0).state_dict()
+            state = build(NETWORK, 0).state_dict()
             if how == "reshaped":
                 state["encoder.conv1.weight"] = state["encoder.conv1.weight"][:, :1]
             elif how == "not finite":

@@ -5,21 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from harness.errors import UnknownName
+from harness.typed import Mistakes, read
 from methods.configuration import resolve
+from methods.options import Cosine, Lars, WarmUp
+from methods.phases import TrainedConfiguration
 from methods.training.objective import Objective
 from methods.training.optimisers import build_optimiser, rate_factor, set_rates
 from tests.methods.conftest import registered
-from tests.methods.pretraining import configurations
+from tests.methods.pretraining import configurations, typed
 
-LARS = {
-    "name": "lars",
-    "learning_rate": 0.2,
-    "one_dimensional_rate": 0.0048,
-    "momentum": 0.9,
-    "weight_decay": 1e-2,
-    "trust": 0.001,
-}
+LARS = Lars(name="lars", learning_rate=0.2, one_dimensional_rate=0.0048, momentum=0.9, weight_decay=1e-2, trust=0.001)
 
 
 def small_network():
@@ -104,13 +99,13 @@ def test_the_published_rates_are_those_of_the_profile_at_its_batch():
 
 
 def test_simsiams_predictor_keeps_its_rate_while_the_rest_follow_the_cosine():
-    configuration = configurations(discrimination="simsiam", adversary=0)["dis+res"]
+    configuration = typed(configurations(discrimination="simsiam", adversary=0)["dis+res"])
     objective = Objective(configuration, 0)
     optimiser = build_optimiser(
-        objective.own_parameters(), configuration["optimiser"], objective.constant_rate_parameters()
+        objective.own_parameters(), configuration.optimiser, objective.constant_rate_parameters()
     )
     set_rates(optimiser, 0.25)
-    rate = configuration["optimiser"]["learning_rate"]
+    rate = configuration.optimiser.learning_rate
     predictor = {id(p) for p in objective.terms["discrimination"].predictor.parameters()}
     seen = {}
     for group in optimiser.param_groups:
@@ -122,7 +117,7 @@ def test_simsiams_predictor_keeps_its_rate_while_the_rest_follow_the_cosine():
 
 
 def test_barlow_twins_warms_up_for_ten_epochs_and_ends_at_a_thousandth():
-    schedule = resolve(registered()["barlow_twins"], "paper").phases[0].configuration["schedule"]
+    schedule = typed(resolve(registered()["barlow_twins"], "paper").phases[0].configuration).schedule
     steps = 1000 * 294  # epochs × steps an epoch
 
     def at(epoch):
@@ -137,19 +132,20 @@ def test_barlow_twins_warms_up_for_ten_epochs_and_ends_at_a_thousandth():
 
 
 def test_simsiams_cosine_moves_by_epoch():
-    schedule = resolve(registered()["simsiam"], "paper").phases[0].configuration["schedule"]
+    schedule = typed(resolve(registered()["simsiam"], "paper").phases[0].configuration).schedule
     factors = [rate_factor(schedule, step, 100 * 294, 294) for step in (0, 293, 294, 50 * 294, 99 * 294)]
     expected = [0.5 * (1 + math.cos(math.pi * epoch / 100)) for epoch in (0, 0, 1, 50, 99)]
     assert np.allclose(factors, expected)
 
 
 def test_a_warm_up_may_be_a_share_of_the_phase():
-    schedule = {"name": "cosine", "per": "step", "warm_up": {"share": 0.1}, "final": 0.0}
+    schedule = Cosine(name="cosine", per="step", warm_up=WarmUp(share=0.1), final=0.0)
     assert [rate_factor(schedule, step, 100, 7) for step in (0, 5, 10)] == [0, 0.5, 1]
 
 
 def test_an_unknown_optimiser_or_schedule_is_answered_with_near_names():
-    with pytest.raises(UnknownName, match='"lars"'):
-        build_optimiser([nn.Parameter(torch.ones(1))], {"name": "larz"})
-    with pytest.raises(UnknownName, match='"cosine"'):
-        rate_factor({"name": "cosin", "per": "step"}, 0, 1, 1)
+    said = resolve(registered()["moco_v2"], "paper").phases[0].configuration
+    with pytest.raises(Mistakes, match='"lars"'):
+        read(TrainedConfiguration, {**said, "optimiser": {**said["optimiser"], "name": "larz"}})
+    with pytest.raises(Mistakes, match='"cosine"'):
+        read(TrainedConfiguration, {**said, "schedule": {"name": "cosin", "per": "step"}})

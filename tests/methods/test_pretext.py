@@ -6,6 +6,7 @@ import torch
 
 from harness.errors import CheckpointError, DataError
 from harness.spec import Status
+from methods.options import Cosine
 from methods.pretext import carry_on
 from methods.training import loop
 from methods.training.batches import Order, gather_ahead
@@ -13,7 +14,7 @@ from methods.training.checkpoints import load_encoder, load_state, write_atomica
 from methods.training.objective import Objective
 from methods.training.optimisers import rate_factor
 from tests.methods.phantom_pixels import write_pixels
-from tests.methods.pretraining import configurations, train
+from tests.methods.pretraining import configurations, train, typed
 
 PHASES = ("dis", "dis+res", "dis+res+adv")
 
@@ -55,7 +56,7 @@ def test_a_phase_leaves_weights_state_curve_and_facts(parents):
 
 def test_the_next_phase_carries_the_whole_state_on_and_starts_new_terms_fresh(parents):
     before = load_state(parents["dis+res"][1] / "last.pt")["state"]
-    configuration = configurations()["dis+res+adv"]
+    configuration = typed(configurations()["dis+res+adv"])
     objective, fresh = Objective(configuration, 5), Objective(configuration, 5)
     carry_on(objective, configuration, parents["dis+res"][1])
     now = objective.state_dict()
@@ -76,7 +77,7 @@ def test_a_phase_may_start_from_the_best_backbone_instead(parents, tmp_path):
     write_atomically(moved / "last.pt", saved)
     (moved / "encoder.safetensors").write_bytes((folder / "encoder.safetensors").read_bytes())
     for start in ("last", "best"):
-        configuration = {**configurations()["dis+res"], "start": start}
+        configuration = typed({**configurations()["dis+res"], "start": start})
         objective = Objective(configuration, 5)
         carry_on(objective, configuration, moved)
         name = "encoder.conv1.weight"
@@ -147,7 +148,7 @@ def test_validation_moves_nothing_of_the_training(cohort, tmp_path):
 
 def test_validation_sees_the_same_views_every_time(cohort, tmp_path):
     configuration = configurations(3)["dis+res"]
-    configuration["optimiser"] = {**configuration["optimiser"], "learning_rate": 0.0, "weight_decay": 0.0}
+    configuration["optimiser"] = {**configuration["optimiser"], "learning_rate": 1e-30, "weight_decay": 0.0}
     configuration["validation"] = {"unit": "steps", "every": 1, "images": 32}
     configuration["views"]["distortion"] = False
     curve = train(configuration, tmp_path / "a", cohort).curve
@@ -175,7 +176,7 @@ def test_a_loss_that_is_not_finite_ends_the_phase_as_diverged_with_the_best_so_f
     def poisoned(self, made):
         original(self, made)
         if self.step == 4:
-            self._running["total"] = torch.tensor(math.nan)
+            self.losses.sums["total"] = torch.tensor(math.nan)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Training, "_take_step", poisoned)
@@ -240,9 +241,9 @@ def test_the_same_phase_runs_on_a_gpu(parents, cohort, tmp_path, precision):
 
 
 def test_the_cosine_falls_from_one_towards_nothing_by_step_or_by_epoch():
-    by_step = [rate_factor({"name": "cosine", "per": "step"}, s, 8, 4) for s in range(8)]
+    by_step = [rate_factor(Cosine(name="cosine", per="step"), s, 8, 4) for s in range(8)]
     assert np.allclose(by_step, [(1 + math.cos(math.pi * s / 8)) / 2 for s in range(8)])
-    by_epoch = [rate_factor({"name": "cosine", "per": "epoch"}, s, 8, 4) for s in range(8)]
+    by_epoch = [rate_factor(Cosine(name="cosine", per="epoch"), s, 8, 4) for s in range(8)]
     assert np.allclose(by_epoch, [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5])
 
 
@@ -260,17 +261,18 @@ def test_fewer_images_than_a_batch_are_refused_with_a_sentence(tmp_path):
 
 def test_a_parent_of_another_network_or_term_is_refused(parents):
     folder = parents["dis"][1]
-    configuration = configurations()["dis+res"]
-    foreign = {**configuration, "network": {**configuration["network"], "zero_init_residual": True}}
+    configuration = typed(configurations()["dis+res"])
+    network = configuration.network.model_copy(update={"zero_init_residual": True})
+    foreign = configuration.model_copy(update={"network": network})
     with pytest.raises(CheckpointError, match="holds network"):
         carry_on(Objective(foreign, 0), foreign, folder)
-    other = configurations(options={"term": {"temperature": 0.5}})["dis+res"]
+    other = typed(configurations(options={"term": {"temperature": 0.5}})["dis+res"])
     with pytest.raises(CheckpointError, match="term discrimination"):
         carry_on(Objective(other, 0), other, folder)
 
 
 def test_a_missing_or_damaged_parent_is_refused(parents, tmp_path):
-    configuration = configurations()["dis+res"]
+    configuration = typed(configurations()["dis+res"])
     with pytest.raises(CheckpointError, match=r"no last\.pt"):
         carry_on(Objective(configuration, 0), configuration, tmp_path)
     (tmp_path / "last.pt").write_bytes((parents["dis"][1] / "last.pt").read_bytes()[:500])

@@ -3,7 +3,8 @@ import pytest
 
 from methods.configuration import resolve
 from methods.conformance import input_size, write_phantom_scans
-from methods.probe import SMALL_DISCOVERY, probe
+from methods.phases import DiscoveryConfiguration
+from methods.probe import SMALL_WORDS, probe
 from methods.volumes.words import find_words
 from tests.methods.conftest import registered
 
@@ -26,7 +27,8 @@ def test_made_up_scans_have_a_place_for_every_word_at_the_papers_size(tmp_path):
     size = input_size(plan)
     write_phantom_scans(tmp_path, size, 0)
     scans = np.load(tmp_path / "scans.npy", mmap_mode="r")
-    options = {**discovery["words"], **SMALL_DISCOVERY["words"], "cube": list(size), "words": 44}
+    words = DiscoveryConfiguration.model_validate(discovery).words
+    rules = words.model_copy(update={**SMALL_WORDS, "cube": size, "words": 44})
     rows = np.arange(len(scans))
-    found = find_words(scans, np.zeros((len(scans), 2)), rows[:-2], rows[-2:], options, 0)
+    found = find_words(scans, np.zeros((len(scans), 2)), rows[:-2], rows[-2:], rules, 0)
     assert len(found) == 44  # C, of the paper's networks

@@ -28,6 +28,6 @@ def test_a_broken_method_fails_its_check_with_the_reason():
     phase = plan.phases[0]
     broken = {**phase.configuration, "network": {**phase.configuration["network"], "name": "unet_resnet_w17"}}
     found = check(plan.model_copy(update={"phases": (phase.model_copy(update={"configuration": broken}),)}))
-    assert found.numbers is None
+    assert found.numbers == ""
     _, passed, message = found.results[0]
     assert not passed and "unet_resnet_w16" in message

@@ -3,11 +3,12 @@ import pytest
 import torch
 
 from methods.networks import build
+from methods.phases import NetworkSpec
 from methods.terms.bound import Forward, Views
 from methods.terms.bound_restoration import BoundRestoration
 from methods.terms.restoration import Restoration
 
-NETWORK = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
+NETWORK = NetworkSpec(name="unet_resnet_w16", in_channels=3, zero_init_residual=False)
 
 
 def views_of(target):

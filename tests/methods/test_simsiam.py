@@ -6,11 +6,12 @@ from torch import nn
 
 from harness.errors import ConfigurationError
 from methods.networks import build
+from methods.phases import NetworkSpec
 from methods.terms.bound import Forward, Views
 from methods.terms.bound_simsiam import BoundSimSiam
 from methods.terms.simsiam import SimSiam
 
-NETWORK = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": True}
+NETWORK = NetworkSpec(name="unet_resnet_w16", in_channels=3, zero_init_residual=True)
 
 
 def made(**fields):

@@ -10,12 +10,13 @@ from harness.contracts import Context
 from harness.errors import ConfigurationError, DataError
 from harness.seeding import seed
 from harness.spec import Status
-from methods import supervised
 from methods.configuration import resolve
 from methods.networks import build
 from methods.obtain import backbone
+from methods.phases import ImageViews, LabelSpec, NetworkSpec
 from methods.shapes import CLASSES, make_shapes
-from methods.supervised import Supervised, cohort, one_view, run_phase
+from methods.supervised import Supervised, cohort, labelled_views, one_view, run_phase
+from methods.training import loop
 from methods.views import make_views
 from tests.methods.conftest import registered
 from tests.methods.phantom_pixels import write_pixels
@@ -44,6 +45,10 @@ def configuration(method, steps=12, **changes):
     return {**found, "budget": {"unit": "steps", "count": steps}, **changes}
 
 
+def spec_of(configured, name="a"):
+    return LabelSpec.model_validate({"phase": "s", "configuration": configured, "cohort": "c", "seed": seed(name)})
+
+
 def run(configured, folder, inputs=None, resume=None, report=None, name="a"):
     folder.mkdir(parents=True, exist_ok=True)
     spec = {"phase": "supervised", "configuration": configured, "cohort": "c" if inputs else None, "seed": seed(name)}
@@ -68,14 +73,16 @@ def test_it_learns_the_labels_that_the_manifest_lists(labelled, tmp_path):
 
 
 def test_the_first_loss_is_the_cross_entropy_written_in_numpy(labelled):
-    spec = {"phase": "s", "configuration": configuration("chestxray14_supervised"), "cohort": "c", "seed": 0}
+    spec = spec_of(configuration("chestxray14_supervised"))
     context = Context(device="cpu", folder=labelled, inputs={"c": labelled}, resume=labelled / "none")
     training = Supervised(spec, context, cohort(spec, context))
+    labels = torch.from_numpy(training._data.labels[:8])
     rows = np.arange(8)
     views = one_view(np.load(labelled / "pixels.npy"), rows, 1, 0, 32, CPU)
     with torch.no_grad():
-        found = float(training._loss(views, rows))
-        logits = training.head(training.backbone.encode(views.expand(-1, 3, -1, -1))[-1].mean((2, 3)))
+        found = float(training.objective(labelled_views(training.objective, views, labels, CPU))[0])
+        encoded = training.objective.backbone.encode(views.expand(-1, 3, -1, -1))
+        logits = training.objective.head(encoded[-1].mean((2, 3)))
     probability = 1 / (1 + np.exp(-logits.double().numpy()))
     truth = pd.read_csv(labelled / "cases.csv")[["Bright", "Never"]].to_numpy()[:8]
     expected = -np.mean(truth * np.log(probability) + (1 - truth) * np.log(1 - probability))
@@ -84,7 +91,7 @@ def test_the_first_loss_is_the_cross_entropy_written_in_numpy(labelled):
 
 def test_its_view_is_the_query_of_a_phase_without_distortion(labelled):
     images, rows = np.load(labelled / "pixels.npy"), np.arange(20)
-    views = {"image_px": 32, "distortion": False, "outer_cutout": True, "target": "unflip"}
+    views = ImageViews(image_px=32, distortion=False)
     query = make_views(images, rows, 9, 2, views)[0]
     assert np.array_equal(one_view(images, rows, 9, 2, 32, CPU)[:, 0].mul(255).round().byte().numpy(), query)
 
@@ -97,8 +104,10 @@ def test_test_images_are_never_learnt_from(tmp_path, labelled):
         (moved / name).write_bytes((labelled / name).read_bytes())
     cases.loc[cases["split"].eq("train") & (cases["row"] % 2 == 0), "split"] = "test"
     cases.to_csv(moved / "cases.csv", index=False)
-    spec = {"cohort": "c"}
-    found = cohort(spec, Context(device="cpu", folder=moved, inputs={"c": moved}, resume=moved))
+    found = cohort(
+        spec_of(configuration("chestxray14_supervised")),
+        Context(device="cpu", folder=moved, inputs={"c": moved}, resume=moved),
+    )
     assert set(found.train) == {row for row in range(128) if row % 2}
     assert set(found.validation) == set(range(128, 192))
 
@@ -107,7 +116,7 @@ def test_the_encoder_is_trained_and_the_decoder_left_as_drawn(labelled, tmp_path
     outcome = run(configuration("chestxray14_supervised"), tmp_path / "x", labelled)
     plan = resolve(METHODS["chestxray14_supervised"], "smoke")
     loaded, facts = backbone(plan.encoder, tmp_path / "x", 7)
-    fresh = build(plan.encoder["network"], 7)
+    fresh = build(NetworkSpec.model_validate(plan.encoder["network"]), 7)
     assert all(torch.equal(a, b) for a, b in zip(loaded.decoder.parameters(), fresh.decoder.parameters(), strict=True))
     assert not torch.equal(loaded.encoder.conv1.weight, fresh.encoder.conv1.weight)
     assert len(facts["encoder_sha256"]) == 64 and len(outcome.facts["weights_sha256"]) == 64
@@ -115,7 +124,7 @@ def test_the_encoder_is_trained_and_the_decoder_left_as_drawn(labelled, tmp_path
 
 @pytest.mark.parametrize("stop_at", [1, 5])
 def test_an_interrupted_phase_ends_as_if_nothing_had_happened(labelled, tmp_path, monkeypatch, stop_at):
-    monkeypatch.setattr(supervised, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     configured = configuration("chestxray14_supervised", 8)
 
     def die(done, total, what):

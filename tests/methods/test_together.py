@@ -24,7 +24,7 @@ from methods.together import DIVIDED
 from methods.training import micro_batches
 from methods.training.checkpoints import load_state
 from methods.training.processes import Processes, check
-from tests.methods.pretraining import configurations, train
+from tests.methods.pretraining import configurations, train, typed
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
@@ -136,12 +136,14 @@ def test_a_micro_batch_that_would_change_a_number_is_refused(cohort, tmp_path, m
 
 
 def test_a_number_of_processes_that_would_change_a_number_is_refused():
-    check({"batch": 16, "norm_splits": 1}, Processes(0, 2), 2)
+    said = typed(configurations()["dis"])
+    plain = said.model_copy(update={"batch": 16, "norm_splits": 1})
+    check(plain, Processes(0, 2), 2)
     with pytest.raises(ConfigurationError, match="volumes"):
-        check({"batch": 16, "norm_splits": 1}, Processes(0, 2), 3)
+        check(plain, Processes(0, 2), 3)
     for batch, splits, count in ((16, 1, 3), (16, 4, 8), (12, 2, 3)):
         with pytest.raises(ConfigurationError, match="processes"):
-            check({"batch": batch, "norm_splits": splits}, Processes(0, count), 2)
+            check(said.model_copy(update={"batch": batch, "norm_splits": splits}), Processes(0, count), 2)
 
 
 def count_myself(spec, context):

@@ -7,11 +7,12 @@ from torchvision.transforms import RandomResizedCrop
 from methods import views as opencv
 from methods import views_on_device as device
 from methods import views_pil as pil
+from methods.phases import ImageViews
 from methods.view_parameters import INNER, NONE, OUTER, SHUFFLE, UNIFORMS, parameters, uniforms
 from tests.methods.phantom_pixels import write_pixels
 
-FULL = {"image_px": 224, "distortion": True, "outer_cutout": True, "target": "unflip"}
-SMALL = {**FULL, "image_px": 32}
+FULL = ImageViews(image_px=224, distortion=True)
+SMALL = FULL.model_copy(update={"image_px": 32})
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def many(views, source_px=512, size=4000):
 
 
 def test_one_grey_channel_is_bit_equal_to_rgb_for_every_draw(images):
-    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 64})
+    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": 64}))
     assert len(set(of.kind)) == 4 and of.jittered.any() and (of.sigma > 0).any() and of.flipped.any()
     for row in range(60):
         grey, rgb = Image.fromarray(images[row]), Image.fromarray(images[row]).convert("RGB")
@@ -37,7 +38,7 @@ def test_one_grey_channel_is_bit_equal_to_rgb_for_every_draw(images):
 
 
 def test_opencv_equals_pil_to_the_bit_but_for_crop_and_blur(images):
-    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 64})
+    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": 64}))
     of.sigma[:] = 0
     for row in range(60):
         clean = opencv.crop(images[row], of.crop[row], 64)
@@ -47,7 +48,7 @@ def test_opencv_equals_pil_to_the_bit_but_for_crop_and_blur(images):
 
 def test_the_crop_by_opencv_stays_near_pils(images):
     """Another filter (area for triangle): measured 6 grey levels at most on these noisy images, 0.74 in the mean square."""
-    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 64})
+    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": 64}))
     differences = [
         opencv.crop(images[row], of.crop[row], 64).astype(float)
         - np.asarray(pil.crop(Image.fromarray(images[row]), of.crop[row], 64))
@@ -59,7 +60,7 @@ def test_the_crop_by_opencv_stays_near_pils(images):
 
 def test_the_blur_by_opencv_stays_near_pils(images):
     for row, sigma in enumerate(np.linspace(0.2, 2.0, 12)):
-        of = parameters(uniforms(3, 0, np.array([row]))[:, 0], 128, {**FULL, "distortion": False})
+        of = parameters(uniforms(3, 0, np.array([row]))[:, 0], 128, FULL.model_copy(update={"distortion": False}))
         of.sigma[:], of.jittered[:], of.flipped[:] = sigma, False, False
         ours = opencv.transform(images[row], of, 0).astype(float)
         theirs = np.asarray(pil.transform(Image.fromarray(images[row]), of, 0)).astype(float)
@@ -69,7 +70,7 @@ def test_the_blur_by_opencv_stays_near_pils(images):
 
 @pytest.mark.parametrize("px", [32, 64, 128])
 def test_the_batched_crop_is_within_one_grey_level_of_pil(images, px):
-    boxes = parameters(uniforms(7, 1, np.arange(60))[:, 0], 128, {**FULL, "image_px": px}).crop
+    boxes = parameters(uniforms(7, 1, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": px})).crop
     ours = device.crop(torch.from_numpy(images[:60]).float(), boxes, px).numpy()
     for row in range(60):
         reference = np.asarray(pil.crop(Image.fromarray(images[row]), boxes[row], px)).astype(float)
@@ -79,7 +80,7 @@ def test_the_batched_crop_is_within_one_grey_level_of_pil(images, px):
 @pytest.mark.parametrize("target", ["unflip", "aligned"])
 def test_the_batched_views_are_the_same_views(images, target):
     """OpenCV's filters differ from PIL's, which the device has: jitter, flip and distortion agree, the rest stays small."""
-    views = {**FULL, "image_px": 64, "target": target}
+    views = FULL.model_copy(update={"image_px": 64, "target": target})
     rows = np.arange(60)
     ours = device.make_views_on_device(torch.from_numpy(images[rows]), rows, 11, 2, views)
     theirs = opencv.make_views(images, rows, 11, 2, views)
@@ -96,7 +97,7 @@ def pil_crops(images, of, px):
 
 @pytest.mark.parametrize("px", [64, 128])
 def test_every_batched_step_after_the_crop_equals_pil_to_the_bit(images, px):
-    of = parameters(uniforms(13, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": px})
+    of = parameters(uniforms(13, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": px}))
     assert len(set(of.kind)) == 4 and of.jittered.any() and of.flipped.any() and (of.sigma > 0).any()
     clean = pil_crops(images[:60], of, px)
     made = device.transform(clean.float(), of).numpy()
@@ -106,7 +107,7 @@ def test_every_batched_step_after_the_crop_equals_pil_to_the_bit(images, px):
 
 def test_the_batched_crop_differs_from_pil_in_the_order_of_passes_only(images):
     """Measured with Pillow 13: nine crops of ten equal to the bit; the rest were resized down first, 1 level apart."""
-    of = parameters(uniforms(13, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 64})
+    of = parameters(uniforms(13, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": 64}))
     ours, theirs = device.crop(torch.from_numpy(images[:60]).float(), of.crop, 64), pil_crops(images[:60], of, 64)
     assert (ours - theirs).abs().max() <= 1
     assert (ours == theirs).flatten(1).all(dim=1).float().mean() > 0.7
@@ -124,7 +125,7 @@ def test_the_batched_blur_equals_pil_to_the_bit(images, sigma):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_batched_views_on_a_gpu_are_within_one_grey_level_of_pil(images):
-    of = parameters(uniforms(13, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 64})
+    of = parameters(uniforms(13, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": 64}))
     theirs = pil_crops(images[:60], of, 64)
     clean = device.crop(torch.from_numpy(images[:60]).cuda().float(), of.crop, 64).cpu()
     assert (clean - theirs).abs().max() <= 1
@@ -134,7 +135,7 @@ def test_the_batched_views_on_a_gpu_are_within_one_grey_level_of_pil(images):
 
 
 def test_the_batched_distortion_equals_the_plain_one_to_the_bit(images):
-    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 128})
+    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": 128}))
     assert {INNER, OUTER, SHUFFLE, NONE} == set(of.kind)
     batched = device.distort(torch.from_numpy(images[:60]).float(), of).numpy()
     for row in range(60):
@@ -153,11 +154,11 @@ def test_views_depend_on_seed_epoch_and_index_alone(images):
 
 
 def test_the_target_is_the_clean_crop_and_aligned_flips_it_with_the_query(images):
-    plain = {**SMALL, "distortion": False}
+    plain = SMALL.model_copy(update={"distortion": False})
     rows = np.arange(40)
     of = parameters(uniforms(1, 0, rows)[:, 0], 128, plain)
     unflipped = opencv.make_views(images, rows, 1, 0, plain)[2]
-    aligned = opencv.make_views(images, rows, 1, 0, {**plain, "target": "aligned"})[2]
+    aligned = opencv.make_views(images, rows, 1, 0, plain.model_copy(update={"target": "aligned"}))[2]
     for row in rows:
         clean = opencv.crop(images[row], of.crop[row], 32)
         assert np.array_equal(unflipped[row], clean)
@@ -201,7 +202,7 @@ def test_probabilities_and_ranges_are_the_protocols():
 @pytest.mark.parametrize("px", [224, 96])
 def test_whatever_is_cut_or_swapped_keeps_three_pixels_of_224_from_the_border(kind, px):
     """The authors draw both corners of everything from [3, side − length − 3], ends included."""
-    of = many({**FULL, "image_px": px}, size=20000)
+    of = many(FULL.model_copy(update={"image_px": px}), size=20000)
     border, mine = round(3 * px / 224), of.kind == kind
     sides = of.shapes[mine][..., 2:]
     for corners in (of.shapes[mine][..., :2], *([of.partners[mine]] if kind == SHUFFLE else [])):
@@ -209,14 +210,14 @@ def test_whatever_is_cut_or_swapped_keeps_three_pixels_of_224_from_the_border(ki
 
 
 def test_the_outer_cutout_can_be_left_out_and_distortion_switched_off():
-    with_it, without = many(FULL), many({**FULL, "outer_cutout": False})
+    with_it, without = many(FULL), many(FULL.model_copy(update={"outer_cutout": False}))
     assert not (without.kind == OUTER).any()
     assert np.array_equal(without.kind == NONE, (with_it.kind == NONE) | (with_it.kind == OUTER))
-    assert not many({**FULL, "distortion": False}).kind.any()
+    assert not many(FULL.model_copy(update={"distortion": False})).kind.any()
 
 
 def test_a_distorted_view_shows_what_its_name_says(images):
-    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, {**FULL, "image_px": 128})
+    of = parameters(uniforms(3, 0, np.arange(60))[:, 0], 128, FULL.model_copy(update={"image_px": 128}))
     for row in range(60):
         bright = np.maximum(images[row], 1)
         result = opencv.distort(bright, of, row)

@@ -8,22 +8,23 @@ import pytest
 from PIL import Image
 
 from harness.errors import DataError
+from methods.phases import NetworkSpec, WordRules
 from methods.volumes.autoencoder import Autoencoder, shrink
 from methods.volumes.words import Box, boxes, cut, find_words, from_hounsfield, nearest, tissue, unit
 from tests.methods.volumes import phases, run, write_scans
 
-OPTIONS = {
-    "words": 5,
-    "cube": [16, 16, 8],
-    "border": [4, 2],
-    "apart": 3,
-    "tissue_hu": -150,
-    "tissue_share": 0.15,
-    "tries": 50,
-    "nearest_training": 4,
-    "nearest_validation": 2,
-    "more_resolutions": 2,
-}
+RULES = WordRules(
+    words=5,
+    cube=(16, 16, 8),
+    border=(4, 2),
+    apart=3,
+    tissue_hu=-150,
+    tissue_share=0.15,
+    tries=50,
+    nearest_training=4,
+    nearest_validation=2,
+    more_resolutions=2,
+)
 
 
 def generator(seed=0):
@@ -37,11 +38,11 @@ def lungs(scans=12, shape=(40, 40, 24)):
     return whole
 
 
-def found(scans=None, seed=0, **options):
+def found(scans=None, seed=0, rules=RULES):
     scans = lungs() if scans is None else scans
     features = generator(1).random((len(scans), 6)).astype(np.float32)
     half = np.arange(len(scans) - 4)
-    return features, find_words(scans, features, half, half[-1] + 1 + np.arange(4), {**OPTIONS, **options}, seed)
+    return features, find_words(scans, features, half, half[-1] + 1 + np.arange(4), rules, seed)
 
 
 def test_words_keep_their_distance_from_borders_and_from_each_other_and_hold_little_tissue():
@@ -91,7 +92,7 @@ def test_a_place_that_cannot_be_found_is_said_in_one_sentence():
     with pytest.raises(DataError, match="no place for word 0"):
         found(np.zeros((12, 20, 20, 12), np.uint8))
     with pytest.raises(DataError, match="found 1 training and 0 validation"):
-        find_words(lungs(), np.zeros((12, 2)), np.array([0]), np.array([], int), OPTIONS, 0)
+        find_words(lungs(), np.zeros((12, 2)), np.array([0]), np.array([], int), RULES, 0)
 
 
 def test_the_same_seed_finds_the_same_words():
@@ -136,8 +137,8 @@ def test_places_reach_as_far_as_the_code_draws_them():
     # pattern_generator_3D.py (TransVW bd4f3e3) draws x from 100 to X - 64 - 1 - 100 and z from 30 to Z - 32 - 3 - 1 - 30,
     # both inclusive; here with a cube of 8 x 8 x 4, borders 3 and 2.
     scans = np.zeros((12, 20, 18, 15), np.uint8)
-    rules = {"cube": [8, 8, 4], "border": [3, 2], "apart": 0, "words": 200}
-    corners = np.array([word.corner for word in found(scans, **rules)[1]])
+    rules = RULES.model_copy(update={"cube": (8, 8, 4), "border": (3, 2), "apart": 0, "words": 200})
+    corners = np.array([word.corner for word in found(scans, rules=rules)[1]])
     assert corners.min(0).tolist() == [3, 3, 2]
     assert corners.max(0).tolist() == [20 - 8 - 1 - 3, 18 - 8 - 1 - 3, 15 - 4 - 3 - 1 - 2]
 
@@ -167,7 +168,7 @@ def test_a_whole_scan_is_made_small_as_scikit_image_does_it():
 
 
 def test_the_autoencoders_feature_is_the_mean_of_its_coarsest_map():
-    model = Autoencoder({"name": "transvw_keras_w4", "in_channels": 1}, 0).eval()
+    model = Autoencoder(NetworkSpec(name="transvw_keras_w4", in_channels=1), 0).eval()
     scans = shrink(lungs()[0], (16, 16, 8))[None].float()
     assert scans.shape == (1, 1, 16, 16, 8)
     expected = model.backbone.encode(scans)[-1].flatten(2).mean(-1)

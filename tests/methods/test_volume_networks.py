@@ -4,6 +4,7 @@ import torch
 from harness.contracts import Backbone
 from harness.errors import ConfigurationError
 from methods.networks import build
+from methods.phases import NetworkSpec
 from methods.terms.adversary import Adversary
 from methods.terms.bound_adversary import BoundAdversary, discriminator
 from methods.terms.bound_restoration import BoundRestoration
@@ -17,7 +18,7 @@ def count(module):
 
 
 def network(name):
-    return build({"name": name, "in_channels": 1, "zero_init_residual": False}, 0)
+    return build(NetworkSpec(name=name, in_channels=1), 0)
 
 
 def published(before, after):
@@ -102,7 +103,7 @@ def test_the_small_form_is_the_large_one_with_an_eighth_of_its_widths():
 def test_a_seed_alone_draws_a_3d_network_and_encoder_and_decoder_apart():
     before = torch.random.get_rng_state()
     one, again = network("transvw_keras_w4"), network("transvw_keras_w4")
-    other = build({"name": "transvw_keras_w4", "in_channels": 1}, 1)
+    other = build(NetworkSpec(name="transvw_keras_w4", in_channels=1), 1)
     assert torch.equal(before, torch.random.get_rng_state())
     pairs = zip(one.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
@@ -124,7 +125,7 @@ def test_a_volume_too_small_for_the_discriminator_is_refused():
 
 
 def test_words_cannot_be_classified_by_a_2d_network():
-    flat = build({"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}, 0)
+    flat = build(NetworkSpec(name="unet_resnet_w16", in_channels=3), 0)
     with pytest.raises(ConfigurationError, match="expected a 3D one"):
         BoundVisualWords(VisualWords(), flat, 0, 32)
     with pytest.raises(ConfigurationError, match="at least two words"):

@@ -13,6 +13,7 @@ from methods.external import load
 from methods.key_layouts import best_match
 from methods.networks import build
 from methods.obtain import backbone
+from methods.phases import CubeConfiguration, CubeViews, NetworkSpec
 from methods.profiles import load_profile
 from methods.recipes.volumes import shares
 from methods.terms import from_json
@@ -83,7 +84,7 @@ def test_the_paper_has_the_published_cubes_words_and_network():
     assert found["dis+res"].configuration["batch"] == 8
     assert found["dis+res"].configuration["optimiser"] == {"name": "adam", "learning_rate": 0.001, "weight_decay": 0}
     small = load_profile("miniature")
-    assert small.network(3)["name"] == "transvw_keras_w4"
+    assert small.network(3).name == "transvw_keras_w4"
 
 
 def test_options_reach_what_they_name():
@@ -182,7 +183,8 @@ def test_the_adversarys_phase_carries_on_and_trains_its_opponent(discovered, tra
     assert outcome.status is Status.OK
     assert {"train_adversary", "train_opponent"} <= set(outcome.curve[-1])
     before, after = load_state(folder / "last.pt")["state"], load_state(tmp_path / "a" / "last.pt")["state"]
-    drawn = Objective(phases()["dis+res+adv"].configuration, seed(seed("a"), "init")).state_dict()
+    planned = CubeConfiguration.model_validate(phases()["dis+res+adv"].configuration)
+    drawn = Objective(planned, seed(seed("a"), "init")).state_dict()
     name = "terms.adversary.discriminator.0.weight"
     assert not torch.equal(drawn[name], after[name]), "the opponent was not trained"
     name = "terms.discrimination.layers.0.weight"
@@ -191,7 +193,7 @@ def test_the_adversarys_phase_carries_on_and_trains_its_opponent(discovered, tra
 
 
 def test_the_losses_are_cross_entropy_and_mean_squared_error():
-    configuration = phases()["dis+res"].configuration
+    configuration = CubeConfiguration.model_validate(phases()["dis+res"].configuration)
     objective = Objective(configuration, 0).eval()
     generator = torch.Generator().manual_seed(0)
     query, target = (torch.rand(5, 1, 16, 16, 8, generator=generator) for _ in range(2))
@@ -208,7 +210,7 @@ def test_the_losses_are_cross_entropy_and_mean_squared_error():
 
 
 def test_cubes_are_made_from_seed_epoch_and_row_alone(discovered):
-    cubes, views = Cubes(discovered), {"painting": "keras"}
+    cubes, views = Cubes(discovered), CubeViews(cube=(16, 16, 8), painting="keras")
     rows = np.array([3, 7, 11])
     query, target, words = make_cubes(cubes.volumes, cubes.words, rows, 5, 2, views)
     again = make_cubes(cubes.volumes, cubes.words, rows[::-1].copy(), 5, 2, views)
@@ -327,7 +329,7 @@ def published_names():
 @pytest.mark.parametrize("key_map", ["auto", "models_genesis"])
 def test_the_released_3d_weights_fill_every_tensor_of_the_pytorch_form(prefix, key_map):
     with torch.device("meta"):
-        wanted = build({"name": "transvw_pytorch", "in_channels": 1}, 0).state_dict()
+        wanted = build(NetworkSpec(name="transvw_pytorch", in_channels=1), 0).state_dict()
     found = best_match([prefix + name for name in published_names()], wanted, key_map)
     assert set(found.sources) == set(wanted) and not found.strangers
     assert found.left_over == [f"{prefix}out_tr.final_conv.{part}" for part in ("bias", "weight")]
@@ -338,7 +340,7 @@ def test_the_released_3d_weights_fill_every_tensor_of_the_pytorch_form(prefix, k
 
 
 def test_a_file_in_the_released_layout_is_read_tensor_by_tensor_to_its_place(tmp_path):
-    ours = build({"name": "transvw_pytorch", "in_channels": 1}, 7)
+    ours = build(NetworkSpec(name="transvw_pytorch", in_channels=1), 7)
     theirs = {}
     for name, value in ours.state_dict().items():
         part, _, rest = name.partition(".")
@@ -353,7 +355,7 @@ def test_a_file_in_the_released_layout_is_read_tensor_by_tensor_to_its_place(tmp
         last = ".".join(rest).replace("conv.", "conv1.").replace("norm.", "bn1.")
         theirs["module." + module + last] = value
     torch.save({"epoch": 3, "state_dict": theirs}, tmp_path / "genesis.pt")
-    network = {"name": "transvw_pytorch", "in_channels": 1}
+    network = NetworkSpec(name="transvw_pytorch", in_channels=1)
     state, facts = load(tmp_path / "genesis.pt", network, "auto", "encoder_decoder")
     assert facts["layout"] == "models_genesis"
     assert same(state, ours.state_dict())

@@ -22,6 +22,7 @@ from harness.metrics import metric_of
 from harness.registry import load_registry
 from harness.yaml_files import load_yaml
 from methods.networks import build
+from methods.phases import NetworkSpec
 from tests.harness import project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +103,7 @@ def test_a_misspelt_option_of_the_pages_generator_is_named(root):
 def test_the_methods_of_the_page_are_planned_and_trained_two_steps(root):
     page = "docs/adding-a-method.md"
     assert len(write_modules(page, root)) == 4
-    network = {"name": "unet_resnet_w16", "in_channels": 3, "zero_init_residual": False}
+    network = NetworkSpec(name="unet_resnet_w16", in_channels=3)
     (root / "weights").mkdir()
     safetensors.torch.save_file(build(network, 1).encoder.state_dict(), root / "weights/mine.safetensors")
     names = append(page, "methods", root, digits=file_sha256(root / "weights/mine.safetensors"))
