@@ -12,11 +12,14 @@ from harness.seeding import seed
 from harness.spec import Status
 from methods.configuration import resolve
 from methods.networks import build
+from methods.networks.backbone import random_numbers_from
 from methods.obtain import backbone
 from methods.phases import ImageViews, LabelSpec, NetworkSpec
 from methods.shapes import CLASSES, make_shapes
-from methods.supervised import Supervised, cohort, labelled_views, one_view, run_phase
+from methods.supervised import Supervised, cohort, labelled_views, one_view, run_phase, whole_image
 from methods.training import loop
+from methods.training.batches import Order
+from methods.training.checkpoints import load_encoder
 from methods.views import make_views
 from tests.methods.conftest import registered
 from tests.methods.phantom_pixels import write_pixels
@@ -201,3 +204,50 @@ def test_the_stand_in_is_nowhere_where_images_are_real_and_never_called_imagenet
     assert "imagenet" in resolve(entry, profile).unavailable
     assert "imagenet" not in (entry.label + resolve(entry, "miniature").phases[0].name).lower()
     assert resolve(entry, "miniature").phases[0].cohort is None
+
+
+def by_hand(configured, folder, name="a"):
+    """Train on labels with nothing around the maths: the steps, the validations and the sums as they are defined."""
+    spec = spec_of(configured, name)
+    data = cohort(spec, Context(device="cpu", folder=folder, inputs={"c": folder}, resume=folder))
+    seeds = {stream: seed(spec.seed, stream) for stream in ("init", "order", "augment")}
+    network = build(spec.configuration.network, seed(seeds["init"], "backbone"))
+    with random_numbers_from(seed(seeds["init"], "head")):
+        head = torch.nn.Linear(128, 2)
+        torch.nn.init.normal_(head.weight, 0.0, 0.01)
+        torch.nn.init.zeros_(head.bias)
+    optimiser = torch.optim.Adam([*network.encoder.parameters(), *head.parameters()], lr=0.001, fused=True)
+
+    def loss(grey, rows):
+        logits = head(network.encode(grey.expand(-1, 3, -1, -1).contiguous())[-1].mean((2, 3)))
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(data.labels[rows]))
+
+    curve, order = [], Order(data.train, 16, seeds["order"])
+    losses = []
+    for step in range(6):
+        optimiser.param_groups[0]["lr"] = 0.001 * 0.5 * (1 + math.cos(math.pi * step / 6))
+        epoch, rows = order.batch(step)
+        taken = loss(one_view(data.images, rows, seeds["augment"], epoch, 32, CPU), rows)
+        optimiser.zero_grad()
+        taken.backward()
+        optimiser.step()
+        losses.append(float(taken.detach()))
+        if step % 3 == 2:
+            network.eval()
+            parts = [data.validation[:20][start : start + 16] for start in (0, 16)]
+            with torch.no_grad():
+                held_out = sum(float(loss(whole_image(data.images, rows, 32), rows)) * len(rows) for rows in parts) / 20
+            network.train()
+            curve.append((sum(losses) / 3, held_out))
+            losses = []
+    return network, curve
+
+
+def test_the_loop_of_all_pretraining_gives_a_loop_written_by_hand_bit_for_bit(labelled, tmp_path):
+    configured = configuration("chestxray14_supervised", 6, validation={"unit": "steps", "every": 3, "images": 20})
+    network, curve = by_hand(configured, labelled)
+    outcome = run(configured, tmp_path / "x", labelled)
+    assert [(row["train_total"], row["validation_total"]) for row in outcome.curve] == curve
+    assert outcome.values["validation_loss"] == min(held_out for _, held_out in curve) == curve[-1][1]
+    kept, _ = load_encoder(tmp_path / "x" / "encoder.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
