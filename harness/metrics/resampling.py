@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.metrics.ranking import weighted_auc
-
 CHUNK = 2_000_000  # weights held at once, so that memory stays bounded for large test sets
 
 
@@ -82,11 +80,6 @@ def _macro(
             scored += ~np.isnan(found)
     with np.errstate(invalid="ignore"):
         return np.where(scored > 0, total / scored, np.nan)
-
-
-def resample_auc(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Return the macro AUC in each patient resample, float64 ``(R,)``."""
-    return resample_classes(weighted_auc, labels, scores, patients, resamples, seed)
 
 
 def resample_mean(values: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def metrics(results: Results) -> dict[str, object]:
-    """Return what ``metrics.json`` holds: each cell's mean in points, by task, method and label fraction."""
+    """Return what ``metrics.json`` holds: each cell's mean as printed, by task, method and label fraction."""
     means: dict[str, dict[str, dict[str, float]]] = {}
     for cell in results.cells:
         if cell.mean is None:

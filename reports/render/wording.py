@@ -60,7 +60,7 @@ def spread(mean: float | None, sd: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Write an interval in points with signs, as belongs to differences."""
+    """Write an interval with signs, as belongs to differences."""
     return NONE if low is None or high is None else f"[{signed(low)}, {signed(high)}]"
 
 

@@ -7,6 +7,7 @@ layout is removed afterwards (thousands of small files), a picture of a few case
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,8 @@ from harness.contracts import Context, Outcome
 from harness.dotted import import_dotted
 from harness.errors import DataError, Unavailable
 from harness.identity import file_sha256
-from harness.metrics.overlap import dice_by_image
+from harness.metrics import Segmented
+from harness.metrics.registered import DICE, DICE_POOLED, DICE_POSITIVE
 from harness.pixels import SPLITS, Pixels
 from harness.whole_files import write_whole
 from tasks.cohorts.decode import write_pixels
@@ -163,13 +165,13 @@ def _always_empty(folder: Path) -> dict[str, Any]:
     """
     pixels = Pixels(folder)
     true = np.array([int(np.asarray(pixels.masks[row]).sum()) for row in pixels.rows("test")])
-    nothing, present = np.zeros_like(true), true > 0
+    nothing = np.zeros_like(true)
+    cases = Segmented(nothing, nothing, true, empty_score=1.0)
+    scores = {metric.name: metric.value(cases) for metric in (DICE, DICE_POSITIVE, DICE_POOLED)}
     return {
         "test_images": len(true),
-        "empty_masks": int((~present).sum()),
-        "dice": float(dice_by_image(nothing, nothing, true, 1.0).mean()),
-        "dice_positive": float(dice_by_image(nothing, nothing, true, 1.0)[present].mean()) if present.any() else None,
-        "dice_pooled": float(dice_by_image(np.int64(0), np.int64(0), true.sum(), 1.0)),
+        "empty_masks": int((true == 0).sum()),
+        **{name: None if math.isnan(score) else score for name, score in scores.items()},
     }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness.errors import ConfigurationError
 from harness.metrics import Metric, Segmented, metric_of
 from harness.metrics.overlap import PixelCounts
+from harness.metrics.registered import DICE, IOU
 from tasks.heads.making import make_segmenter
 from tasks.inputs.images import MaskedImages
 from tasks.inputs.interface import MaskedInput
@@ -41,10 +42,10 @@ class Segmentation:
         if isinstance(transfer, ImageSegmentation):
             self.input = MaskedImages(cases.source, transfer, backbone.in_channels)
             # As the sources do, images are watched by Dice, patches by IoU; a case of two empty masks counts there 1.
-            self.watched, self.watched_empty = metric_of("dice"), transfer.metric.empty_score
+            self.watched, self.watched_empty = DICE, transfer.metric.empty_score
         else:
             self.input = MaskedPatches(cases.source, transfer)
-            self.watched, self.watched_empty = metric_of("iou"), 1.0
+            self.watched, self.watched_empty = IOU, 1.0
         self.model = self.input.place(make_segmenter(transfer, backbone, generator))
 
     def steps(self) -> Iterator[Batch]:

@@ -20,9 +20,9 @@ TASKS = FAMILIES.families["fig4"].tasks
 class Row:
     """What the views read of a contrast."""
 
-    def __init__(self, family, method, reference, task, effect, gate=""):
+    def __init__(self, family, method, reference, task, effect, gate="", metric="auc"):
         self.family, self.method, self.reference, self.task, self.effect = family, method, reference, task, effect
-        self.label_fraction, self.metric, self.gate = 1.0, "auc", gate
+        self.label_fraction, self.metric, self.gate = 1.0, metric, gate
 
 
 def fig4(runs, rows=()):
@@ -117,3 +117,14 @@ def test_a_question_on_added_tasks_has_both_views_and_random_is_no_base():
         improvement(runs["moco_v2_dir", "mine", 1.0], runs["moco_v2", "mine", 1.0])
     )
     assert (found[2].estimate, found[2].units, found[2].task) == (2.0, 2, "mine|1|auc")
+
+
+def test_a_fall_in_millimetres_is_a_gain_and_is_not_averaged_with_points():
+    rows = []
+    for method, reference in FAMILIES.families["fig4"].pairs:
+        rows += [
+            Row("fig4", method, reference, TASKS[0], 1.0),
+            Row("fig4", method, reference, TASKS[1], -2.0, metric="hd95"),
+        ]
+    gains = {view.task: view.estimate for view in fig4({}, rows)}
+    assert gains == {f"{TASKS[0]}|1|auc": 1.0, f"{TASKS[1]}|1|hd95": 2.0}

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
-from harness.metrics import Segmented, metric_of
+from harness.metrics import Classified, Segmented, metric_of
 from harness.metrics.overlap import BINS, GRID, PixelCounts, average_precision
 from harness.metrics.ranking import auc_by_class, macro, weighted_auc
-from harness.metrics.resampling import patient_weights, resample_auc, resample_mean, resample_ratio
+from harness.metrics.registered import AUC
+from harness.metrics.resampling import patient_weights, resample_mean, resample_ratio
 from tasks.scoring.evaluation import Segmenting, count_pixels
 
 
@@ -59,7 +60,7 @@ def test_a_weighted_auc_equals_scikit_learn_on_cases_that_are_literally_repeated
     labels, scores = _scores(seed, 80, levels)
     patients = np.arange(80) // 3
     weights = patient_weights(patients, 6, seed)
-    macro_auc = resample_auc(labels, scores, patients, 6, seed)
+    macro_auc = AUC.resample(Classified(labels, scores), patients, 6, seed)
     for k in range(6):
         times = weights[:, k].astype(int)
         again, labels_again = np.repeat(scores, times, axis=0), np.repeat(labels, times, axis=0)
@@ -82,9 +83,9 @@ def test_a_patients_cases_are_drawn_together_and_each_resample_draws_as_many_pat
 
 def test_resamples_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, scores = _scores(1, 60, 1000)
-    whole = resample_auc(labels, scores, np.arange(60), 40, 5)
+    whole = AUC.resample(Classified(labels, scores), np.arange(60), 40, 5)
     monkeypatch.setattr("harness.metrics.resampling.CHUNK", 180)
-    assert np.array_equal(whole, resample_auc(labels, scores, np.arange(60), 40, 5))
+    assert np.array_equal(whole, AUC.resample(Classified(labels, scores), np.arange(60), 40, 5))
 
 
 def test_the_spread_of_resampled_means_is_the_standard_error_of_the_mean() -> None:
