@@ -1,4 +1,4 @@
-"""Errors a user can mend, each one sentence: what was found, where, what was expected, what to do.
+"""Errors that a user can fix, each one sentence: what was found, where, what was expected, what to do.
 
 Every class here derives from ``DiraBenchError``; the command line prints its text without a traceback and
 exits with code 2. A failed *trial* is not an error but a record (``harness.store``).
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class DiraBenchError(Exception):
-    """A mistake in the input that its author can mend; the text is one clear sentence."""
+    """A mistake in the input that its author can fix; the text is one clear sentence."""
 
 
 class ConfigurationError(DiraBenchError):
@@ -43,7 +43,7 @@ class StoreError(DiraBenchError):
 
 
 class VersionError(DiraBenchError):
-    """Code that changes numbers was edited without bumping the version that stands for it."""
+    """Code that changes numbers was edited without raising the version that represents it."""
 
 
 def unknown(kind: str, name: str, available: Iterable[str], where: str) -> UnknownName:

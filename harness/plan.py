@@ -297,7 +297,7 @@ def _skip(method: MethodEntry, task: TaskEntry, fraction: float) -> str | None:
     if method.dimensions != task.dimensions:
         return f"{method.dimensions}D method, {task.dimensions}D task"
     if method.transfer == "encoder_only" and task.transfer == "classification":
-        return "classification takes no decoder, so this is the method it questions"
+        return "classification uses no decoder, so here this method would be the same as the one it is an ablation of"
     if task.name in method.saw_labels_of:
         return f"{method.label} was trained on the labels of {task.label}"
     if method.label_fractions == "full" and fraction != 1.0:

@@ -48,7 +48,7 @@ class Pretraining:
 
 
 def pretrainings(plan: Plan, probes: Probes) -> list[Pretraining]:
-    """List the distinct phases of a plan, whether or not their cohorts are within reach.
+    """List the distinct phases of a plan, whether or not their images are there.
 
     Args:
         plan: Whose methods' phases are listed, in the order of the registry.

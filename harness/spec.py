@@ -6,7 +6,7 @@ without torch. Glossary in ``docs/architecture.md``; one word per concept:
 * **Method** obtains an encoder; **task** judges it; **profile** says at which scale.
 * **Cell** = method × task × label fraction; **trial** = cell + pretraining seed + repeat;
   **attempt** = one execution; **record** = what an attempt left.
-* **Item** = anything the runner executes: a *cohort* (images brought into reach), a *phase* (one stage of a
+* **Item** = anything the runner executes: a *cohort* (the images of a task, loaded), a *phase* (one stage of a
   pretraining) or a *trial*. An item's id is the digest of its kind and its ``spec`` and of nothing else.
 """
 

@@ -1,4 +1,4 @@
-"""Versions stand for code: a component's integer version is identity, its digest proves that the version is current.
+"""Versions represent code: a component's integer version is identity, its digest proves that the version is current.
 
 ``methods/versions.yaml`` and ``tasks/versions.yaml`` map each shared component to ``{version, code, modules}``.
 ``code`` is the digest of
@@ -6,7 +6,7 @@ its modules' syntax trees without comments and docstrings (``harness.identity.co
 nothing; a
 real edit makes ``dira-bench verify`` fail until the version is bumped (numbers move) or ``dira-bench pin NAME`` has
 shown on
-this machine that they do not, against the last commit whose code the version stands for.
+this machine that they do not, against the last commit whose code the version represents.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _component(root: Path, side: str, name: str, body: Any) -> Component:
 
 
 def stale(root: Path) -> list[Component]:
-    """Return the components whose code is not what their version stands for."""
+    """Return the components whose code is not what their version represents."""
     return [component for component in components(root).values() if not component.current]
 
 
@@ -96,7 +96,7 @@ def sentence(component: Component) -> str:
         return f'component {where} has no digest of its code on file; run "dira-bench pin {where}" to enter it.'
     return (
         f"the code of {where} ({', '.join(component.modules)}) has digest {component.actual}, but version "
-        f"{component.version} in {component.side}/versions.yaml stands for {component.code}; if numbers may change, "
+        f"{component.version} in {component.side}/versions.yaml belongs to {component.code}; if numbers may change, "
         f'set version: {component.version + 1} and run "dira-bench pin {where} --bumped"; if not, let '
         f'"dira-bench pin {where}" prove it.'
     )
@@ -124,7 +124,7 @@ class Pinned:
 
 
 def last_pinned(root: Path, component: Component) -> Pinned | None:
-    """Return the newest commit whose code the component's digest stands for; None if history holds no such commit.
+    """Return the newest commit whose code the component's digest is of; None if history holds no such commit.
 
     It is HEAD, unless an edit was committed without being pinned.
     """

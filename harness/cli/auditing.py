@@ -35,7 +35,8 @@ def audit(
     ] = None,
     claims: Annotated[Path | None, typer.Option(help="The claims about the table (CSV).")] = None,
     margin: Annotated[
-        list[str] | None, typer.Option(help="METRIC=NUMBER: how large a difference must be to matter; may be repeated.")
+        list[str] | None,
+        typer.Option(help="METRIC=NUMBER: the smallest difference that matters. Can be repeated."),
     ] = None,
     scale: Annotated[str, typer.Option(help="How the table prints Dice, AUC and their like: points or fractions.")] = (
         "points"

@@ -19,11 +19,14 @@ NUMBERS = ("images_seen", "steps", "selected_step")  # that the card says of a p
 
 
 def export(
-    method: Annotated[str, typer.Argument(help="A method whose last phase is done in the store.")],
-    layout: Annotated[str, typer.Option(help="Whose names the tensors get: torchvision, smp or monai.")],
+    method: Annotated[str, typer.Argument(help="A method whose pretraining is finished in the store.")],
+    layout: Annotated[str, typer.Option(help="Library whose tensor names are used: torchvision, smp or monai.")],
     pretrain_seed: Annotated[
         int,
-        typer.Option(help="Which of its encoders.", callback=numbers.whole("--pretrain-seed", 0, numbers.MANY_REPEATS)),
+        typer.Option(
+            help="Which of the method's pretrainings, counted from 0.",
+            callback=numbers.whole("--pretrain-seed", 0, numbers.MANY_REPEATS),
+        ),
     ] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the three files.")] = Path("exports"),
     as_json: AsJson = False,

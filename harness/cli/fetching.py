@@ -17,10 +17,10 @@ COLLECTIONS = {"radiographs": "tasks.fetching:fetch"}
 
 def fetch(
     what: Annotated[str, typer.Argument(help="What to fetch: radiographs.", metavar="WHAT")],
-    into: Annotated[Path, typer.Option("--into", help="The data root to make.")] = Path("data/radiographs"),
+    into: Annotated[Path, typer.Option("--into", help="Folder to write the data set into.")] = Path("data/radiographs"),
     mirror: Annotated[
         Path | None,
-        typer.Option("--from", help="A folder with clones of the repositories; the internet is not asked."),
+        typer.Option("--from", help="A folder with clones of the repositories; then nothing is downloaded."),
     ] = None,
 ) -> None:
     """Make a data root of real images from public repositories at fixed commits; verify one that is there."""

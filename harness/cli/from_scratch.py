@@ -42,7 +42,7 @@ def begin(session: Session, slots: int | None, device: Device) -> None:
         session.refuse_edits(may_lack=None)  # they will be compared with what is trained now
     begun = begin_from_scratch(session.root, session.plan.profile)
     console.print(
-        "a run from scratch begins: nothing committed is adopted"
+        "a run from scratch begins: no committed result is reused"
         if begun
         else "the interrupted run from scratch goes on"
     )

@@ -16,15 +16,15 @@ from rich.table import Table
 from harness.cli import numbers
 from harness.cli.session import WIDE, Session, console, notes, open_session, print_json, shown
 from harness.environment import check_device
-from harness.errors import UnknownName, unknown
+from harness.errors import unknown
 from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import examine, measured_seconds, processor_hours, representing, trial_status
-from harness.running import check_block, done_ids
+from harness.running import check_block, done_ids, find_item
 from harness.spec import Item, Record, Status, percent
 from harness.store import State, Store
 
-FOUND_FAULTS = 2  # as for every other error that a user can mend
+FOUND_FAULTS = 2  # as for every other error that a user can fix
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 SHOWN_ATTEMPTS = 20
 Profile = Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")]
@@ -108,20 +108,26 @@ def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
 def plan(
     as_json: AsJson = False,
     profile: Profile = None,
-    block: Annotated[str, typer.Option(help="published, added or all.")] = "all",
+    block: Annotated[
+        str, typer.Option(help="Which cells: published (those that the paper prints), added (the others) or all.")
+    ] = "all",
     probe: Annotated[
-        bool, typer.Option("--probe", help="Time some steps of every pretraining first, for hours on this device.")
+        bool,
+        typer.Option("--probe", help="Time some steps of every pretraining, to estimate its hours."),
     ] = False,
     device: Annotated[str, typer.Option(help="Where to probe: auto, cpu or cuda.")] = "auto",
-    answer: Annotated[str, typer.Option(help="A family or table: what each of its contrasts can be told.")] = "",
+    answer: Annotated[str, typer.Option(help="A family or a table: what the runs can answer about it.")] = "",
     target: Annotated[
         float,
-        typer.Option(help="Rate that --answer seeks a design for.", callback=numbers.between("--target", 0.01, 0.99)),
+        typer.Option(
+            help="How likely --answer wants a true difference to be found.",
+            callback=numbers.between("--target", 0.01, 0.99),
+        ),
     ] = 0.8,
     pretraining_spread: Annotated[
         float,
         typer.Option(
-            help="Assumed spread between checkpoints, in that of the runs.",
+            help="Assumed standard deviation between pretrainings, in units of that between fine-tuning runs.",
             callback=numbers.between("--pretraining-spread", 0.0, 10.0),
         ),
     ] = 0.0,
@@ -285,7 +291,7 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
             + (f"  ({block['naive_cells']} cells printed, shared ones are run once)" if name == "published" else "")
         )
     console.print(
-        f"  runnable {counts['runnable']} trials: {counts['done']} done ({counts['adopted']} adopted from the "
+        f"  runnable {counts['runnable']} trials: {counts['done']} done ({counts['adopted']} reused from the "
         "committed results), "
         f"{counts['missing']} missing, {counts['failed']} failed"
     )
@@ -329,7 +335,7 @@ def most_seeds(plan: Plan) -> int:
 
 
 def show(
-    trial: Annotated[str, typer.Argument(help="Id of a trial, a phase or a cohort, or enough of its beginning.")],
+    trial: Annotated[str, typer.Argument(help="Id of a trial, a phase or a cohort, or its first characters.")],
     as_json: AsJson = False,
     profile: Profile = None,
 ) -> None:
@@ -338,14 +344,7 @@ def show(
     What was edited is named and not shown.
     """
     session = open_session(profile)
-    matches = [item for item in session.plan.items.values() if item.id.startswith(trial)]
-    if len(matches) != 1:
-        found = "no planned item has" if not matches else f"{len(matches)} planned items have"
-        raise UnknownName(
-            f'{found} an id beginning with "{trial}" under profile {session.plan.profile}; give more of the id, or '
-            "another --profile."
-        )
-    item = matches[0]
+    item = find_item(session.plan, trial)
     records, faults = _attempts(session, item)
     if as_json:
         adopted = [row.text() for row in session.adopted.rows.get(item.id, [])]
@@ -362,14 +361,7 @@ def show(
     if len(records) > SHOWN_ATTEMPTS:
         console.print(f"\n{len(records) - SHOWN_ATTEMPTS} earlier attempts; --json has them all")
     for record in records[-SHOWN_ATTEMPTS:]:
-        console.print(f"\nattempt {record.ordinal}: {record.status}")
-        for name, value in record.values.items():
-            console.print(shown(f"  {name} = {value!r}"))
-        if record.error:
-            console.print(f"  {shown(record.error.get('type', ''))}: {shown(record.error.get('message', ''))}")
-            console.print(shown(record.error.get("traceback", "")))
-        console.print("  facts: " + shown(json.dumps(record.facts, sort_keys=True)))
-        console.print("  provenance: " + shown(json.dumps(record.provenance, sort_keys=True)))
+        _print_attempt(record)
     if not records and item.id not in session.adopted.rows:
         console.print("no attempt yet")
     again = " --again" if any(record.status is Status.OK for record in records) else ""  # beside the record here
@@ -380,6 +372,18 @@ def show(
         notes.print(f"[red]not shown:[/] {shown(fault)}")
     if faults:
         raise typer.Exit(FOUND_FAULTS)
+
+
+def _print_attempt(record: Record) -> None:
+    """Write how one attempt ended, its values, its error, its facts and where it ran."""
+    console.print(f"\nattempt {record.ordinal}: {record.status}")
+    for name, value in record.values.items():
+        console.print(shown(f"  {name} = {value!r}"))
+    if record.error:
+        console.print(f"  {shown(record.error.get('type', ''))}: {shown(record.error.get('message', ''))}")
+        console.print(shown(record.error.get("traceback", "")))
+    console.print("  facts: " + shown(json.dumps(record.facts, sort_keys=True)))
+    console.print("  provenance: " + shown(json.dumps(record.provenance, sort_keys=True)))
 
 
 def _attempts(session: Session, item: Item) -> tuple[list[Record], list[str]]:
@@ -405,7 +409,7 @@ def status(profile: Profile = None) -> None:
         console.print(f"failed   {shown(item.title)}  (dira-bench show {item.id[:12]})")
     counts = describe(session)
     console.print(
-        f"{counts['done']} of {counts['runnable']} trials done ({counts['adopted']} adopted), {counts['missing']} "
+        f"{counts['done']} of {counts['runnable']} trials done ({counts['adopted']} reused), {counts['missing']} "
         "missing, "
         f"{counts['failed']} failed; "
         + ", ".join(f"{count} items {state}" for state, count in sorted(overview.counts.items()))

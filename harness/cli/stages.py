@@ -7,9 +7,9 @@ non-zero only when interrupted or broken, so an unavailable method stops nobody 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,8 +40,12 @@ from harness.store.committed import Standing, judge
 from harness.store.files import parse_json
 from harness.store.leases import process_id
 
-stages = typer.Typer(help="What the DVC pipeline calls; people rarely need it.", no_args_is_help=True)
-ProfileName = Annotated[str, typer.Argument(help="Profile, as params.yaml names it.")]
+if TYPE_CHECKING:
+    from harness.gates import Verdict
+    from harness.statistics.summary import MethodFacts, TaskFacts
+
+stages = typer.Typer(help="The stages of the DVC pipeline, for DVC to call.", no_args_is_help=True)
+ProfileName = Annotated[str, typer.Argument(help="Name of a profile, as in params.yaml.")]
 
 
 @stages.command("cohort")
@@ -162,23 +166,13 @@ def _stamp(plan: Plan, method: str) -> str:
     return "; ".join(sorted({plan.tasks[task].stamp for task in cohorts if task and plan.tasks[task].synthetic}))
 
 
-def write_statistics(session: Session) -> None:
-    """Write the tables that statistics leave of the profile."""
-    from harness.cli.gates import judged
-    from harness.cli.outlook import ask, outlooks
-    from harness.gates import NO_GATES, GateRow, verdicts
-    from harness.statistics.margins import read_margins
-    from harness.statistics.outlook import prospect
-    from harness.statistics.paper import read_paper
-    from harness.statistics.schema import CellSummary, Comparison, Prospect, View
-    from harness.statistics.summary import MethodFacts, TaskFacts, summarise
-    from harness.typed_csv import table_text
+def _method_facts(session: Session, learnt: Mapping[str, Verdict]) -> dict[str, MethodFacts]:
+    """Return what statistics need to know of each method."""
+    from harness.gates import NO_GATES
+    from harness.statistics.summary import MethodFacts
 
     plan = session.plan
-    folder = profile_folder(session.root, plan.profile)
-    gates = judged(session)
-    learnt = verdicts(gates)
-    methods = {
+    return {
         entry.name: MethodFacts(
             label=entry.label,
             compare_with=entry.compare_with,
@@ -190,7 +184,14 @@ def write_statistics(session: Session) -> None:
         )
         for entry in session.registry.methods
     }
-    tasks = {
+
+
+def _task_facts(session: Session) -> dict[str, TaskFacts]:
+    """Return what statistics need to know of each task that is transferred to."""
+    from harness.statistics.summary import TaskFacts
+
+    plan = session.plan
+    return {
         entry.name: TaskFacts(
             label=entry.label,
             metric=entry.metric,
@@ -201,10 +202,27 @@ def write_statistics(session: Session) -> None:
         for entry in session.registry.tasks
         if entry.transfer != NO_TRANSFER
     }
+
+
+def write_statistics(session: Session) -> None:
+    """Write the tables that statistics leave of the profile."""
+    from harness.cli.gates import judged
+    from harness.cli.outlook import ask, outlooks
+    from harness.gates import GateRow, verdicts
+    from harness.statistics.margins import read_margins
+    from harness.statistics.outlook import prospect
+    from harness.statistics.paper import read_paper
+    from harness.statistics.schema import CellSummary, Comparison, Prospect, View
+    from harness.statistics.summary import summarise
+    from harness.typed_csv import table_text
+
+    plan = session.plan
+    folder = profile_folder(session.root, plan.profile)
+    gates = judged(session)
     summary = summarise(
         folder,
-        methods,
-        tasks,
+        _method_facts(session, verdicts(gates)),
+        _task_facts(session),
         session.parameters,
         session.families,
         read_margins(session.root / "reports" / "margins.yaml"),

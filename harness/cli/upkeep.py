@@ -26,7 +26,7 @@ from harness.spec import Kind, MethodPlan, TaskPlan
 
 
 def verify(profile: Profile = None) -> None:
-    """Check that nothing was edited and that versions stand for the code as it is; recompute every id.
+    """Check that nothing was edited and that versions represent the code as it is; recompute every id.
 
     Reads every record of the store, every byte of the files that planned records vouch for, and every results file.
     """
@@ -42,7 +42,7 @@ def verify(profile: Profile = None) -> None:
     if problems:
         raise VersionError("\n".join(problems))
     console.print(
-        f"verified: {len(versions.components(session.root))} components stand for their code; "
+        f"verified: {len(versions.components(session.root))} component versions match their code; "
         f"{len(session.plan.items)} planned ids recomputed; {found.files} results files, {found.records} records and "
         f"{found.hashed} files beside them are what was written; {_unplanned(session)} committed rows are no longer "
         'planned ("dvc repro" runs their trials anew).'
@@ -64,12 +64,12 @@ def _unplanned(session: Session) -> int:
 
 def pin(
     name: Annotated[str, typer.Argument(help='A component: "views", "methods.views", or "all".')],
-    bumped: Annotated[bool, typer.Option("--bumped", help="Its version was raised: numbers may move.")] = False,
+    bumped: Annotated[bool, typer.Option("--bumped", help="The version was raised, so numbers may change.")] = False,
 ) -> None:
     """Accept an edit of a component: prove that no number moves, or state that its version was raised.
 
-    The proof trains two steps of every method and judges two steps of every task, with the code of the last commit
-    whose code the version stands for and with the code as it is, on this machine, and compares the digests of all
+    The proof trains two steps of every method and evaluates two steps of every task, with the code of the last commit
+    that the version represents and with the code as it is, on this machine, and compares the digests of all
     numbers bit for bit; an entry whose numbers are gone counts as moved.
     """
     session = open_session()
@@ -96,7 +96,7 @@ def _accept(
     if pinned is None:
         if component.code and not bumped:
             raise VersionError(
-                f"no commit holds the code that version {component.version} of {where} stands for, so nothing can be "
+                f"no commit holds the code of version {component.version} of {where}, so nothing can be "
                 f"compared with it; commit what was pinned, or set version: {component.version + 1} in "
                 f'{versions_file} and use "--bumped".'
             )

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -78,54 +79,89 @@ def execute(job: Job) -> tuple[int, str]:
     """
     _take_slot(job)
     store = Store(job.root, job.cohorts, notify=lambda sentence: None)
-    attempt = job.attempt
-    started, clock, processor = time.time(), time.perf_counter(), time.process_time()
-    outcome, error, keep = Outcome(status=Status.FAILED), None, False
+    attempt, clocks = job.attempt, Clocks(time.time(), time.perf_counter(), time.process_time())
     try:
         with _redirected(attempt.folder / OUTPUT):
-            report = Reporter(attempt.folder / PROGRESS, job.slot.name, started)
+            ended = _attempt(job, store, clocks)
             try:
-                work = resolve(job.item.run)
-                returned = work(job.item.spec, _context(job, store, report))
-                if not isinstance(returned, Outcome):
-                    raise TypeError(f"{job.item.run} returned {type(returned).__name__}, expected an Outcome")
-                _check_bounds(job.item, returned)
-                outcome, keep = returned, True
-                if outcome.status is not Status.OK:
-                    error = {"type": outcome.status.value.capitalize(), "message": outcome.message}
-            except Terminated:
-                raise
-            except BaseException as failure:  # a work that ends Python has failed, and says so in its record
-                if is_full(failure) or _no_space(attempt.folder):
-                    raise resolve_full(attempt.folder) from failure
-                outcome, error = Outcome(status=_judge(failure)), _describe(failure)
-                _forget(failure)
-
-            def leave() -> None:
-                store.finish(
-                    attempt,
-                    outcome.status,
-                    values=outcome.values,
-                    facts=outcome.facts,
-                    arrays=outcome.arrays,
-                    curve=outcome.curve,
-                    error=error,
-                    provenance=_provenance(job, started, clock, processor),
-                    keep_files=keep,
-                )
-
-            try:
-                leave()
+                _leave(job, store, ended, clocks)
             except StoreError:
                 raise
             except Exception as failure:  # facts that are not JSON, an array of objects: the work's mistake
-                outcome, error, keep = Outcome(status=Status.FAILED), _describe(failure), False
-                leave()
+                _leave(job, store, Finished(Outcome(status=Status.FAILED), _describe(failure)), clocks)
     except StoreError as full:
         return DISK_FULL, str(full)
     except OSError as failure:
         return DISK_FULL, str(resolve_full(attempt.folder) if is_full(failure) else failure)
     return 0, ""
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """When an attempt began: seconds since the epoch, of a steady clock, and of this process's processor time."""
+
+    started: float
+    steady: float
+    processor: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What an attempt came to.
+
+    Attributes:
+        outcome: What the work returned, or a failure.
+        error: What went wrong, if anything.
+        keep: Whether the files that it left count.
+    """
+
+    outcome: Outcome
+    error: dict[str, str] | None = None
+    keep: bool = False
+
+
+def _attempt(job: Job, store: Store, clocks: Clocks) -> Finished:
+    """Run the work; whatever it raises is an outcome.
+
+    Raises:
+        Terminated: If the driver ended this process.
+        StoreError: If the disk is full.
+    """
+    folder = job.attempt.folder
+    report = Reporter(folder / PROGRESS, job.slot.name, clocks.started)
+    try:
+        work = resolve(job.item.run)
+        returned = work(job.item.spec, _context(job, store, report))
+        if not isinstance(returned, Outcome):
+            raise TypeError(f"{job.item.run} returned {type(returned).__name__}, expected an Outcome")
+        _check_bounds(job.item, returned)
+    except Terminated:
+        raise
+    except BaseException as failure:  # a work that ends Python has failed, and says so in its record
+        if is_full(failure) or _no_space(folder):
+            raise resolve_full(folder) from failure
+        ended = Finished(Outcome(status=_judge(failure)), _describe(failure))
+        _forget(failure)
+        return ended
+    if returned.status is Status.OK:
+        return Finished(returned, keep=True)
+    return Finished(returned, {"type": returned.status.value.capitalize(), "message": returned.message}, keep=True)
+
+
+def _leave(job: Job, store: Store, ended: Finished, clocks: Clocks) -> None:
+    """Write the record."""
+    outcome = ended.outcome
+    store.finish(
+        job.attempt,
+        outcome.status,
+        values=outcome.values,
+        facts=outcome.facts,
+        arrays=outcome.arrays,
+        curve=outcome.curve,
+        error=ended.error,
+        provenance=_provenance(job, clocks.started, clocks.steady, clocks.processor),
+        keep_files=ended.keep,
+    )
 
 
 def _check_bounds(item: Item, outcome: Outcome) -> None:
@@ -226,7 +262,7 @@ def _judge(failure: BaseException) -> Status:
 
 
 def _describe(failure: BaseException) -> dict[str, str]:
-    """Write an exception down; a mistake its author can mend needs its sentence only."""
+    """Write an exception down; a mistake that its author can fix needs its sentence only."""
     said = str(failure) if isinstance(failure, Exception) else f"the work asked Python to end: {failure!r}"
     described = {"type": type(failure).__name__, "message": said}
     if not isinstance(failure, DiraBenchError):

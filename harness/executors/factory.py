@@ -22,7 +22,7 @@ OURS = {"local": "harness.executors.local:start", "together": "harness.executors
 
 
 class Start(Protocol):
-    """What a name stands for: a function, or a class, that makes an executor."""
+    """What a name refers to: a function, or a class, that makes an executor."""
 
     def __call__(self, slots: int | None, device: Device, preload: Sequence[str]) -> Executor:
         """Make an executor.
@@ -91,7 +91,7 @@ def executor_names() -> list[str]:
 
 
 def _path(name: str) -> str:
-    """Return the dotted path that a name stands for; ours come first."""
+    """Return the dotted path that a name refers to; ours come first."""
     if ":" in name or name in OURS:
         return OURS.get(name, name)
     for point in entry_points(group=GROUP):

@@ -61,7 +61,7 @@ def _adopt_trials(adopted: Adopted, root: Path, folder: Path, method: str, plann
         try:
             rows = parse_trial_rows(content.decode(errors="replace"), table)
         except DataError as error:
-            adopted.refused.append(f"the rows of {method} are not adopted and will be run again: {error}")
+            adopted.refused.append(f"the rows of {method} are not reused and will be run again: {error}")
             return
     if rows is None or resamples is None:
         for path, found in ((table, rows), (archive, resamples)):
@@ -94,10 +94,10 @@ def _refuse(adopted: Adopted, root: Path, path: Path, what: str) -> None:
     found = judge(root, path).sentence
     if found:
         adopted.refused.append(
-            f"{found}; {what} are not adopted and will be run again: restore the file with git to keep them."
+            f"{found}; {what} are not reused and will be run again: restore the file with git to keep them."
         )
 
 
 def from_scratch_marker(root: Path) -> Path:
-    """Return the file that exists while a run from scratch is under way: nothing is adopted meanwhile."""
+    """Return the file that exists while a run from scratch is under way: nothing is reused meanwhile."""
     return root / ".trials" / "from-scratch.json"

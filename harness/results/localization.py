@@ -31,8 +31,8 @@ def write_localization(plan: Plan, root: Path, store: Store, method: str) -> Pat
     so the same for every method, with their map, boxes, logits and the rank of the image; and the image itself where a
     program made it. Real images never leave their data root, but for the few that ``tasks/shown.yaml`` allows, which
     the first method's file holds for all. The archive is empty for a method that was not localized.
-    What is already there stays if it came from the planned trial and the store does not hold that trial or its images,
-    unless the file was edited.
+    An entry of the file is kept where the store does not hold its trial or its images, provided that the entry is of
+    the planned trial and that the file was not edited.
     """
     path = profile_folder(root, plan.profile) / "localization" / f"{method}.npz"
     with assembling(root):

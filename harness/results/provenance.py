@@ -146,7 +146,7 @@ def measured_seconds(plan: Plan, root: Path, store: Store, items: Iterable[Item]
 
 
 def processor_hours(plan: Plan, root: Path, store: Store) -> dict[str, float]:
-    """Return the processor hours of the attempts that speak for planned phases and trials, by kind.
+    """Return the processor hours of the attempts that represent planned phases and trials, by kind.
 
     Records say them; of a trial without one, the committed provenance. A phase whose record is not here counts nothing.
     """

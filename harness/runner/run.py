@@ -209,7 +209,7 @@ class _Loop:
                 self.inputs[need] = self.store.folder(record)
             elif need in self.items:
                 pending.add(need)
-        for id in pending.copy():  # a damaged need is run again, and so are its own needs looked at
+        for id in pending.copy():  # a damaged input is made again, so its own inputs are checked too
             for need in self.items[id].needs:
                 if need not in pending and need not in self.inputs:
                     record = self._find(need, done)

@@ -73,7 +73,7 @@ def execute(
         store: What is done already, and where records go.
         engine: Where items run; it is started only if there is something to run.
         targets: What is asked for.
-        adopted: Committed rows that stand for trials.
+        adopted: Committed rows that are reused in place of trials.
         settings: How.
         progress: What hears about it; None for what suits the terminal.
 
@@ -131,7 +131,7 @@ def drain(
         store: By which it is known on what a cell's other trials ran.
         engine: Where items run.
         items: What to run.
-        adopted: Committed rows that stand for trials.
+        adopted: Committed rows that are reused in place of trials.
         settings: How.
         progress: What hears about it; None for what suits the terminal.
         into: Where records go, if not into ``store``.

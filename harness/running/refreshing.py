@@ -27,7 +27,7 @@ def refresh(plan: Plan, root: Path, store: Store, adopted: Adopted, summary: Sum
         plan: What was run.
         root: The project.
         store: Where its records are.
-        adopted: Committed rows that stand for trials.
+        adopted: Committed rows that are reused in place of trials.
         summary: What the run came to; None if it had nothing to do.
     """
     if summary is None or not summary.attempts:

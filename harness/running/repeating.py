@@ -136,7 +136,7 @@ def again(
         store: Where they are done.
         engine: Where they run.
         items: What to repeat.
-        adopted: Committed rows that stand for trials.
+        adopted: Committed rows that are reused in place of trials.
         settings: How.
 
     Raises:

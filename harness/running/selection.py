@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from harness.errors import ConfigurationError, Unavailable, unknown
+from harness.errors import Unavailable, UnknownName, unknown
 from harness.plan import Cell, Plan
 from harness.spec import Item
 
@@ -74,13 +74,14 @@ def find_item(planned: Plan, prefix: str) -> Item:
     """Return the one item whose id begins so.
 
     Raises:
-        ConfigurationError: If none does, or several do.
+        UnknownName: If none does, or several do.
     """
     matches = [item for item in planned.items.values() if item.id.startswith(prefix)]
     if len(matches) != 1:
         found = "no planned item has" if not matches else f"{len(matches)} planned items have"
-        raise ConfigurationError(
-            f'{found} an id beginning with "{prefix}" under profile {planned.profile}; see "dira-bench show".'
+        raise UnknownName(
+            f'{found} an id beginning with "{prefix}" under profile {planned.profile}; give more of the id, or '
+            "another --profile."
         )
     return matches[0]
 

@@ -134,7 +134,7 @@ class Evidence:
         if method is None or reference is None or method.mean is None or reference.mean is None:
             raise ValueError(
                 f"the paper prints no number for {term.method} or {term.reference} on {term.task} at "
-                f"{term.label_fraction:g}; mend the claim."
+                f"{term.label_fraction:g}; correct the claim."
             )
         return method.mean - reference.mean
 

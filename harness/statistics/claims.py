@@ -164,7 +164,7 @@ def _printed(paper: Paper, entry: ClaimEntry, term: Term, place: str) -> Publish
             return number
     raise ConfigurationError(
         f'claim "{entry.id}" reads {place} for {term.method} × {term.task}, which paper.csv does not hold; '
-        "mend the claim's pairs or tasks."
+        "correct the claim's pairs or tasks."
     )
 
 
@@ -174,7 +174,7 @@ def _printed_difference(paper: Paper, entry: ClaimEntry, term: Term) -> Decimal:
     if printed is None or number.reference != term.reference:
         raise ConfigurationError(
             f'claim "{entry.id}" reads a difference of {term.method} from {term.reference} on {term.task}, which '
-            f"{entry.source} does not print; mend the claim's pairs or tasks."
+            f"{entry.source} does not print; correct the claim's pairs or tasks."
         )
     return printed
 

@@ -249,7 +249,7 @@ def holm(p_values: Sequence[float | None], size: int) -> list[float | None]:
         ValueError: If there are more p values than the closed list is long.
     """
     if len(p_values) > size:
-        raise ValueError(f"found {len(p_values)} p values in a closed list of {size}; mend the list.")
+        raise ValueError(f"found {len(p_values)} p values in a closed list of {size}; correct the list.")
     if size == 0:
         return []
     # Written out because statsmodels' multipletests collects garbage on every call, a quarter of a second each.

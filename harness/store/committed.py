@@ -10,7 +10,7 @@ A file stands if this checkout wrote it, or if each committed witness that lists
 disagrees. A file that nobody lists was left by an older version, or put there by hand: nothing vouches for it, and that
 is said. Whoever edits a number and both committed witnesses in one commit is found by Git's history alone.
 
-**Adoption** asks for more: rows stand for planned work only if ``dvc.lock`` has them. Whatever is run afterwards
+**Adoption** asks for more: rows are reused for planned work only if ``dvc.lock`` has them. Whatever is run afterwards
 rewrites the file while the lock still names the old one, so a locked file is copied to ``.trials/adopted/<profile>/…``
 before it is replaced. A copy is named by its MD5 and checked on use, so it vouches for nothing that the lock does not.
 A file that was edited is copied to ``.trials/replaced/…`` instead, and that is said.
@@ -203,7 +203,7 @@ def _outputs(lock: Path, state: str, conflict: bool) -> Mapping[str, str]:
 
 def without_lock(root: Path) -> str:
     """Say that there is no ``dvc.lock``; empty if there is one."""
-    return "" if (root / LOCK).is_file() else f"there is no {LOCK}, so no committed row is adopted"
+    return "" if (root / LOCK).is_file() else f"there is no {LOCK}, so no committed row is reused"
 
 
 # -------------------------------------------------------------------- SHA256SUMS
@@ -303,9 +303,9 @@ def _content(path: Path) -> bytes | None:
         raise StoreError(f"cannot read {path} ({error.strerror}): check its permissions and its disk") from error
 
 
-def _copy(root: Path, shelf: str, name: str, digest: str) -> Path:
+def _copy(root: Path, folder: str, name: str, digest: str) -> Path:
     path = Path(name).relative_to("results")
-    return root / ".trials" / shelf / path.with_name(f"{path.stem}-{digest}{path.suffix}")
+    return root / ".trials" / folder / path.with_name(f"{path.stem}-{digest}{path.suffix}")
 
 
 @contextlib.contextmanager

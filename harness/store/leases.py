@@ -84,7 +84,7 @@ def owner_alive(owner: Mapping[str, Any], beat: Path, clock: FileClock) -> bool:
         clock: The time as the file system that holds ``beat`` has it, so that two machines' clocks need not agree.
     """
     if process_id(owner) < 0 or not isinstance(owner.get("machine"), str):
-        return False  # a damaged file speaks for nobody
+        return False  # a damaged file names no owner
     if owner.get("machine") == machine():
         start = owner.get("start")
         return process_alive(process_id(owner), start if isinstance(start, str) else None)

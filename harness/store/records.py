@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -501,17 +501,7 @@ class Store:
         }
         points = [json_line(dict(point)) for point in curve]
         with writing(folder):
-            files: dict[str, str] = {}
-            if keep_files:
-                if arrays:
-                    write_arrays(folder / ARRAYS, arrays)
-                if points:
-                    (folder / CURVE).write_text("\n".join(points) + "\n")
-                paths = sorted(_left(folder))
-                sync_files(paths)
-                files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
-            else:
-                _clear(folder)
+            files = _keep_files(folder, arrays, points) if keep_files else _clear(folder)
             plain_content = json.loads(json.dumps(Record(**content, files=files).model_dump(mode="python")))
             record = Record(**content, files=files, seal=record_seal(plain_content))
             text = json.dumps({**plain_content, SEAL: record.seal}, sort_keys=True, indent=1) + "\n"
@@ -689,8 +679,19 @@ def _left(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an attempt that does not count left; what it printed stays for the reader."""
+def _keep_files(folder: Path, arrays: Mapping[str, np.ndarray] | None, points: Sequence[str]) -> dict[str, str]:
+    """Write arrays and curve, make everything in the folder durable, and return path → SHA-256."""
+    if arrays:
+        write_arrays(folder / ARRAYS, arrays)
+    if points:
+        (folder / CURVE).write_text("\n".join(points) + "\n")
+    paths = sorted(_left(folder))
+    sync_files(paths)
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
+
+
+def _clear(folder: Path) -> dict[str, str]:
+    """Remove what an attempt that does not count left, and return that no file is kept; what it printed stays."""
     for path in folder.iterdir():
         if path.name in {LEASE, OUTPUT, PROGRESS}:
             continue
@@ -698,6 +699,7 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+    return {}
 
 
 def _fault(path: Path, expected: str) -> str | None:

@@ -282,8 +282,8 @@ def test_a_lock_that_is_absent_is_said(clone, monkeypatch, capsys):
     shutil.rmtree(clone.root / ".trials")
     code, said = door(clone.root, monkeypatch, capsys, "plan")
     assert code == 0
-    assert "there is no dvc.lock, so no committed row is adopted" in said
-    assert "(0 adopted" in said
+    assert "there is no dvc.lock, so no committed row is reused" in said
+    assert "(0 reused" in said
     assert door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")[0] == 0, "SHA256SUMS vouches"
     a_value(clone.root)
     code, said = door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")

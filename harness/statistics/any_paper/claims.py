@@ -1,6 +1,6 @@
 """The claims: ``type, method, reference, task``, one sentence or column of marks of the paper a row.
 
-``*`` stands for every method, task or label fraction of the table. A claim of type ``marks`` holds the table's own
+``*`` means every method, task or label fraction of the table. A claim of type ``marks`` holds the table's own
 marks to the rule that the paper states for them: each cell that carries the mark makes the claim, and with an empty
 mark each cell that carries none.
 """
