@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from harness.cli import numbers
+from harness.cli.running_options import Block
 from harness.cli.session import WIDE, Session, console, notes, open_session, print_json, shown
 from harness.environment import check_device
 from harness.errors import unknown
@@ -108,9 +109,7 @@ def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
 def plan(
     as_json: AsJson = False,
     profile: Profile = None,
-    block: Annotated[
-        str, typer.Option(help="Which cells: published (those that the paper prints), added (the others) or all.")
-    ] = "all",
+    block: Block = "all",
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Time some steps of every pretraining, to estimate its hours."),

@@ -130,7 +130,7 @@ def test_a_new_component_is_accepted_and_one_without_any_pinned_commit_is_not(hi
     path.write_text(path.read_text() + '  fresh: {version: 1, modules: [code/more.py], code: ""}\n')
     accept(history, "fresh")
     path.write_text(path.read_text().replace('code/more.py], code: ""', 'code/more.py], code: "0123456789abcdef"'))
-    with pytest.raises(VersionError, match="no commit holds the code that version 1 of methods.fresh"):
+    with pytest.raises(VersionError, match="no commit holds the code of version 1 of methods.fresh"):
         accept(history, "fresh")
 
 
