@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import ConfigurationError, DiraBenchError, Unavailable
+from harness.errors import ConfigurationError, DiraBenchError, Unavailable, unknown
 from harness.identity import canonical_json, digest, item_id
 from harness.metrics import metric_of
 from harness.published import CellKey, Families
@@ -168,7 +168,7 @@ def make_plan(
         ConfigurationError: Every entry that makes no sense under the profile, at once.
     """
     registry = registry.under(parameters.profile)
-    problems: list[str] = []
+    problems = _unknown_in_own_families(registry, families)
     methods = _resolved_methods(registry, parameters.profile, problems)
     tasks = _resolved_tasks(registry, parameters.profile, problems, margin_of)
     if problems:
@@ -191,6 +191,20 @@ def make_plan(
                 if not cell.skipped and not cell.unavailable:
                     _plan_trials(plan, cell, method, task)
     return plan
+
+
+def _unknown_in_own_families(registry: Registry, families: Families) -> list[str]:
+    """Return a sentence for each name in families of one's own that no registry has."""
+    problems = []
+    for name, family in families.own.items():
+        where = f"reports/families.yaml, own.{name}"
+        methods = [method for pair in family.pairs for method in pair]
+        for names, entries in ((methods, registry.methods), (family.tasks, registry.tasks)):
+            known = entries.known_names()
+            problems += [
+                str(unknown(entries.kind, wrong, known, where)) for wrong in dict.fromkeys(names) if wrong not in known
+            ]
+    return problems
 
 
 def _resolved_methods(registry: Registry, profile: str, problems: list[str]) -> dict[str, MethodPlan]:

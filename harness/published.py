@@ -1,14 +1,15 @@
-"""What the paper prints: its cells by table, and its contrasts by family, read from ``reports/families.yaml``.
+"""What the paper prints, and families of one's own: cells by table, contrasts by family (``reports/families.yaml``).
 
 The plan asks it which cells form the published block, statistics which contrasts share one correction for
-multiplicity. Both lists are closed: a method that is added later changes neither.
+multiplicity. The paper's lists are closed: a method that is added later changes neither. Each added method has a
+family of its own, so that entering one moves no p value of another.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,12 +113,42 @@ class AddedFamily(Frozen):
     against: tuple[str, ...] = ()
 
 
+class OwnFamily(Frozen):
+    """A family of one's own: contrasts in which no family of the paper's is, corrected together.
+
+    Attributes:
+        label: What the family asks.
+        pairs: ``[method, reference]`` pairs.
+        tasks: Crossed with the pairs; empty: every task, less the contrasts that another family holds.
+        label_fractions: Crossed with both; empty: those of each task.
+    """
+
+    label: str = Field(min_length=1)
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = ()
+    label_fractions: tuple[float, ...] = ()
+
+
+OF_METHODS = "added"  # the families of added methods, one a method, as reports name them all
+
+
+def method_family(method: str) -> str:
+    """Name the family of an added method; no name of a file can have a dot."""
+    return f"{OF_METHODS}.{method}"
+
+
+def in_families(family: str, names: Collection[str]) -> bool:
+    """Say whether a family is among some, ``added`` standing for that of every added method."""
+    return family in names or (OF_METHODS in names and family.startswith(method_family("")))
+
+
 class Families(Frozen):
-    """``reports/families.yaml``: tables of cells, families of contrasts, and families on added tasks."""
+    """``reports/families.yaml``: tables of cells, families of contrasts, on added tasks, and of one's own."""
 
     tables: dict[str, Table]
     families: dict[str, Family]
     added: dict[str, AddedFamily] = Field(default_factory=dict)
+    own: dict[str, OwnFamily] = Field(default_factory=dict)
 
     def tasks(self) -> frozenset[str]:
         """Name the tasks that any table or family has; every other task is an added one."""
@@ -198,6 +229,7 @@ def _problems(families: Families) -> Iterator[str]:
             if not 0 < fraction <= 1:
                 yield f"{where}: the label fraction {fraction:g} lies outside (0, 1]; write 1 % as 0.01."
     yield from _added_problems(families)
+    yield from _own_problems(families)
     for name, table in families.tables.items():
         for method, task in table.except_pairs:
             if method not in table.methods or task not in table.tasks:
@@ -228,7 +260,7 @@ def _problems(families: Families) -> Iterator[str]:
             yield f"families.{key.family}: the IoU threshold {key.delta:g} lies outside (0, 1); write 10 % as 0.1."
 
 
-RESERVED = ("added", "added_random")  # lists that the registries alone make (harness.statistics.summary)
+RESERVED = (OF_METHODS, "added_random")  # lists that the registries alone make (harness.statistics.summary)
 
 
 def _added_problems(families: Families) -> Iterator[str]:
@@ -243,3 +275,28 @@ def _added_problems(families: Families) -> Iterator[str]:
             yield f'{where}: found {"both" if family.like else "neither"} of "like" and "against"; write one of them.'
         if family.like and family.like not in families.families:
             yield f'{where}: found like "{family.like}"; expected a family of this file; choose one.'
+
+
+def _own_problems(families: Families) -> Iterator[str]:
+    """Yield what is wrong with families of one's own, one sentence each."""
+    owner: dict[tuple[str, str, str, float], str] = {
+        key[1:5]: key.family for key in families.contrasts() if key.delta is None
+    }
+    for name, family in families.own.items():
+        where = f"own.{name}"
+        if not re.match(KEY, name) or name in {*families.families, *families.added, *RESERVED}:
+            yield f'{where}: the name "{name}" is taken or holds characters other than a-z, 0-9 and _; choose another.'
+        for fraction in family.label_fractions:
+            if not 0 < fraction <= 1:
+                yield f"{where}: the label fraction {fraction:g} lies outside (0, 1]; write 1 % as 0.01."
+        for method, reference in family.pairs:
+            if method == reference:
+                yield f"{where}: {method} is compared with itself; name another reference."
+            for task in family.tasks:
+                for fraction in family.label_fractions:
+                    first = owner.setdefault((method, reference, task, fraction), name)
+                    if first != name:
+                        yield (
+                            f"{where}: {method} − {reference} on {task} at {fraction:g} already belongs to {first}; a "
+                            "contrast has one family, because it is corrected once; remove it here."
+                        )

@@ -97,6 +97,10 @@ class Entries(Generic[Entry]):
             return UnknownName(f'{self.kind} "{name}" {self.elsewhere[name]}.')
         return unknown(self.kind, name, self.by_name, where or f"the registry of {self.kind}s")
 
+    def known_names(self) -> frozenset[str]:
+        """Return every name, of broken entries and of those of other profiles too."""
+        return frozenset({*self.by_name, *self.elsewhere, *(broken.name for broken in self.broken)})
+
     def without(self, elsewhere: Mapping[str, str]) -> Entries[Entry]:
         """Return the entries without the named entries, which keep their reasons."""
         left = {name: entry for name, entry in self.by_name.items() if name not in elsewhere}

@@ -94,7 +94,7 @@ class Comparison(Frozen):
 
     Attributes:
         family, family_label: The closed list it belongs to (``fig4``, ``res``, ``adv``, ``tab2_imagenet``, …,
-            ``added``, ``added_random``, ``added_res``, …).
+            ``added_random``, ``added_res``, …, ``added.<method>``).
         family_size: m of Holm's correction: the length of the closed list, missing contrasts included (as p = 1).
         block, method, reference, task, label_fraction, metric: Names as in the registries.
         n_method, n_reference, mean_method, mean_reference, sd_method, sd_reference: The two cells.

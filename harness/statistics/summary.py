@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.errors import ConfigurationError
 from harness.gates import NOT_LEARNT
 from harness.metrics import metric_of
 from harness.metrics.registered import localization
-from harness.published import CellKey, ContrastKey, Families
+from harness.published import CellKey, ContrastKey, Families, OwnFamily, method_family
 from harness.spec import Frozen, Parameters
 from harness.statistics.contrast import Side, compare
 from harness.statistics.design import Lineage
@@ -382,9 +383,50 @@ def _comparisons(desk: _Desk) -> list[Comparison]:
         rows += _family(desk, "added", keys, own.label, len(keys))
     random = _random_contrasts(desk)
     rows += _family(desk, "added", random, "Published methods against Random at label fractions", len(random))
-    added = _added_contrasts(desk)
-    rows += _family(desk, "added", added, "Added methods", len(added))
+    held: dict[tuple[object, ...], str] = {key[1:]: key.family for key in _keys(rows)}
+    for name, mine in desk.families.own.items():
+        keys = _own_contrasts(desk, name, mine, held)
+        held |= {key[1:]: name for key in keys}
+        rows += _family(desk, "added", keys, mine.label, len(keys))
+    for method in desk.methods:
+        keys = [key for key in _method_contrasts(desk, method) if key[1:] not in held]
+        rows += _family(desk, "added", keys, f"Added method: {desk.methods[method].label}", len(keys))
     return rows
+
+
+def _keys(rows: Sequence[Comparison]) -> list[ContrastKey]:
+    """Return what contrasts are of, those of a task's primary metric alone."""
+    return [
+        ContrastKey(row.family, row.method, row.reference, row.task, row.label_fraction)
+        for row in rows
+        if metric_of(row.metric).delta is None
+    ]
+
+
+def _own_contrasts(
+    desk: _Desk, name: str, family: OwnFamily, held: Mapping[tuple[object, ...], str]
+) -> list[ContrastKey]:
+    """List the planned contrasts of a family of one's own.
+
+    Raises:
+        ConfigurationError: If it names one that a family on added tasks holds already.
+    """
+    keys = [
+        key
+        for method, reference in family.pairs
+        for task in family.tasks or desk.tasks
+        if task in desk.tasks
+        for fraction in family.label_fractions or sorted(desk.tasks[task].label_fractions)
+        if _planned(desk, key := ContrastKey(name, method, reference, task, fraction))
+    ]
+    for key in keys:
+        if family.tasks and key[1:] in held:
+            raise ConfigurationError(
+                f"reports/families.yaml, own.{name}: {key.method} − {key.reference} on {key.task} at "
+                f"{key.label_fraction:g} already belongs to {held[key[1:]]}; a contrast has one family, because it is "
+                "corrected once; remove it from one of them."
+            )
+    return [key for key in keys if key[1:] not in held]
 
 
 def _stands(desk: _Desk, key: ContrastKey) -> bool:
@@ -408,22 +450,18 @@ def _random_contrasts(desk: _Desk) -> list[ContrastKey]:
     return keys
 
 
-def _added_contrasts(desk: _Desk) -> list[ContrastKey]:
-    """List the contrasts of every method that no table prints: against Random and what its entry names."""
-    published = desk.families.published_methods()
-    keys: list[ContrastKey] = []
-    for method, facts in desk.methods.items():
-        if method in published or method in RANDOM:
-            continue
-        for reference in dict.fromkeys((*RANDOM, *facts.compare_with)):
-            if reference not in desk.methods or reference == method:
-                continue
-            for task, task_facts in desk.tasks.items():
-                for fraction in sorted(task_facts.label_fractions):
-                    both = CellKey(method, task, fraction), CellKey(reference, task, fraction)
-                    if all(desk.trials.has(cell) for cell in both):
-                        keys.append(ContrastKey(ADDED, method, reference, task, fraction))
-    return keys
+def _method_contrasts(desk: _Desk, method: str) -> list[ContrastKey]:
+    """List the contrasts of a method that no table prints: against Random and what its entry names."""
+    if method in desk.families.published_methods() or method in RANDOM:
+        return []
+    return [
+        key
+        for reference in dict.fromkeys((*RANDOM, *desk.methods[method].compare_with))
+        if reference in desk.methods and reference != method
+        for task, facts in desk.tasks.items()
+        for fraction in sorted(facts.label_fractions)
+        if _planned(desk, key := ContrastKey(method_family(method), method, reference, task, fraction))
+    ]
 
 
 def _added_task_contrasts(desk: _Desk, family: str) -> list[ContrastKey]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from harness.errors import ConfigurationError
 from harness.identity import item_id
 from harness.published import CellKey
 from tests.harness import project
@@ -162,3 +163,18 @@ def test_an_encoder_only_control_is_not_run_where_no_decoder_is(tmp_path):
     assert "no decoder" in cells["chestxray14"].skipped
     assert len(cells["montgomery"].trials) == 10
     assert plan.phases[names[-1], 0] == plan.phases["dira_moco_v2", 0], "no new pretraining"
+
+
+def test_a_family_of_ones_own_that_names_an_unknown_entry_is_refused_before_anything_is_trained(tmp_path):
+    root = project.copy(tmp_path)
+    project.append(
+        root / "reports" / "families.yaml",
+        "own:\n  mine: {label: x, pairs: [[moco_v3, moco_v2]], tasks: [montgomerry]}\n",
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        project.plan(root)
+    assert [line.partition(";")[0] for line in str(refused.value).splitlines()] == [
+        'no method "moco_v3" in reports/families.yaml, own.mine',
+        'no task "montgomerry" in reports/families.yaml, own.mine',
+    ]
+    assert 'did you mean "montgomery"' in str(refused.value)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from harness.published import method_family
 from harness.results.table import TrialRow, trials_csv
 from harness.spec import Parameters, Status
 from harness.statistics.schema import CellSummary, Comparison
@@ -191,7 +192,7 @@ def contrast_row(
         "family": family,
         "family_label": label,
         "family_size": size,
-        "block": "added" if family == "added" else "published",
+        "block": "added" if family.startswith("added") else "published",
         "method": method,
         "method_label": labels[method],
         "reference": reference,
@@ -283,9 +284,10 @@ def write_results(
         ("tab1", "DiRA against its discriminative base at label fractions", 27, [(d, b)], SOME),
     ]
     own = ["restoration_only", *(added or {})]
-    plan.append(
-        ("added", "Added methods", 16 * len(own), [(m, ref) for m in own for ref in ("random", b)], (*SOME, FULL))
-    )
+    plan += [
+        (method_family(m), f"Added method: {methods[m]}", 16, [(m, ref) for ref in ("random", b)], (*SOME, FULL))
+        for m in own
+    ]
     for family, label, size, pairs, fractions in plan:
         for pair in pairs:
             for task in TASKS:

@@ -133,3 +133,29 @@ def test_every_published_pair_is_asked_once_on_added_tasks():
     )
     assert set(asked) == published
     assert set(asked.values()) == {1}
+
+
+def test_a_malformed_family_of_ones_own_gets_one_sentence_a_mistake(tmp_path):
+    path = tmp_path / "families.yaml"
+    text = (ROOT / "reports" / "families.yaml").read_text()
+    path.write_text(
+        text + "own:\n"
+        "  fig4: {label: taken, pairs: [[a, b]]}\n"
+        "  one: {label: twice, pairs: [[dira_moco_v2, moco_v2]], tasks: [chexpert], label_fractions: [1.0]}\n"
+        "  two: {label: itself, pairs: [[a, a]], label_fractions: [25]}\n"
+    )
+    with pytest.raises(ConfigurationError) as error:
+        load_families(path)
+    lines = str(error.value).splitlines()
+    expected = (
+        'own.fig4: the name "fig4" is taken',
+        "own.one: dira_moco_v2 − moco_v2 on chexpert at 1 already belongs to fig4",
+        "own.two: the label fraction 25 lies outside (0, 1]",
+        "own.two: a is compared with itself",
+    )
+    assert len(lines) == len(expected)
+    for line, found in zip(lines, expected, strict=True):
+        assert f"{path}, {found}" in line
+    path.write_text(text + "own:\n  mine: {label: x, pairs: [[a, b]], task: [t]}\n")
+    with pytest.raises(ConfigurationError, match=r'own\.mine\.task: unknown key; did you mean "tasks"\?'):
+        load_families(path)

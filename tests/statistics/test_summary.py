@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from harness.errors import ConfigurationError, DataError
-from harness.published import CellKey, load_families
+from harness.published import CellKey, OwnFamily, load_families
 from harness.spec import Parameters
 from harness.statistics.design import Lineage
 from harness.statistics.margins import read_margins
@@ -81,7 +81,7 @@ class Folder:
         metric = TASKS[task].metric
         self.resamples.setdefault(method, {})[f"{task}|{fraction!r}|{seed}|{metric}"] = np.asarray(vector) / 100
 
-    def summarise(self, methods=METHODS, tasks=TASKS, lineages=None, **changes):
+    def summarise(self, methods=METHODS, tasks=TASKS, lineages=None, families=FAMILIES, **changes):
         for folder in ("trials", "resamples", "cohorts"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         columns = list(next(iter(self.rows.values()))[0])
@@ -94,7 +94,7 @@ class Folder:
             np.savez(self.root / "resamples" / f"{method}.npz", **arrays)
         for task, manifest in self.cohorts.items():
             (self.root / "cohorts" / f"{task}.json").write_text(json.dumps(manifest))
-        return summarise(self.root, methods, tasks, parameters(**changes), FAMILIES, MARGINS, PAPER, lineages=lineages)[
+        return summarise(self.root, methods, tasks, parameters(**changes), families, MARGINS, PAPER, lineages=lineages)[
             :2
         ]
 
@@ -465,7 +465,7 @@ def test_random_draws_an_encoder_for_each_repeat_and_counts_so(folder):
         folder.cell("control", "chestxray14", around(80.0 + seed, 0.3), seed=seed)
     cells, comparisons = folder.summarise(methods=methods, pretrain_seeds=3)
     assert cell_of(cells, "random").planned == 10
-    row = contrast(comparisons, "added", method="control")
+    row = contrast(comparisons, "added.control", method="control")
     means, runs = [80.0, 81.0, 82.0], around(78.0, 1.0)
     assert row.p_pretraining == pytest.approx(stats.ttest_ind(means, runs, equal_var=False).pvalue, rel=1e-6)
 
@@ -524,13 +524,64 @@ def test_adding_a_method_leaves_every_published_byte_as_it_was(folder):
     cells, comparisons = folder.summarise(methods=methods)
     write(folder.root, cells, comparisons)
     assert {name: published_lines(folder.root / name) for name in before} == before
-    added = [row for row in comparisons if row.family == "added"]
+    added = [row for row in comparisons if row.family == "added.aaa"]
     assert {(row.method, row.reference) for row in added} == {("aaa", "random"), ("aaa", "moco_v2")}
     assert {row.family_size for row in added} == {len(added)} == {4}
     assert all(row.agreement == "not comparable" for row in added)
     blocks = [row.block for row in comparisons]
     assert blocks == sorted(blocks, reverse=True)  # published first
     assert cell_of(cells, "aaa").best_in == "added"
+
+
+def corrected(comparisons):
+    """Every contrast with its family, how many that has, and its corrected p."""
+    bare = {(row.method, row.reference, row.task, row.label_fraction, row.metric): row for row in comparisons}
+    assert len(bare) == len(comparisons)  # a contrast is corrected once
+    return {key: (row.family, row.family_size, row.p_holm) for key, row in bare.items()}
+
+
+def test_entering_a_method_moves_no_p_value_of_another(folder):
+    """The families of added methods share nothing: whoever is entered later, and whatever he is compared with."""
+    full(folder)
+    methods = dict(METHODS)
+    before = corrected(folder.summarise(methods=methods)[1])
+    for number, name in enumerate(("first", "second", "third")):
+        methods = {name: MethodFacts(label=name, compare_with=("moco_v2", *list(methods)[:number])), **methods}
+        for task, facts in TASKS.items():
+            for fraction in facts.label_fractions:
+                folder.cell(name, task, around(80.0 + number, 0.4), fraction=fraction)
+        after = corrected(folder.summarise(methods=methods)[1])
+        assert {key: after[key] for key in before} == before
+        assert {found[0] for key, found in after.items() if key not in before} == {f"added.{name}"}
+        assert {found[1] for key, found in after.items() if key[0] == name} == {len(after) - len(before)}
+        before = after
+
+
+def with_own(**families):
+    return FAMILIES.model_copy(update={"own": {name: OwnFamily(**keys) for name, keys in families.items()}})
+
+
+def test_a_family_of_ones_own_is_corrected_within_itself_and_takes_its_contrasts_from_the_methods_list(folder):
+    full(folder)
+    methods = METHODS | {"control": MethodFacts(label="Control", compare_with=("moco_v2", "moco_v2_dir"))}
+    for task in TASKS:
+        folder.cell("control", task, around(80.5, 0.4))
+    before = corrected(folder.summarise(methods=methods)[1])
+    mine = with_own(mine={"label": "Is it the loss?", "pairs": [("control", "moco_v2"), ("control", "moco_v2_dir")]})
+    after = corrected(folder.summarise(methods=methods, families=mine)[1])
+    assert {key[:2] for key, found in after.items() if found[0] == "mine"} == {
+        ("control", "moco_v2"), ("control", "moco_v2_dir"),
+    }  # fmt: skip
+    assert {found[1] for found in after.values() if found[0] == "mine"} == {4}
+    others = {key for key in before if key[0] != "control"}
+    assert {key: after[key] for key in others} == {key: before[key] for key in others}
+    assert {key[1] for key, found in after.items() if found[0] == "added.control"} == {"random"}
+
+
+def test_a_family_of_ones_own_never_holds_a_contrast_of_the_papers(folder):
+    full(folder)
+    everywhere = with_own(mine={"label": "All of it", "pairs": [("dira_moco_v2", "moco_v2")]})
+    assert not [row for row in folder.summarise(families=everywhere)[1] if row.family == "mine"]
 
 
 def test_random_at_label_fractions_is_an_added_cell_with_a_family_of_its_own(folder):
