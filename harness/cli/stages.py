@@ -244,7 +244,7 @@ def write_statistics(session: Session) -> None:
 
 def write_report(session: Session) -> None:
     """Render the profile's tables, figures and pages."""
-    from reports.render import build
+    from reports.render import KnownNames, build
 
     build(
         session.root / "results",
@@ -254,6 +254,7 @@ def write_report(session: Session) -> None:
         families=session.families,
         methods={entry.name: entry.label for entry in session.registry.methods},
         tasks={entry.name: entry.label for entry in session.registry.tasks},
+        known=KnownNames(session.registry.methods.known_names(), session.registry.tasks.known_names()),
     )
 
 

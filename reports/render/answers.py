@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.metrics import metric_of
+from harness.published import in_families
 from harness.statistics.schema import Comparison, View
 from reports.render import wording
 from reports.render.formats import markdown_table, markdown_text
@@ -127,7 +128,7 @@ def markdown(found: Sequence[Answer]) -> str:
 
 
 def _asked(question: Question, contrast: Comparison) -> bool:
-    if contrast.family not in question.families or contrast.reference in question.not_against:
+    if not in_families(contrast.family, question.families) or contrast.reference in question.not_against:
         return False
     return not question.against or contrast.reference in question.against
 

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from harness.published import Families, load_families
 from harness.spec import Parameters
+from harness.typed_csv import table_text
 from harness.whole_files import write_whole
 from reports.render import figures, frames, learnt, pages, panel_figures, style, wording
 from reports.render.answers import answers
 from reports.render.answers import markdown as answers_markdown
 from reports.render.formats import latex, markdown
 from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_overlaps, read_results
+from reports.render.own_tables import check_names, own_table
 from reports.render.pages import Picture
 from reports.render.panel_figures import panel_blocks
+from reports.render.printed import PrintedCell, printed_cells
 from reports.render.setting import boxes_of, setting
 from reports.render.tables import Table, added_table, paper_table, task_table
+
+
+class KnownNames(NamedTuple):
+    """Names that a registry has, whatever the profile."""
+
+    methods: Collection[str] = ()
+    tasks: Collection[str] = ()
+
+
+ONLY_HERE = KnownNames()
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -123,6 +137,7 @@ def build(
     methods: Mapping[str, str],
     tasks: Mapping[str, str],
     families: Families | None = None,
+    known: KnownNames = ONLY_HERE,
 ) -> list[Path]:
     """Write tables, figures, pages and metrics of one profile into ``reports/<profile>/``.
 
@@ -136,6 +151,7 @@ def build(
         parameters: The run's parameters: α for the legend, the rest to be shown.
         methods: Registry name → label, in the order of the registry.
         tasks: The same for tasks.
+        known: Names of entries that only other profiles have; tables of one's own may name them too.
         families: The paper's tables; read from ``reports/families.yaml`` if not given.
 
     Returns:
@@ -147,57 +163,66 @@ def build(
     """
     layouts = read_layouts(reports / "tables.yaml")
     families = families or load_families(reports / "families.yaml")
+    check_names(layouts, {*methods, *known.methods}, {*tasks, *known.tasks}, str(reports / "tables.yaml"))
     overlaps = read_overlaps(reports / "overlaps.yaml")
     data = read_results(results, profile, methods, tasks)
     folder = reports / profile
-    written: list[Path] = []
+    tables, unshown = tables_of(layouts, families, data, methods, tasks)
+    pictures = _pictures(data, layouts, families, methods, tasks)
+    found = answers(layouts.answers, data, methods, tasks, parameters.alpha)
 
-    tables: list[Table] = []
-    unshown: list[str] = []
-    for name, layout in layouts.added.items():
-        if own := task_table(name, layout, families, data, methods, tasks):
-            tables.append(own)
-    for name, layout in layouts.tables.items():
-        known = name in families.tables
-        table = paper_table(name, layouts, families, data, methods, tasks) if known else None
-        if table is None:
-            unshown.append(layout.title)
-        else:
-            tables.append(table)
-    if added := added_table(families, data, methods, tasks, layouts.everywhere):
-        tables.append(added)
-    for table in tables:
-        stem = folder / "tables" / table.name
-        written += [
-            write(stem.with_suffix(".md"), markdown(table, parameters.alpha)),
-            write(stem.with_suffix(".tex"), latex(table, parameters.alpha)),
-            write(stem.with_suffix(".html"), pages.table_page(table, parameters.alpha, "../report.html")),
-        ]
-
+    written = [path for table in tables for path in _write_table(folder, table, parameters.alpha)]
     if data.gates:
         stamp = wording.stamp_of([*data.cells, *data.contrasts])
         written.append(write(folder / "tables" / "gates.md", learnt.markdown(data, methods, stamp)))
-
-    pictures = _pictures(data, layouts, families, methods, tasks)
     for picture in pictures:
         stem = folder / "figures" / picture.name
         written += [write(stem.with_suffix(f".{kind}"), picture.files[kind]) for kind in ("svg", "png")]
-
     written += audit_pages(results, reports, folder)
-    provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
-    found = answers(layouts.answers, data, methods, tasks, parameters.alpha)
     if found:
         written.append(write(folder / "tables" / "answers.md", answers_markdown(found)))
+    provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
     page = pages.report_page(data, parameters, methods, tasks, tables, unshown, found, pictures, overlaps, provenance)
     written.append(write(folder / "report.html", page))
     text = json.dumps(metrics(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     written.append(write(folder / "metrics.json", text + "\n"))
+    _remove_others(folder, written)
+    return written
 
+
+def tables_of(
+    layouts: Layouts, families: Families, data: Results, methods: Mapping[str, str], tasks: Mapping[str, str]
+) -> tuple[list[Table], list[str]]:
+    """Build every table of a report, and name the paper's of which no cell was planned here."""
+    found = [task_table(name, layout, families, data, methods, tasks) for name, layout in layouts.added.items()]
+    unshown = []
+    for name, layout in layouts.tables.items():
+        printed = name in families.tables
+        table = paper_table(name, layouts, families, data, methods, tasks) if printed else None
+        found.append(table)
+        unshown += [layout.title] if table is None else []
+    found += [own_table(name, own, data, methods, tasks) for name, own in layouts.own.items()]
+    found.append(added_table(families, data, methods, tasks, layouts.everywhere))
+    return [table for table in found if table is not None], unshown
+
+
+def _write_table(folder: Path, table: Table, alpha: float) -> list[Path]:
+    """Write a table in each of its formats."""
+    stem = folder / "tables" / table.name
+    return [
+        write(stem.with_suffix(".md"), markdown(table, alpha)),
+        write(stem.with_suffix(".csv"), table_text(PrintedCell, printed_cells(table))),
+        write(stem.with_suffix(".tex"), latex(table, alpha)),
+        write(stem.with_suffix(".html"), pages.table_page(table, alpha, "../report.html")),
+    ]
+
+
+def _remove_others(folder: Path, written: Collection[Path]) -> None:
+    """Remove what an earlier build left beside the files that were written now."""
     for part in ("tables", "figures"):
         for path in sorted((folder / part).glob("*")):
             if path.is_file() and path not in written:
                 path.unlink()
-    return written
 
 
 def audit_pages(results: Path, reports: Path, folder: Path | None = None) -> list[Path]:

@@ -7,11 +7,12 @@ with its place.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -19,7 +20,7 @@ from harness.errors import ConfigurationError, DataError
 from harness.gates import NO_GATES, GateRow, Verdict, verdicts
 from harness.results.leakage import LEAKAGE, Leak
 from harness.results.table import TrialRow, read_trial_rows
-from harness.spec import Frozen
+from harness.spec import KEY, Frozen
 from harness.statistics.audit import AuditedClaim
 from harness.statistics.schema import CellSummary, Comparison, Prospect, View
 from harness.statistics.summary import read_cells, read_comparisons
@@ -30,6 +31,7 @@ from harness.yaml_files import load_yaml
 from reports.render.panels import Maps, read_maps, shared
 
 CellKey = tuple[str, str, float]  # method, task, label fraction
+OTHER_FILES = ("added", "answers", "gates")  # beside the tables that have a key
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,31 @@ class TableLayout(Frozen):
     averages: str = ""
 
 
+class OwnTable(Frozen):
+    """A table of one's own, of ``reports/tables.yaml``: a row a method, a column a task and label fraction.
+
+    Attributes:
+        title, caption: As printed.
+        methods: Rows, in this order.
+        tasks: Columns, in this order.
+        label_fractions: Those that form columns; empty: all that a task has.
+        metric: What the numbers are; empty: each task's primary metric.
+        against: References whose contrasts are printed as marks, in this order; a family must hold them.
+    """
+
+    title: str = Field(min_length=1)
+    caption: str = ""
+    methods: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    label_fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = ()
+    metric: str = ""
+    against: tuple[str, ...] = ()
+
+    def named_methods(self) -> tuple[str, ...]:
+        """Return every method that the table names, once."""
+        return tuple(dict.fromkeys((*self.methods, *self.against)))
+
+
 class Overlap(Frozen):
     """What a pretraining cohort and a task share, of ``reports/overlaps.yaml``.
 
@@ -193,6 +220,7 @@ class Layouts(Frozen):
         everywhere: Rows that every table repeats for orientation where they have a cell in its columns; LaTeX twins
             of the paper's tables leave them out.
         tables, added: The paper's tables, and those of tasks that the paper does not have.
+        own: Tables of one's own, in the added block.
         answers: Questions that the report answers in words.
         figures, panels: Bar figures and figures of evidence maps.
     """
@@ -201,6 +229,7 @@ class Layouts(Frozen):
     everywhere: tuple[str, ...] = ()
     tables: dict[str, TableLayout]
     added: dict[str, TableLayout] = Field(default_factory=dict)
+    own: dict[str, OwnTable] = Field(default_factory=dict)
     answers: dict[str, Question] = Field(default_factory=dict)
     figures: dict[str, FigureLayout] = Field(default_factory=dict)
     panels: dict[str, PanelLayout] = Field(default_factory=dict)
@@ -313,4 +342,13 @@ def read_layouts(path: Path) -> Layouts:
     ]
     if crooked:
         raise ConfigurationError(f"{path}: {'; '.join(crooked)}.")
+    taken = {*layouts.tables, *layouts.added, *OTHER_FILES}
+    bad = [name for name in layouts.own if name in taken or not re.match(KEY, name)]
+    if bad:
+        raise ConfigurationError(
+            "\n".join(
+                f"{path}, own.{name}: the name is taken or holds characters other than a-z, 0-9 and _; choose another."
+                for name in bad
+            )
+        )
     return layouts

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from harness.gates import NOT_LEARNT, Verdict
 from harness.metrics import metric_of
 from harness.metrics.registered import LOCALIZATION_BOXES
-from harness.published import Families
+from harness.published import Families, in_families
+from harness.published import Table as Shape
 from harness.spec import percent
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import wording
 from reports.render.gains import Gain, average_gains
 from reports.render.inputs import Layouts, Results, TableLayout
 from reports.render.setting import boxes_of, setting
+
+Summarised = TypeVar("Summarised", CellSummary, Comparison)
+ADDED = "added"  # the block, and the place of its ranks in cells.csv
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def _ranked(entries: Sequence[Entry], place: str) -> list[Entry]:
     ]
 
 
-def _rows(
+def block(
     methods: Iterable[str],
     labels: Mapping[str, str],
     columns: Sequence[Column],
@@ -190,7 +195,7 @@ def _rows(
             Row(
                 method=name,
                 label=labels[name],
-                facts=blank if place == "added" else layout.facts.rows.get(name, blank),
+                facts=blank if place == ADDED else layout.facts.rows.get(name, blank),
                 against=against,
                 entries=tuple(entries),
                 gate=NOT_LEARNT if name in unlearnt else "",
@@ -200,7 +205,7 @@ def _rows(
     return tuple(rows)
 
 
-def _gate_notes(rows: Iterable[Row], verdicts: Mapping[str, Verdict]) -> tuple[str, ...]:
+def gate_notes(rows: Iterable[Row], verdicts: Mapping[str, Verdict]) -> tuple[str, ...]:
     """Say which gates the rows failed that are marked."""
     return tuple(
         f"{row.label}: {NOT_LEARNT}. Its pretraining failed {verdicts[row.method].why}. This row, and every contrast "
@@ -210,7 +215,7 @@ def _gate_notes(rows: Iterable[Row], verdicts: Mapping[str, Verdict]) -> tuple[s
     )
 
 
-def _notes(rows: Iterable[Row], columns: Sequence[Column]) -> tuple[str, ...]:
+def notes(rows: Iterable[Row], columns: Sequence[Column]) -> tuple[str, ...]:
     """Say why numbers are missing or flagged, once for all columns that share a reason."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in rows:
@@ -251,56 +256,19 @@ def paper_table(
         The table, or None if none of its cells was planned here.
     """
     layout, shape = layouts.tables[name], families.tables[name]
-    primary = primary_metrics(results)
     printed = [method for method in shape.methods if method in methods]
     own_cells = [c for c in results.cells if name in c.tables.split(";") and c.method in printed]
-    columns: list[Column] = []
-    for task in shape.tasks:
-        for fraction in shape.label_fractions:
-            for metric in layout.metrics or (primary.get(task, ""),):
-                inside = [c for c in own_cells if (c.task, c.label_fraction, c.metric) == (task, fraction, metric)]
-                if inside:
-                    heading = f"{wording.column(tasks[task], fraction)} ({wording.metric(metric)})"
-                    if layout.metrics:  # the caption names the task that all columns share
-                        heading = wording.variant(metric)
-                    columns.append(Column(task, fraction, metric, heading, wording.stamp_of(inside)))
+    columns = _paper_columns(layout, shape, own_cells, results, tasks)
     if not columns:
         return None
-    if any(column.label_fraction < 1.0 for column in columns):
-        columns = [replace(column, labels=_labels(results, column)) for column in columns]
-    contrasts = [c for family in layout.marks for c in results.contrasts if c.family == family]
+    contrasts = [c for family in layout.marks for c in results.contrasts if in_families(c.family, (family,))]
     contrasts = [c for c in contrasts if any(column.holds(c) for column in columns)]
     gates = results.verdicts
-    published = _rows(printed, methods, columns, own_cells, contrasts, layout, gates, place=name)
-
-    repeated = dict.fromkeys((*layout.beside, *layouts.everywhere))
-    beside = [method for method in repeated if method in methods and method not in printed]
-    in_columns = [c for c in results.cells if any(column.holds(c) for column in columns)]
-    added_cells = [c for c in in_columns if c.block == "added" or c.method in beside]
-    added_contrasts = [
-        c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)
-    ]
-    added_names = dict.fromkeys([*beside, *(c.method for c in added_cells if c.block == "added")])
-    added_names = {n: None for n in added_names if n not in printed and any(c.method == n for c in added_cells)}
-    everywhere = set(layouts.everywhere) - set(layout.beside)
-    added = _rows(
-        added_names,
-        methods,
-        columns,
-        added_cells,
-        added_contrasts,
-        layout,
-        gates,
-        place="added",
-        orientation=everywhere,
-    )
-
-    labels = {**layouts.labels, **tasks, **methods}
-    absent = []
-    if missing := [m for m in shape.methods if m not in methods]:
-        absent.append(f"Rows of the paper whose method is not registered in this suite: {_named(missing, labels)}.")
-    if missing := [t for t in shape.tasks if t not in tasks]:
-        absent.append(f"Columns of the paper whose task is not registered in this suite: {_named(missing, labels)}.")
+    published = block(printed, methods, columns, own_cells, contrasts, layout, gates, place=name)
+    added = _beside_the_papers(layouts, layout, printed, results, methods, columns)
+    added_contrasts = _of_columns([c for c in results.contrasts if c.block == "added"], columns)
+    names = {row.method for row in added}
+    in_columns = _of_columns(results.cells, columns)
     return Table(
         name=name,
         title=layout.title,
@@ -310,15 +278,11 @@ def paper_table(
         published=published,
         added=added,
         contrasts=tuple(contrasts),
-        added_contrasts=tuple(c for c in added_contrasts if c.method in added_names),
-        absent=tuple(absent),
-        notes=(*_gate_notes(published, gates), *_notes(published, columns)),
-        added_notes=(
-            *_gate_notes(added, gates),
-            *_notes(added, columns),
-            *_boxes_remark(added, columns, results),
-        ),
-        stamp=wording.stamp_of([c for c in in_columns if c.block == "published" or c.method in added_names]),
+        added_contrasts=tuple(c for c in added_contrasts if c.method in names),
+        absent=_absent(shape, layouts, methods, tasks),
+        notes=(*gate_notes(published, gates), *notes(published, columns)),
+        added_notes=(*gate_notes(added, gates), *notes(added, columns), *_boxes_remark(added, columns, results)),
+        stamp=wording.stamp_of([c for c in in_columns if c.block == "published" or c.method in names]),
         gains=average_gains(layout.averages, families, results, layout.metrics, methods, tasks)
         if layout.averages
         else (),
@@ -327,7 +291,70 @@ def paper_table(
     )
 
 
-def _labels(results: Results, column: Column) -> str:
+def _of_columns(rows: Iterable[Summarised], columns: Sequence[Column]) -> list[Summarised]:
+    """Return the cells or contrasts that belong to any of the columns."""
+    return [row for row in rows if any(column.holds(row) for column in columns)]
+
+
+def _paper_columns(
+    layout: TableLayout, shape: Shape, cells: Sequence[CellSummary], results: Results, tasks: Mapping[str, str]
+) -> list[Column]:
+    """List the columns of a table of the paper that have a cell here, in the paper's order."""
+    primary, columns = primary_metrics(results), []
+    for task in shape.tasks:
+        for fraction in shape.label_fractions:
+            for metric in layout.metrics or (primary.get(task, ""),):
+                inside = [c for c in cells if (c.task, c.label_fraction, c.metric) == (task, fraction, metric)]
+                if inside:
+                    heading = f"{wording.column(tasks[task], fraction)} ({wording.metric(metric)})"
+                    if layout.metrics:  # the caption names the task that all columns share
+                        heading = wording.variant(metric)
+                    columns.append(Column(task, fraction, metric, heading, wording.stamp_of(inside)))
+    if any(column.label_fraction < 1.0 for column in columns):
+        return [replace(column, labels=labels_of(results, column)) for column in columns]
+    return columns
+
+
+def _beside_the_papers(
+    layouts: Layouts,
+    layout: TableLayout,
+    printed: Collection[str],
+    results: Results,
+    methods: Mapping[str, str],
+    columns: Sequence[Column],
+) -> tuple[Row, ...]:
+    """Build the added block of a table of the paper: rows repeated for orientation, then every added method."""
+    repeated = dict.fromkeys((*layout.beside, *layouts.everywhere))
+    beside = [method for method in repeated if method in methods and method not in printed]
+    cells = [c for c in _of_columns(results.cells, columns) if c.block == "added" or c.method in beside]
+    contrasts = _of_columns([c for c in results.contrasts if c.block == "added"], columns)
+    names = dict.fromkeys([*beside, *(c.method for c in cells if c.block == "added")])
+    there = {cell.method for cell in cells}
+    return block(
+        [name for name in names if name not in printed and name in there],
+        methods,
+        columns,
+        cells,
+        contrasts,
+        layout,
+        results.verdicts,
+        place=ADDED,
+        orientation=set(layouts.everywhere) - set(layout.beside),
+    )
+
+
+def _absent(shape: Shape, layouts: Layouts, methods: Mapping[str, str], tasks: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the rows and columns of the paper that are not registered here, a sentence each."""
+    labels = {**layouts.labels, **tasks, **methods}
+    said = []
+    if missing := [m for m in shape.methods if m not in methods]:
+        said.append(f"Rows of the paper whose method is not registered in this suite: {_named(missing, labels)}.")
+    if missing := [t for t in shape.tasks if t not in tasks]:
+        said.append(f"Columns of the paper whose task is not registered in this suite: {_named(missing, labels)}.")
+    return tuple(said)
+
+
+def labels_of(results: Results, column: Column) -> str:
     """Say how many labels a column's models were trained on and chosen by: ``30 + 400 labels``.
 
     Trials of one column may differ in their number: subsets of patients do not all have as many images.
@@ -381,7 +408,7 @@ def _boxes_remark(rows: Sequence[Row], columns: Sequence[Column], results: Resul
     )
 
 
-def _columns(
+def columns_of(
     cells: Sequence[CellSummary], results: Results, tasks: Mapping[str, str], metrics: Sequence[str] = ()
 ) -> list[Column]:
     """List the columns that cells come to: tasks in the order of the registry, label fractions upwards.
@@ -432,16 +459,16 @@ def task_table(
     ]
     if not cells:
         return None
-    columns = [replace(c, labels=_labels(results, c)) for c in _columns(cells, results, tasks, layout.metrics)]
+    columns = [replace(c, labels=labels_of(results, c)) for c in columns_of(cells, results, tasks, layout.metrics)]
     contrasts = [
         c
         for family in layout.marks
         for c in results.contrasts
-        if c.family == family and any(column.holds(c) for column in columns)
+        if in_families(c.family, (family,)) and any(column.holds(c) for column in columns)
     ]
     present = {cell.method for cell in cells}
     gates = results.verdicts
-    rows = _rows([m for m in methods if m in present], methods, columns, cells, contrasts, layout, gates, place="added")
+    rows = block([m for m in methods if m in present], methods, columns, cells, contrasts, layout, gates, place=ADDED)
     rows = tuple(replace(row, facts=_facts(layout, row.method)) for row in rows)
     boxes = [boxes_of(results.cohorts.get(task, {}), tasks[task]) for task in dict.fromkeys(c.task for c in columns)]
     return Table(
@@ -455,7 +482,7 @@ def task_table(
         contrasts=(),
         added_contrasts=(),
         absent=(),
-        notes=(*_gate_notes(rows, gates), *_notes(rows, columns)),
+        notes=(*gate_notes(rows, gates), *notes(rows, columns)),
         added_notes=(),
         stamp=wording.stamp_of(cells),
         remarks=(
@@ -509,7 +536,7 @@ def added_table(
     cells = [c for c in results.cells if c.block == "added" and c.metric == primary[c.task] and c.task in known]
     if not cells:
         return None
-    columns = _columns(cells, results, tasks)
+    columns = columns_of(cells, results, tasks)
     contrasts = [c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)]
     own = {*everywhere, *(c.method for c in cells)}
     # A row's published cells in these columns (Random with all labels) complete it for the eye.
@@ -520,7 +547,7 @@ def added_table(
     there = dict.fromkeys(c.method for c in cells)
     names_of_rows = dict.fromkeys([*(name for name in everywhere if name in there), *there])
     gates = results.verdicts
-    rows = _rows(names_of_rows, methods, columns, cells, contrasts, layout, gates, place="added")
+    rows = block(names_of_rows, methods, columns, cells, contrasts, layout, gates, place=ADDED)
     return Table(
         name="added",
         title="Added block",
@@ -533,7 +560,7 @@ def added_table(
         added_contrasts=tuple(contrasts),
         absent=(),
         notes=(),
-        added_notes=(*_gate_notes(rows, gates), *_notes(rows, columns)),
+        added_notes=(*gate_notes(rows, gates), *notes(rows, columns)),
         stamp=wording.stamp_of(cells),
         setting=setting(results.cohorts, tasks, (column.task for column in columns)),
     )
