@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
-from harness.errors import ConfigurationError, unknown
+from harness.errors import ConfigurationError
+from harness.profiles import ProfileFile
 from harness.spec import Count, Frozen
 from harness.typed import given, read
 from harness.yaml_files import key_lines, load_yaml
@@ -213,34 +214,25 @@ class Profile(Frozen):
 
 
 @cache
-def _profiles() -> dict[str, JsonValue]:
-    profiles: dict[str, JsonValue] = load_yaml(HERE / "profiles.yaml")["profiles"]
-    return profiles
-
-
-@cache
-def _lines() -> dict[str, int]:
-    return key_lines(HERE / "profiles.yaml", "profiles")
+def _file() -> ProfileFile:
+    path = HERE / "profiles.yaml"
+    return ProfileFile("methods/profiles.yaml", load_yaml(path)["profiles"], key_lines(path, "profiles"))
 
 
 def profile_names() -> tuple[str, ...]:
     """Return the names of all profiles, in the order of the file."""
-    return tuple(_profiles())
+    return tuple(_file().profiles)
 
 
 @cache
 def load_profile(name: str) -> Profile:
-    """Return a profile.
+    """Return a profile with everything it extends merged in.
 
     Raises:
         UnknownName: If there is none of that name, with near names.
-        ConfigurationError: If the file is malformed.
+        ConfigurationError: If the file is malformed or a profile extends itself.
     """
-    profiles = _profiles()
-    if name not in profiles:
-        raise unknown("profile", name, profiles, "methods/profiles.yaml")
-    line = _lines().get(name, 0)
-    return read(Profile, profiles[name], f'methods/profiles.yaml:{line} (profile "{name}"): ')
+    return read(Profile, _file().whole(name), f"{_file().where(name)}: ", also=("extends",))
 
 
 @cache

@@ -20,6 +20,7 @@ from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailabl
 from harness.metrics import Cases, Classified, Metric, Segmented, metric_of
 from harness.metrics import registered as here
 from harness.pixels import SPLITS
+from harness.profiles import merge
 from harness.spec import NO_TRANSFER, Frozen, TaskEntry, TaskPlan, Version
 from harness.typed import Mistakes, read
 from tasks.cohort_options import (
@@ -35,7 +36,7 @@ from tasks.localization_options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.patch_options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 from tasks.phantoms.anatomy_files import PREFIX, STAMP, sources
-from tasks.profiles import Profile, component_versions, load_profile, merge, where
+from tasks.profiles import Profile, component_versions, load_profile, where
 from tasks.scoring.masks import spacing_of
 
 ADAPTERS: dict[str, str] = {

@@ -5,7 +5,8 @@ The values are in ``profiles.yaml``; what each means, and what it was in the aut
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -18,11 +19,49 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
-class Optimiser(Frozen):
+class Word(NamedTuple):
+    """What a key is called in a dump, and what its values are, where that is another word than today's."""
+
+    key: str
+    values: Mapping[str, str] = {}
+
+
+class Dumped(Frozen):
+    """Options whose dump is part of ids, and so keeps the words that it began with; a file knows today's alone."""
+
+    IN_A_DUMP: ClassVar[Mapping[str, Word]] = {}
+
+    @classmethod
+    def from_dump(cls, dump: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a dump says in the words of a file."""
+        content = dict(dump)
+        for name, word in cls.IN_A_DUMP.items():
+            if word.key in content:
+                value = content.pop(word.key)
+                back = {old: new for new, old in word.values.items()}
+                content[name] = back.get(value, value) if isinstance(value, str) else value
+        return content
+
+    @model_serializer(mode="wrap")
+    def _dumped(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return self._to_dump(handler(self))
+
+    @classmethod
+    def _to_dump(cls, content: dict[str, Any]) -> dict[str, Any]:
+        for name, word in cls.IN_A_DUMP.items():
+            if name in content:
+                value = content.pop(name)
+                content[word.key] = word.values.get(value, value) if isinstance(value, str) else value
+        return content
+
+
+class Optimiser(Dumped):
     """Adam or SGD over all parameters, encoder and head alike."""
 
+    IN_A_DUMP: ClassVar[Mapping[str, Word]] = {"learning_rate": Word("lr")}
+
     name: Literal["adam", "sgd"]
-    lr: Positive
+    learning_rate: Positive
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(ge=0.0)
 
@@ -61,11 +100,13 @@ class VolumePlateau(Frozen):
         )
 
 
-class Cosine(Frozen):
+class Cosine(Dumped):
     """Half a cosine down to 0, stepped after each epoch or each optimiser step."""
 
+    IN_A_DUMP: ClassVar[Mapping[str, Word]] = {"per": Word("over", {"epoch": "epochs", "step": "steps"})}
+
     name: Literal["cosine"]
-    over: Literal["epochs", "steps"]
+    per: Literal["epoch", "step"]
 
 
 class Constant(Frozen):
@@ -141,26 +182,44 @@ class SegmentationHead(Frozen):
     kernel: Literal[1, 3]
 
 
-class Training(Frozen):
+class Length(Frozen):
+    """How long a transfer trains: so many epochs, or so many optimiser steps."""
+
+    unit: Literal["epochs", "steps"]
+    count: int = Field(ge=1)
+
+
+class Training(Dumped):
     """How long and how fast, what is kept, and how it is scored: the same for every transfer.
 
     Attributes:
+        validation_every: Steps between two evaluations; None evaluates after each epoch.
+        early_stopping: Evaluations without a better validation loss that end it; None: none do.
+        selection: Which evaluation's weights are kept.
         validation_labels: Whether a label fraction leaves validation ``full`` (as the paper seems to: 753 labels to
             train on beside 11,212 to choose by), or thins it by the ``same_fraction``.
         augment_validation: Augment the validation images once and for all (segmentation alone).
     """
 
+    IN_A_DUMP: ClassVar[Mapping[str, Word]] = {
+        "validation_every": Word("evaluate_every"),
+        "selection": Word(
+            "selection",
+            {"lowest_validation_loss": "validation_loss", "highest_validation_metric": "validation_metric"},
+        ),
+        "precision": Word("precision", {"bf16": "bfloat16"}),
+    }
+
     optimiser: Optimiser
     schedule: Schedule  # narrowed by each transfer
     batch: int = Field(ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    steps: int | None = Field(default=None, ge=1)
-    evaluate_every: int | None = Field(default=None, ge=1)
+    length: Length
+    validation_every: int | None = Field(default=None, ge=1)
     early_stopping: int | None = Field(default=None, ge=1)
-    selection: Literal["validation_loss", "validation_metric"]
+    selection: Literal["lowest_validation_loss", "highest_validation_metric"]
     augment_validation: bool
     validation_labels: Literal["full", "same_fraction"] = "full"
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bf16"]
     subset_unit: Literal["image", "patient"]
     metric: ScoreProtocol
     threads: int = Field(ge=1)
@@ -170,14 +229,42 @@ class Training(Frozen):
         """How a patience is counted; in 2D the benchmark's own loop counts as PyTorch does."""
         return "torch"
 
+    @property
+    def steps(self) -> int | None:
+        """Its length in steps; None where that is in epochs."""
+        return self.length.count if self.length.unit == "steps" else None
+
+    @property
+    def epochs(self) -> int | None:
+        """Its length in epochs; None where that is in steps."""
+        return self.length.count if self.length.unit == "epochs" else None
+
+    @classmethod
+    def from_dump(cls, dump: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a dump says in the words of a file: there a length is two keys, one of them null."""
+        content = super().from_dump(dump)
+        lengths = {unit: content.pop(unit, None) for unit in ("epochs", "steps")}
+        given = [{"unit": unit, "count": count} for unit, count in lengths.items() if count is not None]
+        if len(given) == 1:
+            content["length"] = given[0]
+        for name, model in (("optimiser", Optimiser), ("schedule", Cosine)):
+            if isinstance(content.get(name), Mapping):
+                content[name] = model.from_dump(content[name])
+        return content
+
+    @classmethod
+    def _to_dump(cls, content: dict[str, Any]) -> dict[str, Any]:
+        length = content.pop("length", None)
+        if length is not None:
+            content |= {"epochs": None, "steps": None, length["unit"]: length["count"]}
+        return super()._to_dump(content)
+
     @model_validator(mode="after")
     def _length(self) -> Training:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError(f"found epochs {self.epochs} and steps {self.steps}; give exactly one of them")
-        if self.steps is not None and self.evaluate_every is None:
-            raise ValueError("found steps without evaluate_every; a length in steps has no epochs to evaluate after")
-        if self.steps is None and isinstance(self.schedule, Cosine) and self.schedule.over == "steps":
-            raise ValueError("found a cosine over steps for a length in epochs; write over: epochs")
+        if self.steps is not None and self.validation_every is None:
+            raise ValueError("found a length in steps without validation_every; it has no epochs to evaluate after")
+        if self.steps is None and isinstance(self.schedule, Cosine) and self.schedule.per == "step":
+            raise ValueError("found a cosine per step for a length in epochs; write per: epoch")
         return self
 
 

@@ -7,12 +7,12 @@ there on. ``dump()`` returns the JSON values that identity is computed from: a k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, JsonValue, Tag, TypeAdapter
+from pydantic import Discriminator, JsonValue, Tag, TypeAdapter, model_validator
 
 from harness.spec import EncoderSpec, Frozen
-from tasks.options import ClassificationTransfer, Resize, SegmentationTransfer, Split
+from tasks.options import ClassificationTransfer, Resize, SegmentationTransfer, Split, Training
 from tasks.patch_options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 
 LEFT_OUT = ("localization", "scored_labels", "uncertain")  # no part of what a data set without them is
@@ -28,6 +28,11 @@ class Resolved(Frozen):
 
     outputs: int
     versions: dict[str, int]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_dump(cls, raw: Any) -> Any:
+        return Training.from_dump(raw) if isinstance(raw, Mapping) else raw
 
     def dump(self) -> dict[str, JsonValue]:
         """Return the JSON values that are part of a trial's id."""

@@ -82,7 +82,7 @@ class Classification:
     def probabilities(self, rows: np.ndarray, *, ten_crop: bool = False) -> np.ndarray:
         """Return sigmoid outputs, float32 ``(N, outputs)``."""
         parts = self.input.evaluated(rows, ten_crop=ten_crop)
-        half = self.transfer.precision == "bfloat16"
+        half = self.transfer.precision == "bf16"
         return class_probabilities(self.model, parts, self.cases.source.device, half=half)
 
     def validate(self) -> tuple[float, float]:

@@ -72,7 +72,7 @@ class Segmentation:
         how = Segmenting(
             transfer.metric.threshold,
             transfer.dice_smooth,
-            half=transfer.precision == "bfloat16",
+            half=transfer.precision == "bf16",
             together=transfer.batch if by_batch else None,
         )
         parts = self.input.evaluated(rows, augmented=validates)

@@ -59,9 +59,9 @@ def make_optimiser(model: nn.Module, options: Optimiser) -> torch.optim.Optimize
     parameters = [p for p in model.parameters() if p.requires_grad]
     if options.name == "adam":
         return torch.optim.Adam(
-            parameters, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
+            parameters, lr=options.learning_rate, betas=options.betas, weight_decay=options.weight_decay, fused=True
         )
-    return torch.optim.SGD(parameters, lr=options.lr, momentum=0.9, weight_decay=options.weight_decay)
+    return torch.optim.SGD(parameters, lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay)
 
 
 class Schedule:
@@ -76,7 +76,7 @@ class Schedule:
         counting: Counting = "torch",
     ) -> None:
         self.optimiser, self.lr, self.length = optimiser, lr, length
-        self.cosine_over = options.over if isinstance(options, Cosine) else None
+        self.cosine_per = options.per if isinstance(options, Cosine) else None
         self.plateau = None
         if isinstance(options, ImagePlateau | VolumePlateau):
             self.plateau = Plateau(lr, options.rule(counting))
@@ -87,13 +87,13 @@ class Schedule:
         return float(self.optimiser.param_groups[0]["lr"])
 
     def after_step(self, step: int) -> None:
-        """Move a cosine over steps on; ``step`` counts from 1."""
-        if self.cosine_over == "steps":
+        """Move a cosine per step on; ``step`` counts from 1."""
+        if self.cosine_per == "step":
             self._cosine(step)
 
     def after_epoch(self, epoch: int) -> None:
-        """Move a cosine over epochs on; ``epoch`` counts from 1."""
-        if self.cosine_over == "epochs":
+        """Move a cosine per epoch on; ``epoch`` counts from 1."""
+        if self.cosine_per == "epoch":
             self._cosine(epoch - 1)  # as the authors' loop has it, the first two epochs run at the full rate
 
     def after_evaluation(self, validation_loss: float) -> None:
@@ -113,7 +113,7 @@ class Selection:
     """Watches the evaluations: keeps the best weights, and says when patience is out."""
 
     def __init__(self, model: nn.Module, options: Training) -> None:
-        self.model, self.by_metric = model, options.selection == "validation_metric"
+        self.model, self.by_metric = model, options.selection == "highest_validation_metric"
         self.patience, self.counting = options.early_stopping, options.patience_counting
         self.best: float | None = None
         self.best_loss, self.waited = math.inf, 0
@@ -166,8 +166,8 @@ def fit(
     optimiser = make_optimiser(model, options.optimiser)
     total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
     length = options.epochs if options.epochs is not None else total
-    schedule = Schedule(optimiser, options.schedule, options.optimiser.lr, length, options.patience_counting)
-    every, half = options.evaluate_every or per_epoch, options.precision == "bfloat16"
+    schedule = Schedule(optimiser, options.schedule, options.optimiser.learning_rate, length, options.patience_counting)
+    every, half = options.validation_every or per_epoch, options.precision == "bf16"
     result, selection, running = Fit(), Selection(model, options), list[Tensor]()
     device = next(model.parameters()).device.type
     if half:

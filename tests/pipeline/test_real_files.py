@@ -41,7 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     every = yaml.safe_load(profiles.read_text())
     every["profiles"]["own"]["closed"] = True  # so chestxray14, which names no profile, is not of it
     for transfer in every["profiles"]["own"]["transfers"].values():
-        transfer |= {"steps": STEPS, "evaluate_every": STEPS // 2, "metric": {"resamples": 20}}
+        transfer |= {"length": {"count": STEPS}, "validation_every": STEPS // 2, "metric": {"resamples": 20}}
     profiles.write_text(yaml.safe_dump(every, sort_keys=False))
     for component in versions.stale(clone.root):  # while a module is being edited; not what is tested here
         versions.write_digest(clone.root, component)

@@ -67,7 +67,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
     profiles = project.root / "tasks" / "profiles.yaml"
     every = yaml.safe_load(profiles.read_text())
     for transfer in every["profiles"]["own"]["transfers"].values():
-        transfer |= {"steps": STEPS, "evaluate_every": STEPS // 2, "metric": {"resamples": 20}}
+        transfer |= {"length": {"count": STEPS}, "validation_every": STEPS // 2, "metric": {"resamples": 20}}
     profiles.write_text(yaml.safe_dump(every, sort_keys=False))
     places = {"my_findings": "findings", "my_organ": "organ", "my_archive": "findings"}
     roots = {task: str(tmp_path / "data" / folder) for task, folder in places.items()}

@@ -14,6 +14,8 @@ import pytest
 
 from harness.errors import DiraBenchError
 from harness.published import load_families
+from harness.results.table import read_trial_rows
+from harness.spec import Status
 from harness.statistics.margins import read_margins
 from harness.statistics.paper import read_paper
 from harness.statistics.schema import Prospect, View
@@ -279,15 +281,13 @@ def test_every_trial_shows_its_value_its_id_its_provenance_and_its_command(exten
     text = (folder / "report.html").read_text()
     count = 0
     for method in methods:
-        rows = (results / "miniature" / "trials" / f"{method}.csv").read_text().splitlines()[1:]
-        for row in rows:
-            _, task, _, _, _, metric, value, status, _, identity = row.split(",")
-            if status != "ok" or metric != METRICS[task][0]:
+        for row in read_trial_rows(results / "miniature" / "trials" / f"{method}.csv"):
+            if row.status is not Status.OK or row.metric != METRICS[row.task][0]:
                 continue
             count += 1
-            line = re.search(rf'<tr id="trial-{identity}">.*?</tr>', text).group(0)
-            assert f">{100 * float(value):.2f}<" in line
-            assert f"dira-bench run --profile miniature --trial {identity}<" in line
+            line = re.search(rf'<tr id="trial-{row.trial_id}">.*?</tr>', text).group(0)
+            assert f">{100 * row.value:.2f}<" in line
+            assert f"dira-bench run --profile miniature --trial {row.trial_id}<" in line
             assert f'href="../../results/miniature/provenance/{method}.csv"' in line
     assert count > 400
 

@@ -123,9 +123,9 @@ def three(kind: str, paper: str, with_batch: dict[str, bool]) -> Callable[[str],
             return paper
         own, small = profiles[profile]["transfers"][kind], profiles["miniature"]["transfers"][kind]
         found = {**profiles["paper"]["transfers"][kind], **small, **own}
-        text = f"{found['steps']} steps"
+        text = f"{found['length']['count']} steps"
         if profile == "miniature":
-            text += f", Adam {power(found['optimiser']['lr'])}, {found['schedule']['name']}"
+            text += f", Adam {power(found['optimiser']['learning_rate'])}, {found['schedule']['name']}"
         return text + (f", batch {found['batch']}" if with_batch[profile] else "")
 
     return cell

@@ -15,6 +15,7 @@ import methods.profiles
 import tasks.configuration
 import tasks.profiles
 from harness.errors import ConfigurationError
+from harness.profiles import ProfileFile
 from harness.registry import load_registry
 from harness.spec import MethodEntry, TaskEntry
 from harness.typed import read
@@ -79,7 +80,8 @@ def wrong_kinds(value: Any) -> list[Any]:
 @pytest.fixture
 def methods_profile(monkeypatch):
     def load(raw: Any) -> object:
-        monkeypatch.setattr(methods.profiles, "_profiles", lambda: {"mine": raw})
+        given = ProfileFile("methods/profiles.yaml", {**METHODS, "mine": raw}, {})
+        monkeypatch.setattr(methods.profiles, "_file", lambda: given)
         methods.profiles.load_profile.cache_clear()
         return methods.profiles.load_profile("mine")
 
@@ -91,7 +93,8 @@ def methods_profile(monkeypatch):
 def tasks_profile(monkeypatch):
     def load_as(name: str) -> Callable[[Any], object]:
         def load(raw: Any) -> object:
-            monkeypatch.setattr(tasks.profiles, "_file", lambda file: {"profiles": {**TASKS, name: raw}})
+            given = ProfileFile("tasks/profiles.yaml", {**TASKS, name: raw}, {})
+            monkeypatch.setattr(tasks.profiles, "_profiles", lambda: given)
             tasks.profiles.load_profile.cache_clear()
             tasks.configuration.checked_profile.cache_clear()
             return tasks.configuration.checked_profile(name)
@@ -146,7 +149,7 @@ def try_kinds(whole: Any, resolve: Callable[[Any], object]) -> int:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_misspelt_key_of_a_methods_profile_is_one_sentence(name, methods_profile):
-    assert try_keys(METHODS[name], methods_profile) > 20  # fewer where a profile has nothing in 3D
+    assert try_keys(METHODS[name], methods_profile) > (0 if "extends" in METHODS[name] else 20)
 
 
 @pytest.mark.parametrize("name", ["smoke", "paper"])

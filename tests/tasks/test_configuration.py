@@ -12,6 +12,7 @@ from harness.identity import item_id
 from harness.spec import TaskEntry
 from tasks.configuration import resolve
 from tasks.profiles import profile_names
+from tasks.specs import read_transfer
 
 ENTRY = {
     "name": "mine",
@@ -95,9 +96,31 @@ def test_an_unknown_profile_suggests_a_near_one() -> None:
         resolve(entry(), "minature", {})
 
 
-def test_a_length_in_both_steps_and_epochs_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="give exactly one"):
-        resolve(entry(options={"transfer": {"steps": 10}}), "paper", {})
+def test_a_length_in_steps_says_when_to_evaluate_and_another_word_for_it_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="found a length in steps without validation_every"):
+        resolve(entry(options={"transfer": {"length": {"unit": "steps"}}}), "paper", {})
+    for old, value in (("steps", 10), ("epochs", 10), ("evaluate_every", 3)):
+        with pytest.raises(ConfigurationError, match=rf"options\.transfer\.{old}: unknown key"):
+            resolve(entry(options={"transfer": {old: value}}), "paper", {})
+
+
+def test_a_dump_keeps_the_words_that_ids_began_with_and_is_read_back_as_it_was_said() -> None:
+    asked = {
+        "length": {"unit": "steps", "count": 7}, "validation_every": 3, "precision": "bf16",
+        "selection": "highest_validation_metric", "optimiser": {"learning_rate": 0.5},
+        "schedule": {"name": "cosine", "per": "step", "factor": None, "patience": None, "threshold": None},
+    }  # fmt: skip
+    dump = resolve(entry(options={"transfer": asked}), "paper", {}).transfer
+    assert {key: dump[key] for key in ("steps", "epochs", "evaluate_every", "precision", "selection", "schedule")} == {
+        "steps": 7, "epochs": None, "evaluate_every": 3, "precision": "bfloat16", "selection": "validation_metric",
+        "schedule": {"name": "cosine", "over": "steps"},
+    }  # fmt: skip
+    assert dump["optimiser"]["lr"] == 0.5
+    assert not set(dump) & {"length", "validation_every"} and "learning_rate" not in dump["optimiser"]
+    found = read_transfer(dump)
+    assert (found.steps, found.epochs, found.validation_every, found.precision) == (7, None, 3, "bf16")
+    assert found.selection == "highest_validation_metric" and found.optimiser.learning_rate == 0.5
+    assert found.dump() == dump
 
 
 def test_an_adapter_from_outside_that_cannot_be_imported_is_unavailable_and_breaks_nothing() -> None:
