@@ -18,6 +18,7 @@ from harness.pixels import Pixels
 from harness.seeding import seed
 from harness.spec import EncoderSpec, Status, TaskEntry, TaskPlan
 from tasks.configuration import resolve
+from tasks.options import Length
 from tasks.specs import (
     ImageSegmentation,
     ImageTransfer,
@@ -176,9 +177,8 @@ def _known_masks(masks: np.ndarray, empty: float) -> str:
 def _two_steps(transfer: ImageTransfer | PatchTransfer) -> ImageTransfer | PatchTransfer:
     """Return a transfer of two steps, in which no augmentation is missed by chance."""
     changed: dict[str, object] = {
-        "steps": 2,
-        "epochs": None,
-        "evaluate_every": 1,
+        "length": Length(unit="steps", count=2),
+        "validation_every": 1,
         "batch": 8,
         "metric": transfer.metric.model_copy(update={"resamples": 20}),
     }
