@@ -33,6 +33,7 @@ from harness.foreign import has_commands
 Kind = Literal["cohort", "phase", "trial"]
 KEY = r"^[a-z0-9_]+$"  # DVC cannot expand a key with an "@" or a dot
 NO_TRANSFER = "none"  # of a task whose images are pretrained on and judge nobody
+NOT_STATED = "not stated"  # by the source of a data set
 LONGEST_NAME = 64  # letters of a key: it becomes part of file names
 
 
@@ -127,6 +128,7 @@ class TaskEntry(Frozen):
     training_images: Count | None = None  # as published, to price a pretraining; never identity
     sample: bool = Field(default=False, strict=True)  # only a part of the data set is meant to be at the data root
     sample_note: str = Field(default="", max_length=200)  # how that part was chosen, for every page; never identity
+    data_set: str = ""  # whose licence and citation hold, where a ready layout reads it; never identity
     origin: str = ""
 
     @field_validator("label_fractions")
@@ -281,6 +283,31 @@ class MethodPlan(Frozen):
     unavailable: str | None = None
 
 
+class Citation(Frozen):
+    """A publication that whoever uses a data set cites: a BibTeX key and the reference as text."""
+
+    key: str
+    text: str
+
+
+class DataTerms(Frozen):
+    """What a data set is called and under which terms it may be used. Never identity.
+
+    Attributes:
+        title: Its name, as its owners write it.
+        licence: Its licence or terms of use, in words.
+        credit: How its owners are named, where they ask for it.
+        citations: What its owners ask to be cited.
+        url: Where its owners describe it.
+    """
+
+    title: str
+    licence: str = NOT_STATED
+    credit: str = ""
+    citations: tuple[Citation, ...] = ()
+    url: str = NOT_STATED
+
+
 class TaskPlan(Frozen):
     """A task resolved under a profile.
 
@@ -291,6 +318,7 @@ class TaskPlan(Frozen):
         stamp: What every page prints beside a number from this cohort, e.g. ``SYNTHETIC: analytic phantoms``.
         scale: How small the experiment is, as the profile says it, where pixels are real; else empty. Never identity.
         sample_note: How a sample was chosen, as the entry says it. Never identity.
+        terms: Licence and citation of its data set; None where nothing is known of it. Never identity.
         trial_run: Dotted path of the work that fine-tunes and judges.
         transfer: The resolved transfer: image size, normalisation as applied, augmentation, optimiser, schedule,
             batch, selection rule, loss, precision, test-time augmentation, metric protocol, component versions.
@@ -310,6 +338,7 @@ class TaskPlan(Frozen):
     stamp: str
     scale: str = ""
     sample_note: str = ""
+    terms: DataTerms | None = None
     trial_run: str
     transfer: dict[str, Any]
     metrics: tuple[str, ...]

@@ -1,7 +1,7 @@
 """What a profile or an entry may say of a cohort, checked before anything is made of it. No torch.
 
-The keys have a model here; those of an adapter and of a generator are their own: an adapter takes them by
-``with_options``, a generator declares them as the pydantic class ``Options`` of its module.
+The keys have a model here; those of an adapter and of a generator are their own (``DataSet.options``,
+``Phantom.options``).
 """
 
 from __future__ import annotations
@@ -11,22 +11,16 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from harness.dotted import declared_beside, import_dotted
 from harness.errors import BrokenCode, ConfigurationError
 from harness.spec import Frozen
 from harness.typed import Mistakes, read, unknown_nulls
+from tasks.datasets.catalogue import adapter_of, adapter_options, phantom_of, readers
+from tasks.layouts.adapter import AdapterWithOptions
 from tasks.options import Fraction
 from tasks.patch_options import Patches, ScanStore
 
 M = TypeVar("M")
 IN_2D, IN_3D = ("cache_px", "resize"), ("patches", "scans")
-# Where candidates or nodules say where patches lie, nothing is drawn; a nodule's slices keep their own side.
-UNUSED_PATCHES: dict[str, tuple[str, ...]] = {
-    "luna16": ("foreground_share", "seed"),
-    "pe_cad": ("foreground_share", "seed"),
-    "lidc_idri": ("foreground_share", "seed", "in_plane"),
-}
-OPTIONS_ELSEWHERE = {"tasks.datasets.chestxray14.anatomy:write_montgomery": "tasks.datasets.montgomery.phantom:Options"}
 
 
 def _files(given: Any) -> Any:
@@ -90,16 +84,17 @@ def cohort_mistakes(given: Mapping[str, Any], adapter: str, dimensions: int, pre
         if given.get(key) is not None:
             yield f"{prefix}{key}: has no effect in {dimensions}D; remove it."
     patches = given.get("patches") or {}
-    for key in UNUSED_PATCHES.get(adapter, ()):
+    known = readers().get(adapter)
+    for key in known.unused_patches if known is not None else ():
         if isinstance(patches, Mapping) and patches.get(key) is not None:
             yield f"{prefix}patches.{key}: has no effect for adapter {adapter}; remove it."
 
 
-def adapter_mistakes(path: str, options: Any, prefix: str) -> Iterator[str]:
+def adapter_mistakes(name: str, options: Any, prefix: str) -> Iterator[str]:
     """Find what an adapter does not take; one that cannot be imported is somebody else's finding.
 
     Args:
-        path: Dotted path of the adapter.
+        name: Short name or dotted path of the adapter.
         options: For it.
         prefix: Written before each sentence.
     """
@@ -107,16 +102,15 @@ def adapter_mistakes(path: str, options: Any, prefix: str) -> Iterator[str]:
         yield f"{prefix}found {options!r}; expected a mapping."
         return
     try:
-        adapter = import_dotted(path)
+        adapter, model = adapter_of(name), adapter_options(name)
     except (ConfigurationError, BrokenCode):
         return
-    if not hasattr(adapter, "with_options"):
+    if not isinstance(adapter, AdapterWithOptions):
         yield f"{prefix}found {', '.join(map(str, options))}; adapter {adapter.name} has no options; remove them."
         return
-    declared = declared_beside(path, "Options")
     try:
-        if isinstance(declared, type) and issubclass(declared, BaseModel):
-            read(declared, dict(options), prefix)
+        if model is not None:
+            read(model, dict(options), prefix)
         adapter.with_options(options)
     except Mistakes as error:
         yield from error.lines
@@ -124,16 +118,16 @@ def adapter_mistakes(path: str, options: Any, prefix: str) -> Iterator[str]:
         yield str(error)
 
 
-def generator_mistakes(path: str, usual: str | None, options: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Find what a generator does not take, where its module declares ``Options``.
+def generator_mistakes(name: str, adapter: str, options: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Find what a generator does not take, where its options have a model.
 
     Args:
-        path: Dotted path of the generator.
-        usual: Dotted path of the adapter's own one, whose keys a profile may take back by null.
+        name: Short name or dotted path of the generator.
+        adapter: That of the adapter, whose own generator's keys a profile may take back by null.
         options: For it.
         prefix: Written before each sentence.
     """
-    declared, others = _declared(path), _declared(usual) if usual else None
+    declared, others = _generator_options(name), _generator_options(adapter)
     if declared is None:
         return
     taken_back = {key for key, value in options.items() if value is None and others and key in others.model_fields}
@@ -143,14 +137,12 @@ def generator_mistakes(path: str, usual: str | None, options: Mapping[str, Any],
         yield from error.lines
 
 
-def _declared(path: str) -> type[BaseModel] | None:
-    """Return the class ``Options`` beside a generator, or None."""
+def _generator_options(name: str) -> type[BaseModel] | None:
+    """Return the model of a generator's options; None if it has none, is not there or cannot be imported."""
     try:
-        import_dotted(path)
-        declared = import_dotted(OPTIONS_ELSEWHERE.get(path, f"{path.partition(':')[0]}:Options"))
+        return phantom_of(name).options
     except (ConfigurationError, BrokenCode):
         return None
-    return declared if isinstance(declared, type) and issubclass(declared, BaseModel) else None
 
 
 def read_without_nulls(model: type[M], given: Any, prefix: str) -> M:

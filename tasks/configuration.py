@@ -16,12 +16,12 @@ from pydantic import BaseModel, Field
 
 from harness.contracts import Committed
 from harness.dotted import import_dotted
-from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, unknown
+from harness.errors import BrokenCode, ConfigurationError, DataError, Unavailable, UnknownName, unknown
 from harness.metrics import Cases, Classified, Metric, Segmented, metric_of
 from harness.metrics import registered as here
 from harness.pixels import SPLITS
 from harness.profiles import merge
-from harness.spec import NO_TRANSFER, Frozen, TaskEntry, TaskPlan, Version
+from harness.spec import NO_TRANSFER, DataTerms, Frozen, TaskEntry, TaskPlan, Version
 from harness.typed import Mistakes, read
 from tasks.cohort_options import (
     adapter_mistakes,
@@ -30,53 +30,21 @@ from tasks.cohort_options import (
     read_without_nulls,
     without_nulls,
 )
-from tasks.layouts.dicom import MISSING, installed
+from tasks.datasets.catalogue import adapter_of, data_set_of, phantoms, readers, terms_of
+from tasks.datasets.opening import open_adapter
+from tasks.layouts.adapter import KnowsTestCases, VolumeAdapter
+from tasks.layouts.data_set import DataSet
+from tasks.layouts.dicom import MISSING
+from tasks.layouts.lists import COMMITTED, describe_list
 from tasks.layouts.volumes import missing
 from tasks.localization_options import Localization
 from tasks.options import ClassificationTransfer, SegmentationTransfer, Split
 from tasks.patch_options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
-from tasks.phantoms.anatomy_files import PREFIX, STAMP, sources
+from tasks.phantoms.anatomy_files import sources
 from tasks.profiles import Profile, component_versions, load_profile, where
 from tasks.scoring.masks import spacing_of
 
-ADAPTERS: dict[str, str] = {
-    "chestxray14": "tasks.datasets.chestxray14.adapter:ADAPTER",
-    "chexpert": "tasks.datasets.chexpert.adapter:ADAPTER",
-    "montgomery": "tasks.datasets.montgomery.adapter:ADAPTER",
-    "siim_acr": "tasks.datasets.siim_acr.adapter:ADAPTER",
-    "luna16": "tasks.datasets.luna16.adapter:ADAPTER",
-    "lidc_idri": "tasks.datasets.lidc_idri.adapter:ADAPTER",
-    "pe_cad": "tasks.datasets.pe_cad.adapter:ADAPTER",
-    "lits": "tasks.datasets.lits.adapter:ADAPTER",
-    "brats": "tasks.datasets.brats.adapter:ADAPTER",
-    "table": "tasks.datasets.table.adapter:ADAPTER",
-    "image_mask_folders": "tasks.datasets.image_mask_folders.adapter:ADAPTER",
-    "arrays": "tasks.datasets.arrays.adapter:ADAPTER",
-    "image_folder": "tasks.datasets.image_folder.adapter:ADAPTER",
-}
-# Layouts of one's own: which transfers they have the labels for.
-SERVES: dict[str, tuple[str, ...]] = {
-    "table": ("classification", NO_TRANSFER),
-    "image_mask_folders": ("segmentation", NO_TRANSFER),
-    "arrays": ("classification", NO_TRANSFER),
-    "image_folder": (NO_TRANSFER,),
-}
 SYNTHETIC_MARKER = "SYNTHETIC.txt"  # lies in the root of every phantom; its first line is the stamp
-GENERATORS: dict[str, str] = {
-    "chestxray14": "tasks.datasets.chestxray14.phantom:write",
-    "chexpert": "tasks.datasets.chexpert.phantom:write",
-    "montgomery": "tasks.datasets.montgomery.phantom:write",
-    "siim_acr": "tasks.datasets.siim_acr.phantom:write",
-    "luna16": "tasks.datasets.luna16.phantom:write",
-    "lidc_idri": "tasks.datasets.lidc_idri.phantom:write",
-    "pe_cad": "tasks.datasets.pe_cad.phantom:write",
-    "lits": "tasks.datasets.lits.phantom:write",
-    "brats": "tasks.datasets.brats.phantom:write",
-    "anatomy_chestxray14": "tasks.datasets.chestxray14.anatomy:write_chestxray14",
-    "anatomy_montgomery": "tasks.datasets.chestxray14.anatomy:write_montgomery",
-    "anatomy_chexpert": "tasks.datasets.chexpert.anatomy:write",
-    "anatomy_siim_acr": "tasks.datasets.siim_acr.anatomy:write",
-}
 TRANSFERS: dict[str, type[BaseModel]] = {
     "classification": ClassificationTransfer,
     "segmentation": SegmentationTransfer,
@@ -96,23 +64,8 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     ),
 }  # fmt: skip
 CASES: dict[str, type[Cases]] = {"classification": Classified, "segmentation": Segmented}
-# Files out of packages that a generator reads: their digests are part of what its phantoms are.
-SOURCES: dict[str, tuple[str, ...]] = {
-    "anatomy_chestxray14": ("labels", "boxes", "relabelled", "scan", "organs"),
-    "anatomy_montgomery": ("scan", "organs"),
-    "anatomy_chexpert": ("chexpert", "scan", "organs"),
-    "anatomy_siim_acr": ("runs", "scan", "organs"),
-}
-UNCERTAIN = ("chexpert",)  # data sets that have labels beside 0 and 1
 COHORT_RUN = "tasks.cohorts.build:build"
 TRIAL_RUN = "tasks.transfer.run:run_trial"
-READS_DICOM = ("siim_acr", "lidc_idri")  # adapters and generators that need the optional package
-READS_VOLUMES: dict[str, str] = {  # likewise, and which
-    "luna16": "SimpleITK",
-    "pe_cad": "nibabel",
-    "lits": "nibabel",
-    "brats": "nibabel",
-}
 
 
 class Options(Frozen):
@@ -164,22 +117,25 @@ def resolve(
     if any("unknown key" not in line for line in errors):  # nothing can be made of options of another kind
         raise _all_of(entry, errors)
     short = ":" not in entry.adapter
-    if short and entry.adapter not in ADAPTERS:
-        errors.append(str(unknown("adapter", entry.adapter, ADAPTERS, f"task {entry.name}")))
+    if short and entry.adapter not in readers():
+        errors.append(str(unknown("adapter", entry.adapter, readers(), f"task {entry.name}")))
+    terms = _terms(entry, errors)
     transfer, metrics, trial_run = _transfer(entry, scale, errors)
     cohort, problem = _cohort(entry, scale, errors)
     if ":" in entry.metric:
         problem = problem or _broken(entry.metric)
     if not errors and problem is None and ":" not in entry.transfer:
         errors += _without_spacing(metrics, transfer, cohort)
-    if not errors and entry.adapter == "table":
+    known_set = _data_set(entry.adapter)
+    if not errors and known_set is not None and known_set.labels_of_entry:
         errors += _outputs_of_table(entry, cohort)
     if errors:
         raise _all_of(entry, errors)
     synthetic = scale.pixels == "phantom"
     if problem is None and not short:
-        problem = _broken(entry.adapter)
-    stamp = STAMP if str(cohort.get("generator", "")).startswith(PREFIX) else scale.stamp
+        problem = _no_adapter(entry)
+    made_by = phantoms().get(cohort.get("generator", ""))
+    stamp = (made_by.stamp if made_by is not None else "") or scale.stamp
     no_images = other_images = None
     if problem is None and not synthetic:
         root, known = data_roots.get(entry.name), committed()
@@ -200,6 +156,7 @@ def resolve(
         stamp=stamp,
         scale="" if synthetic else scale.scale,
         sample_note="" if synthetic else entry.sample_note,
+        terms=terms,
         trial_run=trial_run,
         transfer=transfer,
         metrics=metrics,
@@ -222,8 +179,8 @@ def checked_profile(name: str) -> Profile:
     scale, prefix = load_profile(name), f"{where(name)}: "
     mistakes: list[str] = []
     for adapter in {**scale.cohorts, **scale.transfers_of}:
-        if ":" not in adapter and adapter not in ADAPTERS:
-            mistakes.append(f"{prefix}{unknown('adapter', adapter, ADAPTERS, 'cohorts and transfers_of')}")
+        if ":" not in adapter and adapter not in readers():
+            mistakes.append(f"{prefix}{unknown('adapter', adapter, readers(), 'cohorts and transfers_of')}")
     for adapter, given in scale.cohorts.items():
         mistakes += _cohort_mistakes(adapter, given, scale.pixels, f"{prefix}cohorts.{adapter}.")
     usual: dict[str, dict[str, Any]] = {}
@@ -255,20 +212,17 @@ def _mistakes(model: type[BaseModel], given: Mapping[str, Any], prefix: str) -> 
 def _cohort_mistakes(adapter: str, given: Mapping[str, Any], pixels: str, prefix: str) -> list[str]:
     dimensions = 3 if "patches" in given else 2
     mistakes = list(cohort_mistakes(given, adapter, dimensions, prefix))
-    if mistakes or adapter not in ADAPTERS:
+    if mistakes or adapter not in readers():
         return mistakes
     if given.get("adapter"):
-        mistakes += adapter_mistakes(ADAPTERS[adapter], given["adapter"], f"{prefix}adapter.")
+        mistakes += adapter_mistakes(adapter, given["adapter"], f"{prefix}adapter.")
     generator = given.get("made_by") or adapter
-    if generator == adapter and adapter not in GENERATORS:  # nobody makes phantoms of one's own images
+    if generator == adapter and adapter not in phantoms():  # nobody makes phantoms of one's own images
         return mistakes
-    if generator not in GENERATORS and ":" not in generator:
-        return [*mistakes, f"{prefix}made_by: {unknown('generator', generator, GENERATORS, 'the profile')}"]
+    if generator not in phantoms() and ":" not in generator:
+        return [*mistakes, f"{prefix}made_by: {unknown('generator', generator, phantoms(), 'the profile')}"]
     if pixels == "phantom":
-        path = GENERATORS.get(generator, generator)
-        mistakes += generator_mistakes(
-            path, GENERATORS.get(adapter), given.get("generator") or {}, f"{prefix}generator."
-        )
+        mistakes += generator_mistakes(generator, adapter, given.get("generator") or {}, f"{prefix}generator.")
     return mistakes
 
 
@@ -279,8 +233,9 @@ def _transfer(entry: TaskEntry, scale: Profile, errors: list[str]) -> tuple[dict
     if ":" in entry.transfer:  # the work of someone else, with options of its own
         metrics = (entry.metric, *(m for m in entry.options.get("metrics", ()) if m != entry.metric))
         return {**asked, "kind": entry.transfer, "outputs": entry.outputs}, metrics, entry.transfer
-    if entry.transfer not in SERVES.get(entry.adapter, (entry.transfer,)):
-        served = " or ".join(SERVES[entry.adapter])
+    known_set = _data_set(entry.adapter)
+    if known_set is not None and known_set.serves is not None and entry.transfer not in known_set.serves:
+        served = " or ".join(known_set.serves)
         errors.append(f"transfer: found {entry.transfer}; adapter {entry.adapter} serves {served}; write that")
     if entry.transfer == NO_TRANSFER:
         return _no_transfer(entry, errors)
@@ -374,13 +329,14 @@ def _without_effect(entry: TaskEntry, asked: Mapping[str, Any]) -> Iterator[str]
         yield "options.transfer.optimiser.betas: has no effect with sgd; remove it."
     if entry.transfer == "classification" and "empty_score" in asked.get("metric", {}):
         yield "options.transfer.metric.empty_score: has no effect in classification; remove it."
-    if entry.adapter not in ADAPTERS:
+    known_set = _data_set(entry.adapter)
+    if known_set is None or known_set.adapter is None:
         return
-    if asked.get("uncertain") is not None and entry.adapter not in UNCERTAIN:
+    if asked.get("uncertain") is not None and not known_set.uncertain_labels:
         yield f"options.transfer.uncertain: has no effect for adapter {entry.adapter}, which has no uncertain label."
-    if entry.adapter in SERVES:  # whose labels are the entry's or the files'
+    if known_set.serves is not None:  # whose labels are the entry's or the files'
         return
-    known = import_dotted(ADAPTERS[entry.adapter]).labels
+    known = known_set.adapter.labels
     for label in asked.get("scored_labels") or ():
         if label not in known:
             yield str(unknown("label", label, known, f"options.transfer.scored_labels of task {entry.name}"))
@@ -439,37 +395,33 @@ def _cohort(entry: TaskEntry, scale: Any, errors: list[str]) -> tuple[dict[str, 
     cohort["versions"].update(entry.options.get("versions", {}))
     if given.get("adapter"):
         cohort["adapter_options"] = given["adapter"]
-        path = ADAPTERS.get(entry.adapter, entry.adapter)
-        errors += adapter_mistakes(path, given["adapter"], "options.cohort.adapter: ")
+        errors += adapter_mistakes(entry.adapter, given["adapter"], "options.cohort.adapter: ")
     lists = _lists(given["lists"], split, errors) if given.get("lists") else {}
     if lists and scale.pixels != "phantom":
         cohort["lists"] = lists
-    if entry.adapter in READS_DICOM and not installed():
-        return cohort, MISSING
-    if entry.adapter in READS_VOLUMES and find_spec(READS_VOLUMES[entry.adapter]) is None:
-        return cohort, missing(READS_VOLUMES[entry.adapter], f"the scans of {entry.name}")
+    known_set = _data_set(entry.adapter)
+    needed = None if known_set is None else known_set.needs
+    if needed is not None and find_spec(needed) is None:
+        return cohort, MISSING if needed == "pydicom" else missing(needed, f"the scans of {entry.name}")
     if scale.pixels != "phantom":
         return cohort, None
-    usual = given.get("made_by", entry.adapter if entry.adapter in GENERATORS else None)
+    usual = given.get("made_by", entry.adapter if known_set is not None and known_set.phantom is not None else None)
     generator = entry.options.get("generator", usual)
     if generator is None:
         return cohort, (
             f'no phantom generator is known for adapter "{entry.adapter}" of task {entry.name}; write '
             "options: {generator: package.module:function} in its entry, or choose a profile with real data."
         )
-    if ":" not in generator and generator not in GENERATORS:
-        errors.append(str(unknown("generator", generator, GENERATORS, f"options of task {entry.name}")))
+    if ":" not in generator and generator not in phantoms():
+        errors.append(str(unknown("generator", generator, phantoms(), f"options of task {entry.name}")))
         return cohort, None
     cohort["generator"] = generator
     cohort["generator_options"] = without_nulls(given.get("generator") or {})
-    path = GENERATORS.get(generator, generator)
-    errors += generator_mistakes(
-        path, GENERATORS.get(entry.adapter), given.get("generator") or {}, "options.cohort.generator."
-    )
+    errors += generator_mistakes(generator, entry.adapter, given.get("generator") or {}, "options.cohort.generator.")
     cohort["versions"].update(_version(versions, "generator", generator))
-    if generator in SOURCES:
+    if generator in phantoms() and phantoms()[generator].sources:
         try:
-            cohort["sources"] = sources(*SOURCES[generator])
+            cohort["sources"] = sources(*phantoms()[generator].sources)
         except Unavailable as error:
             return cohort, str(error)
     return cohort, None
@@ -481,13 +433,9 @@ def _with_fingerprint(entry: TaskEntry, cohort: dict[str, Any], root: Path | Non
         return cohort, _no_root(entry)
     if not root.is_dir():
         return cohort, f"the data root of {entry.name}, {root}, is no folder; {_remedy(entry)}"
-    from tasks.datasets.opening import open_adapter
-
     try:
         found = {**cohort, "fingerprint": open_adapter(cohort).fingerprint(root)}
         if "lists" in cohort:
-            from tasks.layouts.lists import describe_list
-
             found["lists"] = {part: describe_list(root, file) for part, file in cohort["lists"].items()}
     except DataError as error:
         return cohort, str(error)
@@ -523,16 +471,12 @@ def _from_committed(cohort: dict[str, Any], manifest: Mapping[str, Any]) -> dict
 
 def _as_it_is(described: Mapping[str, str]) -> dict[str, str]:
     """Describe a list of this repository anew; one of the data root as it was."""
-    from tasks.layouts.lists import COMMITTED, describe_list
-
     own = described["file"].startswith(COMMITTED)
     return describe_list(Path(), described["file"]) if own else dict(described)
 
 
 def _lists_stand(options: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """Say whether each list of this repository that an adapter's options name is still the one that it read."""
-    from tasks.layouts.lists import COMMITTED, describe_list
-
     named = [value for value in options.values() if isinstance(value, str) and value.startswith(COMMITTED)]
     read = {fact.get("file"): fact.get("sha256") for fact in facts.values() if isinstance(fact, Mapping)}
     return all(read.get(file) == describe_list(Path(), file)["sha256"] for file in named)
@@ -559,15 +503,12 @@ def _remedy(entry: TaskEntry) -> str:
 
 def _published_test_cases(cohort: Mapping[str, Any]) -> str | None:
     """Return the digest that the adapter declares of its published test cases, if any."""
-    from tasks.datasets.opening import open_adapter
-
-    return getattr(open_adapter(cohort), "test_cases", None)
+    adapter = open_adapter(cohort)
+    return adapter.test_cases if isinstance(adapter, KnowsTestCases) else None
 
 
 def _outputs_of_table(entry: TaskEntry, cohort: Mapping[str, Any]) -> list[str]:
     """Hold the outputs against the labels, which a table has from its entry; elsewhere the files say them."""
-    from tasks.datasets.opening import open_adapter
-
     labels, scored = open_adapter(cohort).labels, entry.options.get("transfer", {}).get("scored_labels") or ()
     if entry.transfer == NO_TRANSFER or entry.outputs in {len(labels), len(scored)}:
         return []
@@ -606,6 +547,37 @@ def _broken(dotted: str) -> str | None:
     except (ConfigurationError, BrokenCode) as error:
         return str(error)
     return None
+
+
+def _no_adapter(entry: TaskEntry) -> str | None:
+    """Say why an adapter from outside cannot be used: it cannot be imported, or is no adapter of this dimension."""
+    try:
+        adapter = adapter_of(entry.adapter)
+    except (ConfigurationError, BrokenCode) as error:
+        return str(error)
+    if entry.dimensions == 3 and not isinstance(adapter, VolumeAdapter):
+        lacking = ", ".join(part for part in ("hounsfield", "channels", "open") if not hasattr(adapter, part))
+        return (
+            f'"{entry.adapter}" has no {lacking}; expected an adapter of volumes (tasks.layouts.adapter); write '
+            "what is missing."
+        )
+    return None
+
+
+def _data_set(adapter: str) -> DataSet | None:
+    """Return the data set that an adapter belongs to; None if there is none, or it cannot be imported."""
+    try:
+        return data_set_of(adapter)
+    except (ConfigurationError, BrokenCode):
+        return None
+
+
+def _terms(entry: TaskEntry, errors: list[str]) -> DataTerms | None:
+    try:
+        return terms_of(entry.adapter, entry.data_set)
+    except UnknownName as error:
+        errors.append(f"data_set: {error}")
+        return None
 
 
 def _all_of(entry: TaskEntry, errors: list[str]) -> ConfigurationError:

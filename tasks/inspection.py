@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.dotted import import_dotted
 from harness.errors import DataError, Unavailable
-from tasks.configuration import GENERATORS, SYNTHETIC_MARKER
+from tasks.configuration import SYNTHETIC_MARKER
+from tasks.datasets.catalogue import phantom_of
 from tasks.datasets.opening import open_adapter, read_index
+from tasks.layouts.adapter import Adapter
 from tasks.layouts.index import Finding, declared
 from tasks.layouts.lists import describe_list
 from tasks.options import Split
@@ -38,7 +39,7 @@ def write_phantom(cohort: Mapping[str, Any], folder: Path, stamp: str) -> dict[s
             "phantom; write options: {generator: package.module:function} in the task's entry."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Any] = import_dotted(GENERATORS.get(name, name))(folder, cohort["generator_options"])
+    made = phantom_of(name).write(folder, cohort["generator_options"])
     (folder / SYNTHETIC_MARKER).write_text(
         f"{stamp}\nMade by a program. Nothing measured on it says anything about patients.\n"
     )
@@ -59,7 +60,7 @@ def verify(cohort: Mapping[str, Any], root: Path, *, published: bool) -> list[Fi
     return [*declared(split), *found, *_lists(adapter, root, cohort)]
 
 
-def _lists(adapter: Any, root: Path, cohort: Mapping[str, Any]) -> list[Finding]:
+def _lists(adapter: Adapter, root: Path, cohort: Mapping[str, Any]) -> list[Finding]:
     """Say what lists of the user's own make of the split: cases and patients of each part, or what is wrong."""
     lists = cohort.get("lists")
     if not lists:

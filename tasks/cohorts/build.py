@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 
 from harness.contracts import Context, Outcome
-from harness.dotted import import_dotted
 from harness.errors import DataError, Unavailable
 from harness.identity import file_sha256
 from harness.metrics import Segmented
@@ -27,8 +26,9 @@ from harness.whole_files import write_whole
 from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.patches import middle_slice, write_patches
 from tasks.cohorts.scans import write_scans
-from tasks.configuration import ADAPTERS, GENERATORS
+from tasks.datasets.catalogue import adapter_of, phantom_of
 from tasks.datasets.opening import open_adapter, read_index
+from tasks.layouts.adapter import Adapter, VolumeAdapter
 from tasks.layouts.index import Finding, Index, declared
 from tasks.options import Split
 
@@ -59,7 +59,7 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
         root.mkdir()
         context.report(0, 1, "making phantoms")
         name = configuration["generator"]
-        made = _facts(name, import_dotted(GENERATORS.get(name, name))(root, configuration["generator_options"]))
+        made = _facts(name, phantom_of(name).write(root, configuration["generator_options"]))
     else:
         root = _data_root(spec, context, adapter)
     whole = not phantom and not split.sample
@@ -69,10 +69,10 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
         raise DataError(f"{spec['task']} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))
     index = read_index(adapter, root, configuration)
     if "patches" in configuration:
-        patches = configuration["patches"]
-        write_patches(context.folder, root, index, adapter, patches, context.workers, context.report)
+        patches, volumes = configuration["patches"], _of_volumes(adapter)
+        write_patches(context.folder, root, index, volumes, patches, context.workers, context.report)
         if "scans" in configuration:
-            write_scans(context.folder, root, adapter, configuration["scans"], context.report)
+            write_scans(context.folder, root, volumes, configuration["scans"], context.report)
     else:
         side, resize = configuration["cache_px"], configuration["resize"]
         write_pixels(context.folder, root, index, side, resize, context.workers, context.report)
@@ -86,6 +86,12 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
     return Outcome(values={"images": float(counts["images"]), "patients": float(counts["patients"])}, facts=manifest)
 
 
+def _of_volumes(adapter: Adapter) -> VolumeAdapter:
+    if not isinstance(adapter, VolumeAdapter):
+        raise DataError(f"adapter {adapter.name} reads no volumes; expected one that does (tasks.layouts.adapter)")
+    return adapter
+
+
 def _facts(name: str, made: Any) -> Mapping[str, Any]:
     """Return what a generator says of its phantom; it may say nothing."""
     if made is None:
@@ -95,13 +101,13 @@ def _facts(name: str, made: Any) -> Mapping[str, Any]:
     return made
 
 
-def _data_root(spec: Mapping[str, Any], context: Context, adapter: Any) -> Path:
+def _data_root(spec: Mapping[str, Any], context: Context, adapter: Adapter) -> Path:
     root = context.data_roots.get(spec["task"])
     if root is None:
         raise Unavailable(f"no data root for {spec['task']}; set DIRA_BENCH_DATA_{spec['task'].upper()} to its folder.")
     configuration = spec["configuration"]
     found, planned = adapter.fingerprint(root), configuration["fingerprint"]
-    usual = import_dotted(ADAPTERS.get(configuration["adapter"], configuration["adapter"]))
+    usual = adapter_of(configuration["adapter"])
     if found != planned and usual.fingerprint(root) != planned:  # a plan may ask the adapter without its options
         raise DataError(
             f"the files at {root} have fingerprint {found[:12]}, the plan was made for {planned[:12]}; "

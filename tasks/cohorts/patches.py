@@ -1,16 +1,9 @@
 """Cut a cohort of volumes once: patches, their masks and a picture of some, in the format of ``harness.pixels``.
 
-An adapter of volumes has, besides ``tasks.layouts.index.Adapter``:
-
-* ``open(root, image) -> Volume``: the scan of a case, ``image`` as in the index; voxels ``(X, Y, Z)``, or
-  ``(C, X, Y, Z)`` where it has several ``channels`` (an attribute; 1 if there is none);
-* ``open_mask(root, image, volume) -> bool (X, Y, Z)`` where the task is to segment (its index then has ``masks``);
-* ``hounsfield``, an attribute: whether its scans are CT and hold air, which is checked; False if there is none.
-
 A case is a patch. Its middle is the point ``x_mm, y_mm, z_mm`` (LPS millimetres) of the index where it has these
 columns; otherwise it is drawn with a seed of the scan's name, what a case's is before its last ``/``, so that a copy
-nested otherwise gives the same patches: see ``draw_centres``. An adapter with a ``cut(root, cases, patches)`` of its
-own, which yields (image, mask or None) for the cases of one scan, is asked instead.
+nested otherwise gives the same patches: see ``draw_centres``. An adapter that cuts its patches itself
+(``tasks.layouts.adapter.CutsPatches``) is asked instead.
 """
 
 from __future__ import annotations
@@ -29,9 +22,10 @@ from scipy.ndimage import zoom
 from harness.errors import DataError
 from harness.seeding import seed
 from tasks.cohorts.decode import new_array, write_table
+from tasks.layouts.adapter import CutsPatches, MaskedVolumes, VolumeAdapter
 from tasks.layouts.index import Index
 from tasks.layouts.space import inverse, length, transformed
-from tasks.layouts.volumes import require_values
+from tasks.layouts.volumes import Volume, require_values
 from tasks.patch_options import Patches
 
 WORLD = ["x_mm", "y_mm", "z_mm"]
@@ -122,16 +116,16 @@ def draw_centres(
 
 
 def cut_patches(
-    adapter: Any, root: Path, cases: pd.DataFrame, patches: Patches, *, masks: bool
+    adapter: VolumeAdapter, root: Path, cases: pd.DataFrame, patches: Patches, *, masks: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yield each case's patch, float32 in [0, 1] ``(*shape)`` or ``(C, *shape)``, and its mask, bool or None.
 
     Args:
-        adapter: See the module.
+        adapter: Reads the scans.
         root: The data set's folder.
         cases: Rows of the index that share one scan.
         patches: How they are cut.
-        masks: Whether the adapter has masks.
+        masks: Whether the index has masks.
 
     Raises:
         DataError: For a scan or mask that cannot be read, that do not fit each other, a point outside the scan, or
@@ -139,9 +133,9 @@ def cut_patches(
     """
     image = str(cases["image"].iloc[0])
     volume = adapter.open(root, image)
-    require_values(volume.voxels, str(root / image), hounsfield=getattr(adapter, "hounsfield", False))
+    require_values(volume.voxels, str(root / image), hounsfield=adapter.hounsfield)
     voxels, affine = scale(volume.voxels, patches.window), volume.affine.copy()
-    mask = adapter.open_mask(root, image, volume).astype(np.float32) if masks else None
+    mask = _open_mask(adapter, root, image, volume).astype(np.float32) if masks else None
     if patches.in_plane is not None:
         if voxels.ndim == 4:
             raise DataError(f"{image} has several channels; in_plane is for one; leave it out")
@@ -172,11 +166,17 @@ def cut_patches(
         yield patch, None if mask is None else resize_box(crop_at(mask, centre, size), patches.shape) >= 0.5
 
 
+def _open_mask(adapter: VolumeAdapter, root: Path, image: str, volume: Volume) -> np.ndarray:
+    if not isinstance(adapter, MaskedVolumes):
+        raise DataError(f"adapter {adapter.name} gives masks and has no open_mask; expected MaskedVolumes; write it")
+    return adapter.open_mask(root, image, volume)
+
+
 def write_patches(
     folder: Path,
     root: Path,
     index: Index,
-    adapter: Any,
+    adapter: VolumeAdapter,
     patches: Mapping[str, Any],
     threads: int,
     report: Callable[[int, int, str], None],
@@ -187,7 +187,7 @@ def write_patches(
         folder: The cohort's folder.
         root: The data set's folder.
         index: Its cases, in the order of the rows; those of one scan share ``image``.
-        adapter: See the module.
+        adapter: Reads the scans.
         patches: ``tasks.patch_options.Patches`` as a mapping.
         threads: Scans at once; the result does not depend on it.
         report: Progress.
@@ -196,7 +196,7 @@ def write_patches(
         DataError: See ``cut_patches``.
     """
     chosen = Patches.model_validate(dict(patches))
-    count, channels = len(index.cases), int(getattr(adapter, "channels", 1))
+    count, channels = len(index.cases), adapter.channels
     shape = (count, channels, *chosen.shape) if channels > 1 else (count, *chosen.shape)
     has_masks = bool(index.masks)
     with contextlib.ExitStack() as arrays:
@@ -205,12 +205,14 @@ def write_patches(
         if has_masks:
             masks = arrays.enter_context(new_array(folder / "masks.npy", np.uint8, (count, *chosen.shape)))
         groups = index.cases.groupby("image", sort=False).indices
-        own = getattr(adapter, "cut", None)
 
         def decode(image: str) -> int:
             rows = groups[image]
             cases = index.cases.iloc[rows]
-            found = own(root, cases, chosen) if own else cut_patches(adapter, root, cases, chosen, masks=has_masks)
+            if isinstance(adapter, CutsPatches):
+                found = adapter.cut(root, cases, chosen)
+            else:
+                found = cut_patches(adapter, root, cases, chosen, masks=has_masks)
             for row, (patch, mask) in zip(rows, found, strict=True):
                 pixels[row] = np.rint(patch * 255.0) if chosen.store == "uint8" else patch
                 if masks is not None:

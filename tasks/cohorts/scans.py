@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import DataError
 from tasks.cohorts.decode import new_array, write_table
 from tasks.cohorts.patches import resize_box, scale
+from tasks.layouts.adapter import PretrainsOnScans, VolumeAdapter
 from tasks.layouts.volumes import require_values
 from tasks.patch_options import ScanStore
 
@@ -22,21 +24,31 @@ WINDOW = (-1000.0, 1000.0)
 
 
 def write_scans(
-    folder: Path, root: Path, adapter: Any, options: Mapping[str, Any], report: Callable[[int, int, str], None]
+    folder: Path,
+    root: Path,
+    adapter: VolumeAdapter,
+    options: Mapping[str, Any],
+    report: Callable[[int, int, str], None],
 ) -> tuple[str, ...]:
     """Write the scans that an adapter gives to pretraining; returns the names of the files that are always there.
 
     Args:
         folder: The cohort's folder.
         root: The data set's folder.
-        adapter: One with ``pretraining_scans(root)``, a table of case, patient, image and split, and ``open``.
+        adapter: One that has scans for pretraining (``PretrainsOnScans``).
         options: ``ScanStore`` as a mapping.
         report: Progress.
 
     Raises:
-        DataError: For a scan that cannot be read, or whose voxels are no number or nowhere as low as air.
+        DataError: If the adapter has none; for a scan that cannot be read, or whose voxels are no number or nowhere as
+            low as air.
     """
     shape = ScanStore.model_validate(dict(options)).shape
+    if not isinstance(adapter, PretrainsOnScans):
+        raise DataError(
+            f"adapter {adapter.name} has no pretraining_scans; expected one that gives whole scans to pretraining; "
+            "leave out cohort.scans"
+        )
     table = adapter.pretraining_scans(root)
     with contextlib.ExitStack() as arrays:
         whole = None
@@ -46,7 +58,7 @@ def write_scans(
             whole = arrays.enter_context(new_array(folder / "scans.npy", np.uint8, (len(table), *shape)))
         for row, image in enumerate(table["image"]):
             found = adapter.open(root, image).voxels
-            require_values(found, str(root / image), hounsfield=getattr(adapter, "hounsfield", False))
+            require_values(found, str(root / image), hounsfield=adapter.hounsfield)
             voxels = scale(found, WINDOW)
             if whole is not None:
                 whole[row] = np.rint(255.0 * resize_box(voxels, shape))

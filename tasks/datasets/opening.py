@@ -6,32 +6,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.dotted import import_dotted
-from harness.errors import DataError
-from tasks.configuration import ADAPTERS
+from harness.errors import ConfigurationError, DataError
+from tasks.datasets.catalogue import adapter_of
+from tasks.layouts.adapter import Adapter, AdapterWithOptions
 from tasks.layouts.index import Index
 from tasks.layouts.lists import apply_lists
 from tasks.options import Split
 
 
-def open_adapter(cohort: Mapping[str, Any]) -> Any:
+def open_adapter(cohort: Mapping[str, Any]) -> Adapter:
     """Return the adapter that ``TaskPlan.cohort`` names, with its options.
 
     Raises:
         ConfigurationError: If it cannot be imported or does not take the options.
     """
-    adapter = import_dotted(ADAPTERS.get(cohort["adapter"], cohort["adapter"]))
+    adapter = adapter_of(cohort["adapter"])
     options = cohort.get("adapter_options")
-    return adapter.with_options(options) if options else adapter
+    if not options:
+        return adapter
+    if not isinstance(adapter, AdapterWithOptions):
+        raise ConfigurationError(f"adapter {adapter.name} has no options; found {options!r}; remove them.")
+    return adapter.with_options(options)
 
 
-def read_index(adapter: Any, root: Path, cohort: Mapping[str, Any]) -> Index:
+def read_index(adapter: Adapter, root: Path, cohort: Mapping[str, Any]) -> Index:
     """Index a data set with the configured split, or with the lists that the entry gives.
 
     Raises:
         DataError: For anything that the layout forbids, or lists that do not fit it.
     """
-    index: Index = adapter.read(root, Split.model_validate(cohort["split"]))
+    index = adapter.read(root, Split.model_validate(cohort["split"]))
     lists = cohort.get("lists")
     if lists:
         index = apply_lists(index, root, lists, patches="patches" in cohort)

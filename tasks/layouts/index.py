@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -73,29 +73,6 @@ class Index:
     def split_hashes(self) -> dict[str, str]:
         """Return split → SHA-256 of its sorted case names."""
         return {s: digest(sorted(self.cases.loc[self.cases["split"] == s, "case"])) for s in SPLITS}
-
-
-class Adapter(Protocol):
-    """Reads one data set's true layout. Built-in adapters and those of other packages are found the same way.
-
-    An adapter may have ``test_cases``: the digest of the published test cases (``Index.split_hashes``), from a public
-    list. Where the cases read are these, and only there, a mean is compared with the paper's.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-
-    def read(self, root: Path, split: Split) -> Index:
-        """Index the data set; raises ``DataError`` with one sentence for anything its layout forbids."""
-        ...
-
-    def verify(self, root: Path, split: Split, *, published: bool, decode: bool) -> list[Finding]:
-        """Check the files; ``published`` compares counts with the published ones, ``decode`` opens every image."""
-        ...
-
-    def fingerprint(self, root: Path) -> str:
-        """Return the digest of split lists, label files and sorted (path, size): what the numbers depend on."""
-        ...
 
 
 def require_folder(root: Path, what: str) -> Path:

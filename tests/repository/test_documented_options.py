@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 import types
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,8 @@ from methods.recipes.volumes import VolumesRecipe
 from methods.recipes.weights import WeightsOptions, WeightsRecipe
 from methods.terms import TERMS, load
 from tasks.cohort_options import Cohort
-from tasks.configuration import ADAPTERS, TRANSFERS
+from tasks.configuration import TRANSFERS
+from tasks.datasets.catalogue import readers
 from tasks.localization_options import Localization
 from tasks.options import Split, Training
 from tasks.patch_options import Patches, ScanStore
@@ -153,13 +153,12 @@ def test_every_row_of_a_transfer_is_an_option_of_it() -> None:
 def adapter_defaults() -> dict[str, Any]:
     """Return the options of every adapter, from its ``Options`` or its own dataclass."""
     found: dict[str, Any] = {}
-    for path in ADAPTERS.values():
-        module = importlib.import_module(path.partition(":")[0])
-        adapter = module.ADAPTER
+    for data_set in readers().values():
+        adapter = data_set.adapter
         if not hasattr(adapter, "with_options"):
             continue
-        if hasattr(module, "Options"):
-            found |= {name: field.default for name, field in module.Options.model_fields.items()}
+        if data_set.options is not None:
+            found |= {name: field.default for name, field in data_set.options.model_fields.items()}
         else:
             fields = {f.name: f.default for f in dataclasses.fields(adapter) if f.name not in ("name", "labels")}
             for name in fields:

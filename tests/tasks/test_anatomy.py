@@ -16,6 +16,7 @@ from tasks.datasets.chestxray14 import anatomy
 from tasks.datasets.chestxray14.adapter import ADAPTER, LABELS, PUBLISHED, read_boxes, read_labels
 from tasks.datasets.chexpert import anatomy as anatomy_chexpert
 from tasks.datasets.chexpert.adapter import ADAPTER as CHEX
+from tasks.datasets.montgomery import anatomy as anatomy_montgomery
 from tasks.datasets.montgomery.adapter import ADAPTER as MONTGOMERY
 from tasks.datasets.siim_acr import anatomy as anatomy_siim_acr
 from tasks.datasets.siim_acr.adapter import ADAPTER as SIIM_ACR
@@ -54,7 +55,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need(*FILES)
     folder = tmp_path_factory.mktemp("anatomy")
-    anatomy.write_chestxray14(folder, OPTIONS)
+    anatomy.write(folder, OPTIONS)
     return folder
 
 
@@ -105,7 +106,7 @@ def test_a_sample_keeps_true_labels_follow_ups_boxes_and_patients_whole(sample: 
 
 @pytest.mark.realdata
 def test_findings_are_painted_at_the_true_boxes(sample: Path, tmp_path: Path) -> None:
-    anatomy.write_chestxray14(tmp_path, {**OPTIONS, "strength": 1e-6})
+    anatomy.write(tmp_path, {**OPTIONS, "strength": 1e-6})
     index = ADAPTER.read(sample, OFFICIAL)
     paths = index.cases.set_index("case")["image"]
     single = index.cases.set_index("case")[list(LABELS)].sum(axis=1)
@@ -125,7 +126,7 @@ def test_findings_are_painted_at_the_true_boxes(sample: Path, tmp_path: Path) ->
 @pytest.mark.realdata
 def test_projected_lungs_are_dark_and_their_masks_pass_the_verifier(tmp_path: Path) -> None:
     need("scan", "organs")
-    anatomy.write_montgomery(tmp_path, {"seed": 1, "images": 12, "file_px": [96, 116]})
+    anatomy_montgomery.write(tmp_path, {"seed": 1, "images": 12, "file_px": [96, 116]})
     split = Split(rule="random", test_fraction=0.2, validation_fraction=0.1, seed=99)
     assert [f for f in MONTGOMERY.verify(tmp_path, split, published=False) if f.level == "fail"] == []
     index = MONTGOMERY.read(tmp_path, split)

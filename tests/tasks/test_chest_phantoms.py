@@ -13,10 +13,9 @@ import torch
 from scipy.stats import ttest_ind
 from torch import nn
 
-from harness.dotted import import_dotted
 from harness.metrics.ranking import auc_by_class
 from tasks.cohorts.patches import write_patches
-from tasks.configuration import ADAPTERS, GENERATORS
+from tasks.datasets.catalogue import catalogue
 from tasks.options import Split
 from tasks.scoring.losses import dice_sums, soft_dice
 
@@ -46,8 +45,9 @@ class Cohorts(dict[str, Path]):
 
     def __missing__(self, task: str) -> Path:
         root, folder = self.factory.mktemp(f"{task}_layout"), self.factory.mktemp(task)
-        import_dotted(GENERATORS[task])(root, MADE[task])
-        adapter = import_dotted(ADAPTERS[task])
+        data_set = catalogue()[task]
+        data_set.phantom.write(root, MADE[task])
+        adapter = data_set.adapter
         patches = {"shape": [16, 16, 8], "store": "uint8", "window": [-1000, 1000]}
         patches |= {"spacing_mm": 4.0} if task == "lidc_idri" else {}
         write_patches(folder, root, adapter.read(root, SPLITS[task]), adapter, patches, 1, lambda *progress: None)

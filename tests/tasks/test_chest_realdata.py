@@ -194,7 +194,7 @@ def test_the_consensus_of_the_real_readings_lies_within_a_millimetre_of_the_nodu
     from tasks.datasets.lidc_idri.adapter import ADAPTER
 
     (series,) = {path.parent for path in lidc.rglob("*.xml")}
-    volume, ((case, voxels, centre),) = ADAPTER.open(lidc, series.relative_to(lidc).as_posix())
+    volume, ((case, voxels, centre),) = ADAPTER.open_nodules(lidc, series.relative_to(lidc).as_posix())
     assert case == f"{UID}/000"
     assert np.linalg.norm(volume.to_world(centre) - NODULE) < 1.0
     diameter = 2 * (3 * len(voxels) * 0.703125**2 * 2.5 / (4 * np.pi)) ** (1 / 3)

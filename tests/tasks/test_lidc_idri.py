@@ -107,7 +107,7 @@ def test_consensus_is_the_share_of_readings_that_hold_a_voxel(agreement: float, 
 def test_masks_lie_on_the_painted_nodule_and_swapped_axes_would_not(pristine: Path) -> None:
     inside, swapped = [], []
     for image in ADAPTER.read(pristine, SPLIT).cases["image"].unique():
-        volume, nodules = ADAPTER.open(pristine, image)
+        volume, nodules = ADAPTER.open_nodules(pristine, image)
         for _, voxels, centre in nodules:
             inside.append(volume.voxels[tuple(voxels.T)].mean())
             turned = np.clip(voxels[:, [1, 0, 2]], 0, np.array(volume.voxels.shape) - 1)
@@ -256,12 +256,12 @@ def test_of_slices_at_one_place_the_lowest_instance_number_is_kept_with_a_warnin
     """The copy is no slice of the scan: voxels, masks and cases stay as they were without it."""
     cases = ADAPTER.read(root, SPLIT).cases
     image = cases["image"].iloc[0]
-    before, nodules = ADAPTER.open(root, image)
+    before, nodules = ADAPTER.open_nodules(root, image)
     doubled(sorted((root / image).glob("*.dcm"))[7], number, name)
     assert failures(root) == []
     (said,) = [f.message for f in ADAPTER.verify(root, SPLIT, published=False, decode=False) if "a place" in f.message]
     assert image in said and name in said and "lowest instance number is kept" in said
-    after, again = ADAPTER.open(root, image)
+    after, again = ADAPTER.open_nodules(root, image)
     assert np.array_equal(before.voxels, after.voxels) and np.array_equal(before.affine, after.affine)
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(nodules, again, strict=True))
     pd.testing.assert_frame_equal(ADAPTER.read(root, SPLIT).cases, cases)
@@ -269,10 +269,10 @@ def test_of_slices_at_one_place_the_lowest_instance_number_is_kept_with_a_warnin
 
 def test_a_copy_of_a_lower_instance_number_takes_the_place_and_its_outlines_follow(root: Path) -> None:
     image = ADAPTER.read(root, SPLIT).cases["image"].iloc[0]
-    before, nodules = ADAPTER.open(root, image)
+    before, nodules = ADAPTER.open_nodules(root, image)
     for path in sorted((root / image).glob("*.dcm")):
         doubled(path, 0, f"z{path.name}")
-    after, again = ADAPTER.open(root, image)
+    after, again = ADAPTER.open_nodules(root, image)
     assert before.voxels.shape == after.voxels.shape and len(np.unique(after.voxels)) == 1
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(nodules, again, strict=True))
 

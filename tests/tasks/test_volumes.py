@@ -51,6 +51,9 @@ def write_metaimage(path: Path, voxels: np.ndarray, affine: np.ndarray, order: s
 class Scans:
     """An adapter of one scan, with points in the world."""
 
+    name = "scans"
+    labels = ()
+    hounsfield = False
     channels = 1
 
     def open(self, root: Path, image: str) -> Volume:

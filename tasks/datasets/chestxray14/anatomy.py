@@ -1,12 +1,9 @@
-"""The anatomy cohorts: true patients, labels, follow-ups and boxes; projections of one real scan; painted findings.
+"""The anatomy cohort: true patients, labels, follow-ups and boxes; projections of one real scan; painted findings.
 
-ChestX-ray14: a sample of true patients. Those with a box or with an image among the 1,962 test ids of a published
+A sample of true patients. Those with a box or with an image among the 1,962 test ids of a published
 relabelling are in the official test list; those among its 2,414 validation ids are not. Rows of the label file are
 written as they are; each image is a projection of the one scan, varied per patient and image, with each of its labels
 painted: at the true box where there is one, otherwise where boxes of that class lie. Boxes are the true ones, scaled.
-
-Montgomery: the same projections with the projected lungs as masks. CheXpert and SIIM-ACR: ``anatomy_chexpert`` and
-``anatomy_siim_acr`` beside this file.
 """
 
 from __future__ import annotations
@@ -23,12 +20,10 @@ from pydantic import Field
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.chestxray14 import adapter as layout
-from tasks.datasets.montgomery import phantom as montgomery
 from tasks.phantoms.anatomy_files import STAMP, locate
-from tasks.phantoms.elementary import power
-from tasks.phantoms.findings import Painter
 from tasks.phantoms.projection import Projection
-from tasks.phantoms.thorax import draw_builds, smooth_step
+from tasks.phantoms.real_boxes import RealPainter
+from tasks.phantoms.thorax import draw_builds
 
 BATCH = 128
 REAL_PX = 1024  # the frame of the real boxes
@@ -53,7 +48,7 @@ class Options(Frozen):
     strength: float = Field(default=1.0, gt=0)
 
 
-def write_chestxray14(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     """Write the sample in ChestX-ray14's layout; returns facts for the manifest."""
     chosen = Options.model_validate(dict(options))
     text = gzip.decompress(locate("labels").read_bytes()).decode("utf-8-sig")
@@ -140,38 +135,3 @@ def _write_images(folder: Path, cases: Any, boxes: Any, options: Options, genera
         for case, image in zip(part["case"], thorax.render(drawn), strict=True):
             if not cv2.imwrite(str(folder / case), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
                 raise OSError(f"could not write {folder / case}")
-
-
-class RealPainter(Painter):
-    """Paints what the analytic thorax draws by its shape, and what its box must hold."""
-
-    def paint(self, label: str, rows: np.ndarray) -> None:
-        """Paint one finding into some images, within its true box where there is one."""
-        boxed = np.array([(int(row), label) in self.given for row in rows], bool)
-        t = self.thorax
-        if label == "Emphysema":
-            t.depth[rows] -= 0.10 * self.strength * smooth_step(t.lung[rows] / 0.01)
-        elif label == "Cardiomegaly":
-            for row in rows[~boxed]:  # the heart's own shadow, larger
-                t.depth[row] += 0.14 * self.strength * smooth_step((t.heart[row] + 0.035) / 0.01)
-            self._fill(label, rows[boxed], 0.16)
-        elif label in ("Effusion", "Pneumothorax"):
-            super().paint(label, rows[~boxed])
-            self._fill(label, rows[boxed], 0.30 if label == "Effusion" else -0.20)
-        else:
-            super().paint(label, rows)
-
-    def _fill(self, label: str, rows: np.ndarray, contrast: float) -> None:
-        """Fill true boxes with a soft-edged shadow; air stays within the chest wall."""
-        t = self.thorax
-        for row in rows:
-            x, y, width, height = self.given[int(row), label]
-            across = np.abs(t.u[row] - (x + width / 2 - 0.5)) / (width / 2)
-            down = np.abs(t.v[row] - (y + height / 2 - 0.5)) / (height / 2)
-            shadow = smooth_step((1.0 - power(power(across, 3) + power(down, 3), 1 / 3)) / 0.06)
-            t.depth[row] += contrast * self.strength * shadow * smooth_step((t.wall[row] + 0.01) / 0.01)
-
-
-def write_montgomery(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write projections with the projected lungs as masks in Montgomery's layout; returns facts for the manifest."""
-    return {**montgomery.write(folder, options, Projection), "stamp": STAMP}

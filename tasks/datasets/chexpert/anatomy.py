@@ -21,11 +21,11 @@ from pydantic import Field
 
 from harness.seeding import seed
 from harness.spec import Frozen
-from tasks.datasets.chestxray14.anatomy import RealPainter
 from tasks.datasets.chexpert import adapter as layout
 from tasks.datasets.chexpert.phantom import OPACITIES, PAINTED_AS, TRUE_IF_UNCERTAIN, paint_beyond_the_lungs
 from tasks.phantoms.anatomy_files import STAMP, locate
 from tasks.phantoms.projection import Projection, View
+from tasks.phantoms.real_boxes import RealPainter
 from tasks.phantoms.thorax import draw_builds
 
 BATCH = 128  # images rendered at once; part of the recipe, for each batch has a generator of its own
@@ -54,7 +54,7 @@ class Options(Frozen):
 def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     """Write the sample into ``folder/CheXpert-v1.0-small``; returns facts for the manifest."""
     chosen = Options.model_validate(dict(options))
-    root = folder / layout.ROOTS[0]
+    root = folder / "CheXpert-v1.0-small"
     root.mkdir()
     lines = gzip.decompress(locate("chexpert").read_bytes()).decode("utf-8-sig").splitlines()
     table = root / layout.FILES["train"]

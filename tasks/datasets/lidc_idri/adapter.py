@@ -343,6 +343,7 @@ class LidcIdri:
 
     name: str = "lidc_idri"
     hounsfield: ClassVar[bool] = True
+    channels: ClassVar[int] = 1
     labels: tuple[str, ...] = ("malignant",)
     options: Options = field(default_factory=Options)
 
@@ -424,7 +425,15 @@ class LidcIdri:
             and consensus(readings, self.options.agreement)
         ]
 
-    def open(self, root: Path, image: str) -> tuple[Volume, list[tuple[str, np.ndarray, np.ndarray]]]:
+    def open(self, root: Path, image: str) -> Volume:
+        """Read the scan of a series.
+
+        Raises:
+            DataError: See ``open_nodules``.
+        """
+        return self.open_nodules(root, image)[0]
+
+    def open_nodules(self, root: Path, image: str) -> tuple[Volume, list[tuple[str, np.ndarray, np.ndarray]]]:
         """Read a series: the scan, and for each of its nodules the case, the mask's voxels ``(M, 3)`` and its centre.
 
         Raises:
@@ -452,10 +461,10 @@ class LidcIdri:
         The mask holds whatever of the scan's nodules lies in the patch. ``spacing_mm``, ``crop``, ``window`` apply.
 
         Raises:
-            DataError: See ``open``; or if voxels are no number or nowhere as low as air.
+            DataError: See ``open_nodules``; or if voxels are no number or nowhere as low as air.
         """
         image = str(cases["image"].iloc[0])
-        volume, nodules = self.open(root, image)
+        volume, nodules = self.open_nodules(root, image)
         require_values(volume.voxels, str(root / image), hounsfield=self.hounsfield)
         voxels, mask = scale(volume.voxels, patches.window), np.zeros(volume.voxels.shape, np.float32)
         centres = {}

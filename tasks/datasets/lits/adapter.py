@@ -91,6 +91,7 @@ class Lits:
 
     name: str = "lits"
     hounsfield: ClassVar[bool] = True
+    channels: ClassVar[int] = 1
     labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 

@@ -126,6 +126,7 @@ class Luna16:
 
     name: str = "luna16"
     hounsfield: ClassVar[bool] = True
+    channels: ClassVar[int] = 1
     labels: tuple[str, ...] = ("nodule",)
     options: Options = field(default_factory=Options)
 

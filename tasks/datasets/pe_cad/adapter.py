@@ -115,6 +115,7 @@ class PeCad:
 
     name: str = "pe_cad"
     hounsfield: ClassVar[bool] = True
+    channels: ClassVar[int] = 1
     labels: tuple[str, ...] = ("embolus",)
 
     def read(self, root: Path, split: Split) -> Index:
