@@ -16,7 +16,7 @@ from harness.errors import DataError
 from harness.whole_files import replacing, write_whole
 from tasks.layouts.dicom import read_dicom
 from tasks.layouts.images import image_size, read_binary, read_grey
-from tasks.layouts.index import Index
+from tasks.layouts.index import Index, boxes_of
 from tasks.layouts.run_lengths import decode_runs
 from tasks.options import Resize
 
@@ -31,10 +31,10 @@ def to_square(image: np.ndarray, side: int, resize: Resize) -> np.ndarray:
     """
     if image.shape == (side, side):
         return image
-    if resize == "nearest":
-        return cv2.resize(image, (side, side), interpolation=cv2.INTER_NEAREST)
-    smaller = min(image.shape) >= side
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    averaged = cv2.INTER_AREA if min(image.shape) >= side else cv2.INTER_LINEAR
+    how = cv2.INTER_NEAREST if resize == "nearest" else averaged
+    resized: np.ndarray = cv2.resize(image, (side, side), interpolation=how)
+    return resized
 
 
 def read_image(root: Path, name: str, index: Index) -> np.ndarray:
@@ -125,15 +125,15 @@ def write_pixels(
     table.insert(0, "row", np.arange(count))
     write_table(table, folder / "cases.csv")
     if index.boxes is not None:
-        write_table(_fractions(root, index), folder / "boxes.csv")
+        write_table(_fractions(root, index, index.boxes), folder / "boxes.csv")
 
 
-def _fractions(root: Path, index: Index) -> pd.DataFrame:
+def _fractions(root: Path, index: Index, boxes: pd.DataFrame) -> pd.DataFrame:
     """Boxes in fractions of their image: ``row, label, x, y, width, height``."""
     rows = dict(zip(index.cases["case"], range(len(index.cases)), strict=True))
     paths = dict(zip(index.cases["case"], index.cases["image"], strict=True))
     table = []
-    for box in index.boxes.itertuples(index=False):
+    for box in boxes_of(boxes):
         width, height = index.box_frame or image_size(root / paths[box.case])
         values = (box.x / width, box.y / height, box.width / width, box.height / height)
         table.append([rows[box.case], box.label, *values])

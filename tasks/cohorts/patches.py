@@ -42,10 +42,12 @@ def scale(voxels: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
     voxels = voxels.astype(np.float32)
     if window is not None:
         low, high = window
-        return (np.clip(voxels, low, high) - np.float32(low)) / np.float32(high - low)
+        windowed: np.ndarray = (np.clip(voxels, low, high) - np.float32(low)) / np.float32(high - low)
+        return windowed
     axes = (-3, -2, -1)
-    low = voxels.min(axis=axes, keepdims=True)
-    return (voxels - low) / np.maximum(voxels.max(axis=axes, keepdims=True) - low, 1e-6)
+    least = voxels.min(axis=axes, keepdims=True)
+    stretched: np.ndarray = (voxels - least) / np.maximum(voxels.max(axis=axes, keepdims=True) - least, 1e-6)
+    return stretched
 
 
 def resize_in_plane(voxels: np.ndarray, side: int) -> np.ndarray:
@@ -73,7 +75,7 @@ def crop_at(voxels: np.ndarray, centre: np.ndarray, size: np.ndarray) -> np.ndar
     shape = np.array(voxels.shape[-3:])
     inside = [slice(max(0, a), max(0, min(n, b))) for a, b, n in zip(low, high, shape, strict=True)]
     pads = [(max(0, -a), max(0, b - n)) for a, b, n in zip(low, high, shape, strict=True)]
-    cut = voxels[(..., *inside)]
+    cut = voxels[..., inside[0], inside[1], inside[2]]
     if cut.size == 0:
         return np.zeros((*voxels.shape[:-3], *size), voxels.dtype)
     return np.pad(cut, [(0, 0)] * (voxels.ndim - 3) + pads)

@@ -51,7 +51,7 @@ def write_scans(
         )
     table = adapter.pretraining_scans(root)
     with contextlib.ExitStack() as arrays:
-        whole = None
+        whole: np.ndarray | None = None
         if shape is None:
             (folder / "scans").mkdir()
         else:
@@ -60,7 +60,7 @@ def write_scans(
             found = adapter.open(root, image).voxels
             require_values(found, str(root / image), hounsfield=adapter.hounsfield)
             voxels = scale(found, WINDOW)
-            if whole is not None:
+            if whole is not None and shape is not None:
                 whole[row] = np.rint(255.0 * resize_box(voxels, shape))
             else:
                 np.save(folder / "scans" / f"{row}.npy", np.rint(255.0 * voxels).astype(np.uint8))

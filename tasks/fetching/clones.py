@@ -6,7 +6,9 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 from harness.errors import Unavailable
 from tasks.fetching.facts import Facts, Repository
@@ -69,7 +71,7 @@ def download(facts: Facts, folder: Path, watch: Watch) -> dict[str, Tree]:
     Raises:
         Unavailable: One sentence that says what could not be had, why, and how to get it by hand.
     """
-    found = {}
+    found: dict[str, Tree] = {}
     for key, repository in facts.repositories.items():
         clone = folder / f"{key}.git"
         if not (clone.is_dir() and holds(clone, repository.commit)):
@@ -117,7 +119,8 @@ def _fetch(repository: Repository, clone: Path, largest: int, watch: Watch) -> s
     end.start()
     heard = b""
     try:
-        while process.stderr is not None and (piece := process.stderr.read1(4096)):
+        stream = cast("BufferedReader", process.stderr)
+        while piece := stream.read1(4096):
             heard = (heard + piece)[-65536:]
             shares = SHARE.findall(heard)
             if shares:

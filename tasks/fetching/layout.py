@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -214,7 +214,7 @@ def _pneumoniamnist(pneumonia: Tree, normal: Tree, facts: Facts, building: Build
         if found != counts:
             raise DataError(f"pneumoniamnist {split} has {found} images without and with pneumonia; expected {counts}.")
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
+    np.savez_compressed(stream, **cast("dict[str, Any]", arrays))
     building.put("pneumoniamnist/pneumoniamnist.npz", stream.getvalue(), *originals)
     building.watch("pneumoniamnist", 1, 1)
 

@@ -94,7 +94,7 @@ def outside(points: np.ndarray, grid: Grid) -> np.ndarray:
         bool ``(N,)``.
     """
     voxels = transformed(inverse(grid.affine[:3, :3]), points - grid.affine[:3, 3])
-    return ((voxels < -0.5) | (voxels > np.asarray(grid.shape) - 0.5)).any(axis=1)
+    return np.asarray(((voxels < -0.5) | (voxels > np.asarray(grid.shape) - 0.5)).any(axis=1))
 
 
 def check_places(table: pd.DataFrame, name: str, world: Sequence[str], header: Path) -> list[Finding]:

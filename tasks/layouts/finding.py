@@ -129,7 +129,8 @@ class Files:
             DataError: If there is no such folder, or one below it cannot be opened.
         """
         require_folder(root, what)
-        files, folders = [], []
+        files: list[str] = []
+        folders: list[str] = []
         for path, is_folder in _walk(root):
             (folders if is_folder else files).append(path)
         return cls(root, tuple(sorted(files, key=_order)), tuple(sorted(folders, key=_order)))

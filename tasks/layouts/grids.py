@@ -35,7 +35,8 @@ class Grid:
     def corners(self) -> np.ndarray:
         """Middles of the eight outermost voxels, LPS millimetres ``(8, 3)``."""
         indices = np.array(list(itertools.product(*((0, n - 1) for n in self.shape))), float)
-        return transformed(self.affine[:3, :3], indices) + self.affine[:3, 3]
+        found: np.ndarray = transformed(self.affine[:3, :3], indices) + self.affine[:3, 3]
+        return found
 
     def canonical(self) -> tuple[Grid, tuple[int, int, int], tuple[int, ...]]:
         """Permute and reverse axes until they run nearest to the patient's left, back and head.

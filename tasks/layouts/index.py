@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -73,6 +73,22 @@ class Index:
     def split_hashes(self) -> dict[str, str]:
         """Return split → SHA-256 of its sorted case names."""
         return {s: digest(sorted(self.cases.loc[self.cases["split"] == s, "case"])) for s in SPLITS}
+
+
+class Box(NamedTuple):
+    """A box on an image: pixels, the top-left corner first."""
+
+    case: str
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def boxes_of(table: pd.DataFrame) -> Iterator[Box]:
+    """Yield the boxes of a table with the columns of ``Box``."""
+    return (Box(*row) for row in table[list(Box._fields)].itertuples(index=False, name=None))
 
 
 def require_folder(root: Path, what: str) -> Path:

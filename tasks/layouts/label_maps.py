@@ -34,4 +34,5 @@ def whole_labels(path: Path, voxels: np.ndarray, known: Collection[int]) -> np.n
     strange = [value for value in np.rint(values).tolist() if value not in known]
     if strange:
         raise DataError(f"{path} holds the unknown label {strange[0]:.9g}; expected {expected}; correct it")
-    return np.rint(voxels).astype(np.int16)
+    labels: np.ndarray = np.rint(voxels).astype(np.int16)
+    return labels

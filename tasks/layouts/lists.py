@@ -152,7 +152,8 @@ def _names_of(index: Index, patches: bool) -> dict[str, tuple[str, ...]]:
     for case in names:
         stem = EXTENSION.sub("", case)
         stems[stem] = None if stem in stems else case
-    single = {name: (case,) for name, case in {**stems, **names}.items() if case is not None}
+    known = {**stems, **names}
+    single: dict[str, tuple[str, ...]] = {name: (case,) for name, case in known.items() if case is not None}
     if not patches:
         return single
     several: dict[str, tuple[str, ...]] = dict.fromkeys(index.without_cases, ())

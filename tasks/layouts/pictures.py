@@ -115,7 +115,7 @@ def look_at_all(index: Index, look: Callable[[str, str], np.ndarray]) -> list[Fi
             pixels = look(case, image)
         except DataError as error:
             return Finding("fail", str(error))
-        return f"{pixels.shape}{hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()}"
+        return f"{pixels.shape}{hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()}"
 
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(one, index.cases["case"], index.cases["image"]))

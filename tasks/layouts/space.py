@@ -15,17 +15,20 @@ LPS_SIGNS = np.array([-1.0, -1.0, 1.0, 1.0])
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the products of vectors ``(…, 3)``, summed over the last axis from first to third."""
     product = np.asarray(a) * np.asarray(b)
-    return product[..., 0] + product[..., 1] + product[..., 2]
+    found: np.ndarray = product[..., 0] + product[..., 1] + product[..., 2]
+    return found
 
 
 def length(vector: np.ndarray) -> np.ndarray:
     """Return the lengths of vectors ``(…, 3)``."""
-    return np.sqrt(dot(vector, vector))
+    found: np.ndarray = np.sqrt(dot(vector, vector))
+    return found
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
     """Return a vector ``(3,)`` scaled to length 1."""
-    return vector / length(vector)
+    found: np.ndarray = vector / length(vector)
+    return found
 
 
 def transformed(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -46,9 +49,11 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
     lengths = length(matrix.T)
     columns = (matrix / lengths).T
     rows = np.stack([np.cross(columns[(i + 1) % 3], columns[(i + 2) % 3]) for i in range(3)])
-    return rows / dot(columns[0], rows[0]) / lengths[:, None]
+    found: np.ndarray = rows / dot(columns[0], rows[0]) / lengths[:, None]
+    return found
 
 
 def lps_from_ras(affine: np.ndarray) -> np.ndarray:
     """Return an affine ``(4, 4)`` to RAS millimetres as one to LPS millimetres, or the other way."""
-    return np.asarray(affine, float) * LPS_SIGNS[:, None] + 0.0  # no negative zeros
+    found: np.ndarray = np.asarray(affine, float) * LPS_SIGNS[:, None] + 0.0  # no negative zeros
+    return found

@@ -39,8 +39,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise DataError(
             f"{path} lacks the column {', '.join(missing)}; expected {','.join(columns[:3])},…; fetch it again"
         )
-    table = table.apply(lambda values: values.str.strip())
-    return table.assign(line=np.arange(2, len(table) + 2))
+    stripped: pd.DataFrame = table.apply(lambda values: values.str.strip())
+    return stripped.assign(line=np.arange(2, len(stripped) + 2))
 
 
 def whole_number(text: str) -> int | None:

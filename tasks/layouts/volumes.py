@@ -52,7 +52,8 @@ class Volume:
 
     def to_world(self, voxels: np.ndarray) -> np.ndarray:
         """Map indices ``(…, 3)`` to LPS millimetres."""
-        return transformed(self.affine[:3, :3], np.asarray(voxels, float)) + self.affine[:3, 3]
+        found: np.ndarray = transformed(self.affine[:3, :3], np.asarray(voxels, float)) + self.affine[:3, 3]
+        return found
 
     def to_voxel(self, points: np.ndarray) -> np.ndarray:
         """Map LPS millimetres ``(…, 3)`` to indices, not rounded; whole numbers are centres of voxels."""
@@ -162,7 +163,7 @@ def nifti_missing_bytes(path: Path) -> int:
     if path.suffix.lower() == ".gz":
         return 0  # only unpacking tells
     image = _open_nifti(path)
-    wanted = int(image.dataobj.offset) + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+    wanted = int(image.dataobj.offset) + int(np.prod(image.shape)) * int(image.get_data_dtype().itemsize)
     return max(0, wanted - path.stat().st_size)
 
 

@@ -12,7 +12,7 @@ so place and shape decide, not brightness.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -133,7 +133,8 @@ class Body:
         """Return the scan, int16: blurred by ``blur`` voxels, with noise of ``noise`` HU, nothing below −1024."""
         seen = gaussian_filter(self.hu, blur) if blur > 0 else self.hu
         seen = seen + noise * generator.standard_normal(seen.shape, dtype=np.float32)
-        return np.clip(np.rint(seen), -1024, 3071).astype(np.int16)
+        found: np.ndarray = np.clip(np.rint(seen), -1024, 3071).astype(np.int16)
+        return found
 
 
 def make_body(
@@ -195,9 +196,10 @@ def make_body(
     def ellipsoid(centre: tuple[float, float, float], radii: tuple[float, float, float], spread: float) -> np.ndarray:
         middle = np.array(centre) + spread * generator.standard_normal(3)
         size = np.array(radii) * (1.0 + 0.08 * generator.standard_normal(3))
-        return (
+        found: np.ndarray = (
             ((u - middle[0]) / size[0]) ** 2 + ((w - middle[1]) / size[1]) ** 2 + ((v - middle[2]) / size[2]) ** 2
         ) < 1.0
+        return found
 
     stomach = ellipsoid((0.13, -0.09, base + 0.09), (0.10, 0.08, 0.08), 0.012) & inside
     kidneys = inside & (
@@ -289,6 +291,7 @@ def _away_from_line(at: tuple[np.ndarray, ...], start: np.ndarray, end: np.ndarr
     """Return the distance to a straight piece, in millimetres."""
     along = end - start
     relative = [at[i] - np.float32(start[i]) for i in range(3)]
-    place = sum(relative[i] * np.float32(along[i]) for i in range(3)) / np.float32(max(dot(along, along), 1e-9))
+    projected = cast("np.ndarray", sum(relative[i] * np.float32(along[i]) for i in range(3)))
+    place = projected / np.float32(max(float(dot(along, along)), 1e-9))
     place = np.clip(place, 0.0, 1.0)
     return np.sqrt(sum((relative[i] - place * np.float32(along[i])) ** 2 for i in range(3)))

@@ -130,7 +130,7 @@ class Painter:
             self._keep(label, rows, np.abs(delta) > 0.3 * np.maximum(peak, 1e-6))
 
     def _keep(self, label: str, rows: np.ndarray, painted: np.ndarray) -> None:
-        across, down = painted.any(axis=1), painted.any(axis=2)
+        across, down = np.asarray(painted.any(axis=1)), np.asarray(painted.any(axis=2))
         for row, columns, lines in zip(rows, across, down, strict=True):
             x, y = np.flatnonzero(columns), np.flatnonzero(lines)
             if len(x):
@@ -183,33 +183,42 @@ class _Region:
 def _mass(r: _Region, label: str) -> np.ndarray:
     """A dense ball with a sharp rim."""
     _, cu, cv, ru, rv = r.placed(label)
-    return 0.30 * r.blob(cu, cv, ru, rv, 0.35) * r.lungs
+    found: np.ndarray = 0.30 * r.blob(cu, cv, ru, rv, 0.35) * r.lungs
+    return found
 
 
 def _nodule(r: _Region, label: str) -> np.ndarray:
     """As a mass, small."""
     _, cu, cv, ru, rv = r.placed(label)
-    return 0.38 * r.blob(cu, cv, ru, rv, 0.35) * r.lungs
+    found: np.ndarray = 0.38 * r.blob(cu, cv, ru, rv, 0.35) * r.lungs
+    return found
 
 
 def _infiltration(r: _Region, label: str) -> np.ndarray:
     """A mottled patch without an edge."""
     _, cu, cv, ru, rv = r.placed(label)
-    return 0.24 * r.blob(cu, cv, ru, rv, 1.2) * np.clip(0.7 + 0.6 * r.noise(20), 0.0, 2.0) * r.lungs
+    found: np.ndarray = 0.24 * r.blob(cu, cv, ru, rv, 1.2) * np.clip(0.7 + 0.6 * r.noise(20), 0.0, 2.0) * r.lungs
+    return found
 
 
 def _pneumonia(r: _Region, label: str) -> np.ndarray:
     """A lobar patch: cut off by a level fissure above or below."""
     _, cu, cv, ru, rv = r.placed(label)
     below = np.where(r.generator.random((r.count, 1, 1)) < 0.5, 1.0, -1.0).astype(np.float32)
-    return 0.30 * r.blob(cu, cv, ru, rv, 0.8) * smooth_step(below * (r.v - cv + 0.2 * below * rv) / 0.008) * r.lungs
+    found: np.ndarray = (
+        0.30 * r.blob(cu, cv, ru, rv, 0.8) * smooth_step(below * (r.v - cv + 0.2 * below * rv) / 0.008) * r.lungs
+    )
+    return found
 
 
 def _consolidation(r: _Region, label: str) -> np.ndarray:
     """Dense, with dark air bronchograms running through it."""
     _, cu, cv, ru, rv = r.placed(label)
     tubes = np.abs((r.u - cu) + 0.7 * (r.v - cv) + 0.02 * r.noise(8)) % 0.055
-    return 0.42 * r.blob(cu, cv, 0.8 * ru, 0.8 * rv, 0.9) * (1.0 - 0.55 * exp(-((tubes / 0.009) ** 2))) * r.lungs
+    found: np.ndarray = (
+        0.42 * r.blob(cu, cv, 0.8 * ru, 0.8 * rv, 0.9) * (1.0 - 0.55 * exp(-((tubes / 0.009) ** 2))) * r.lungs
+    )
+    return found
 
 
 def _atelectasis(r: _Region, label: str) -> np.ndarray:
@@ -217,7 +226,8 @@ def _atelectasis(r: _Region, label: str) -> np.ndarray:
     side, cu, cv, ru, _ = r.placed(label)
     slope = side * r.normal(0.25, 0.2)
     line = exp(-(((r.v - cv - slope * (r.u - cu)) / 0.014) ** 2))
-    return 0.36 * line * smooth_step((1.3 * ru - np.abs(r.u - cu)) / 0.012) * r.lungs
+    found: np.ndarray = 0.36 * line * smooth_step((1.3 * ru - np.abs(r.u - cu)) / 0.012) * r.lungs
+    return found
 
 
 def _effusion(r: _Region, label: str) -> np.ndarray:
@@ -225,13 +235,14 @@ def _effusion(r: _Region, label: str) -> np.ndarray:
     side, _, _, _, rv = r.placed(label)
     one = smooth_step(side * r.u / 0.01)
     level = r.base - 0.03 - np.minimum(1.1 * rv, 0.22) - 0.10 * exp(-np.maximum(r.wall, 0.0) / 0.03)
-    return (
+    found: np.ndarray = (
         0.40
         * one
         * smooth_step((r.v - level) / 0.012)
         * smooth_step(r.wall / 0.008)
         * smooth_step((r.base - r.v) / 0.01)
     )
+    return found
 
 
 def _pneumothorax(r: _Region, label: str) -> np.ndarray:
@@ -241,25 +252,28 @@ def _pneumothorax(r: _Region, label: str) -> np.ndarray:
     gap = np.minimum(0.02 + 0.55 * ru, 0.11) * smooth_step((cv + rv + 0.05 - r.v) / 0.03)
     crescent = smooth_step((gap - r.wall) / 0.006) * smooth_step(r.wall / 0.006) * smooth_step((gap - 0.012) / 0.004)
     line = exp(-(((r.wall - gap) / 0.007) ** 2)) * smooth_step((gap - 0.012) / 0.004)
-    return one * (0.12 * line - 0.26 * crescent) * r.lungs
+    found: np.ndarray = one * (0.12 * line - 0.26 * crescent) * r.lungs
+    return found
 
 
 def _edema(r: _Region, label: str) -> np.ndarray:
     """Haze about both hila."""
     reach = np.sqrt((np.abs(r.u) - 0.09) ** 2 + (r.v + 0.01) ** 2)
-    return (
+    found: np.ndarray = (
         0.26
         * exp(-((reach / (0.13 + r.normal(0.0, 0.015))) ** 2))
         * (1.0 + 0.3 * r.noise(14))
         * r.lungs
         * r.beside_spine
     )
+    return found
 
 
 def _fibrosis(r: _Region, label: str) -> np.ndarray:
     """A net of fine lines at both bases."""
     net = 1.0 - np.minimum(np.abs(r.noise(26)) * 2.0, 1.0)
-    return 0.30 * net * smooth_step((r.v - (r.base - 0.22)) / 0.03) * r.lungs * r.beside_spine
+    found: np.ndarray = 0.30 * net * smooth_step((r.v - (r.base - 0.22)) / 0.03) * r.lungs * r.beside_spine
+    return found
 
 
 def _pleural_thickening(r: _Region, label: str) -> np.ndarray:
@@ -267,7 +281,8 @@ def _pleural_thickening(r: _Region, label: str) -> np.ndarray:
     side = np.where(r.generator.random((r.count, 1, 1)) < 0.5, 1.0, -1.0).astype(np.float32)
     middle = r.normal(0.02, 0.10)
     rim = exp(-(((r.wall - 0.010) / 0.014) ** 2)) * exp(-(power((r.v - middle) / 0.13, 4)))
-    return 0.32 * rim * smooth_step(side * r.u / 0.01) * smooth_step((np.abs(r.u) - 0.1) / 0.01)
+    found: np.ndarray = 0.32 * rim * smooth_step(side * r.u / 0.01) * smooth_step((np.abs(r.u) - 0.1) / 0.01)
+    return found
 
 
 def _hernia(r: _Region, label: str) -> np.ndarray:
@@ -275,9 +290,10 @@ def _hernia(r: _Region, label: str) -> np.ndarray:
     cu, cv = r.normal(0.03, 0.015), r.base - 0.09 + r.normal(0.0, 0.015)
     radius = np.clip(r.normal(0.07, 0.012), 0.04, 0.11)
     ball = r.blob(cu, cv, radius, radius, 0.3)
-    return 0.24 * ball - 0.50 * ball * smooth_step((cv - 0.1 * radius - r.v) / 0.008) * r.blob(
+    found: np.ndarray = 0.24 * ball - 0.50 * ball * smooth_step((cv - 0.1 * radius - r.v) / 0.008) * r.blob(
         cu, cv, 0.75 * radius, 0.75 * radius, 0.3
     )
+    return found
 
 
 PATTERNS: dict[str, Callable[[_Region, str], np.ndarray]] = {

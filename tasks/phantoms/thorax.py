@@ -67,7 +67,8 @@ def draw_builds(patient_of: np.ndarray, generator: np.random.Generator) -> Build
     patients, images = int(patient_of.max()) + 1, len(patient_of)
 
     def of_patient(mean: float, sd: float) -> np.ndarray:
-        return (mean + sd * generator.standard_normal(patients))[patient_of]
+        found: np.ndarray = (mean + sd * generator.standard_normal(patients))[patient_of]
+        return found
 
     def of_image(mean: float, sd: float) -> np.ndarray:
         return mean + sd * generator.standard_normal(images)
@@ -164,14 +165,16 @@ class Thorax:
         depth += b.vessels * inside * fan * exp(-reach / 0.14)
         depth += 0.9 * b.vessels * inside * exp(-((reach / 0.06) ** 2))
         depth += 0.025 * smooth_noise(u.shape, 7, generator) * trunk
-        return depth.astype(np.float32)
+        found: np.ndarray = depth.astype(np.float32)
+        return found
 
     def render(self, generator: np.random.Generator) -> np.ndarray:
         """Return what the detector shows, uint8 ``(N, H, W)``: gain, display curve, noise."""
         b = self.build
         shown = power(np.clip((self.depth * b.gain + 0.02) / 1.45, 0.0, 1.0), 0.85 * b.gamma)
         shown += b.noise * generator.standard_normal(shown.shape, dtype=np.float32)
-        return (np.clip(shown, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        found: np.ndarray = (np.clip(shown, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        return found
 
 
 def outline(build: Build, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -230,7 +230,8 @@ class Arrays:
             part, _, number = case.partition("/")
             image = parts[part].images[int(number)]
             if image.ndim == 2:
-                return image
+                found: np.ndarray = image
+                return found
             apart = int(np.ptp(image.astype(np.int16), axis=2).max())
             if apart > COLOUR_TOLERANCE and self.options.colour == "refuse":
                 raise DataError(

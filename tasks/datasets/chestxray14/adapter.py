@@ -30,7 +30,16 @@ import pandas as pd
 from harness.errors import ConfigurationError, DataError, unknown
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.images import image_size, plain_name, read_grey
-from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
+from tasks.layouts.index import (
+    Finding,
+    Index,
+    boxes_of,
+    count_differences,
+    fingerprint_of,
+    leaks,
+    missing_cases,
+    refuse,
+)
 from tasks.layouts.splits import draw_patients
 from tasks.layouts.tables import read_table, repeated_rows
 from tasks.options import Split
@@ -405,7 +414,7 @@ def _check_boxes(
     findings = []
     advice = "" if frame else "; if images were reduced, write options.cohort.adapter.original_px: 1024"
     known = listed.set_index("case")
-    for box in boxes.itertuples(index=False):
+    for box in boxes_of(boxes):
         what = f"box {box.label} of {box.case}"
         if box.label not in LABELS:
             findings.append(Finding("fail", f'{what}: unknown label "{box.label}"'))

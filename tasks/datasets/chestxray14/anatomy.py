@@ -20,6 +20,7 @@ from pydantic import Field
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.chestxray14 import adapter as layout
+from tasks.layouts.index import boxes_of
 from tasks.phantoms.anatomy_files import STAMP, locate
 from tasks.phantoms.projection import Projection
 from tasks.phantoms.real_boxes import RealPainter
@@ -108,7 +109,7 @@ def _sample(first: list[str], others: list[str], sizes: Any, images: int, genera
 def _write_boxes(path: Path, boxes: Any, scale: float) -> None:
     spelling = {ours: theirs for theirs, ours in layout.BOX_SPELLING.items()}
     lines = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
-    for box in boxes.itertuples():
+    for box in boxes_of(boxes):
         values = ",".join(f"{scale * v:.4f}" for v in (box.x, box.y, box.width, box.height))
         lines.append(f"{box.case},{spelling.get(box.label, box.label)},{values}")
     path.write_text("\n".join(lines) + "\n")
@@ -118,17 +119,18 @@ def _write_images(folder: Path, cases: Any, boxes: Any, options: Options, genera
     folder.mkdir()
     patients = {name: i for i, name in enumerate(cases["patient"].unique())}
     builds = draw_builds(cases["patient"].map(patients).to_numpy(), generator)
-    given = {(box.case, box.label): (box.x, box.y, box.width, box.height) for box in boxes.itertuples()}
+    given = {(box.case, box.label): (box.x, box.y, box.width, box.height) for box in boxes_of(boxes)}
     for start in range(0, len(cases), BATCH):
         part = cases.iloc[start : start + BATCH]
         drawn = np.random.Generator(np.random.PCG64(seed(options.seed, "anatomy", "images", start)))
         thorax = Projection(builds.take(slice(start, start + len(part))), options.file_px, options.file_px, drawn)
         painter = RealPainter(thorax, options.strength, drawn)
         painter.given = {
-            (row, label): tuple(v / REAL_PX for v in given[case, label])
+            (row, label): (x / REAL_PX, y / REAL_PX, width / REAL_PX, height / REAL_PX)
             for row, case in enumerate(part["case"])
             for label in layout.LABELS
             if (case, label) in given
+            for x, y, width, height in [given[case, label]]
         }
         for label in layout.LABELS:
             painter.paint(label, np.flatnonzero(part[label]))

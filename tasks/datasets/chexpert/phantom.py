@@ -198,7 +198,8 @@ def _draw_truth(images: _Images, generator: np.random.Generator) -> np.ndarray:
     state["Fracture"] &= ~test
     found = np.any([state[label] for label in state if label != "Support Devices"], axis=0)
     state["No Finding"] = ~found
-    return np.stack([state[label] for label in layout.LABELS], axis=1)[images.study]
+    present: np.ndarray = np.stack([state[label] for label in layout.LABELS], axis=1)[images.study]
+    return present
 
 
 def _paint(
@@ -244,7 +245,10 @@ def paint_beyond_the_lungs(
 def _wide_mediastinum(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A broad shadow between the lungs, above the heart."""
     half = generator.uniform(0.085, 0.12, (len(u), 1, 1)).astype(np.float32)
-    return 0.22 * exp(-(power(u / half, 4))) * smooth_step((v + 0.34) / 0.03) * smooth_step((0.08 - v) / 0.04)
+    found: np.ndarray = (
+        0.22 * exp(-(power(u / half, 4))) * smooth_step((v + 0.34) / 0.03) * smooth_step((0.08 - v) / 0.04)
+    )
+    return found
 
 
 def _fracture(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -263,7 +267,7 @@ def _devices(u: np.ndarray, v: np.ndarray, generator: np.random.Generator) -> np
     bend = generator.normal(0.0, 0.03, shape).astype(np.float32)
     tip = generator.uniform(-0.10, 0.10, shape).astype(np.float32)
     line = exp(-(((u + 0.02 - bend * sin(6.0 * v)) / 0.008) ** 2)) * smooth_step((tip - v) / 0.01)
-    found = 0.30 * line
+    found: np.ndarray = 0.30 * line
     for sign in (-1.0, 1.0):
         cu = sign * generator.uniform(0.10, 0.26, shape).astype(np.float32)
         cv = generator.uniform(-0.25, 0.15, shape).astype(np.float32)

@@ -334,7 +334,8 @@ def to_world(pixels: np.ndarray, header: Any) -> np.ndarray:
     place = np.asarray(header.ImagePositionPatient, float)
     turn = np.asarray(header.ImageOrientationPatient, float)
     between_rows, between_columns = (float(part) for part in header.PixelSpacing)
-    return place + pixels[:, :1] * between_columns * turn[:3] + pixels[:, 1:] * between_rows * turn[3:]
+    found: np.ndarray = place + pixels[:, :1] * between_columns * turn[:3] + pixels[:, 1:] * between_rows * turn[3:]
+    return found
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,8 @@ def fill(points: np.ndarray) -> np.ndarray:
     cv2.fillPoly(inside, chain, 1)
     cv2.polylines(inside, chain, isClosed=True, color=0)
     rows, columns = np.nonzero(inside)
-    return np.stack([columns, rows], axis=1) + low
+    found: np.ndarray = np.stack([columns, rows], axis=1) + low
+    return found
 
 
 def voxels_of(reading: Reading) -> dict[float, set[tuple[int, int]]]:

@@ -146,7 +146,8 @@ class Lits:
         labels = read_labels(root / self._segmentation(root, image), root / image)
         if self.options.foreground == "liver":
             return labels >= 1
-        return labels == (1 if self.options.foreground == "healthy_liver" else 2)
+        found: np.ndarray = labels == (1 if self.options.foreground == "healthy_liver" else 2)
+        return found
 
     def verify(
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True

@@ -263,10 +263,10 @@ class Luna16:
             return [Finding("fail", str(error))]
         absent = sorted(set(nodules["seriesuid"]) - set(paths))
         findings = [Finding("warn", f"{ANNOTATIONS} lists the seriesuid {uid}, which has no scan") for uid in absent]
-        by_scan = dict(tuple(nodules.groupby("seriesuid")))
+        by_scan = {str(uid): rows for uid, rows in nodules.groupby("seriesuid")}
         table = self._table(root)
         for row in table[table["class"] == "1"].itertuples(index=False):
-            known = by_scan.get(row.seriesuid)
+            known = by_scan.get(str(row.seriesuid))
             numbers = [*FILE_WORLD, "diameter_mm"]
             at = None if known is None else known[numbers].apply(pd.to_numeric, errors="coerce").to_numpy(float)
             point = pd.to_numeric(pd.Series([row.coordX, row.coordY, row.coordZ]), errors="coerce").to_numpy(float)

@@ -121,7 +121,8 @@ def paint(
 def lung_mask(body: Body) -> np.ndarray:
     """Return the lungs as LUNA16 labels them, uint8: 3 right, 4 left."""
     x = body.millimetres()[0]
-    return np.where(x < 0, LUNG_LABELS[0], LUNG_LABELS[1]).astype(np.uint8) * body.organs["lungs"]
+    found: np.ndarray = np.where(x < 0, LUNG_LABELS[0], LUNG_LABELS[1]).astype(np.uint8) * body.organs["lungs"]
+    return found
 
 
 def _in_lung(body: Body, point: np.ndarray) -> bool:

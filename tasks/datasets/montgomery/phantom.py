@@ -54,8 +54,8 @@ def write(folder: Path, options: Mapping[str, Any], thorax: type[Thorax] = Thora
     landscape = generator.random(chosen.images) < 0.5
     build = draw_builds(np.arange(chosen.images), generator)
     root = folder / "MontgomerySet"
-    for part in (layout.IMAGES, layout.LEFT, layout.RIGHT, layout.READINGS):
-        (root / part).mkdir(parents=True)
+    for name in (layout.IMAGES, layout.LEFT, layout.RIGHT, layout.READINGS):
+        (root / name).mkdir(parents=True)
     (root / layout.IMAGES / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0not an image")
     short, long = chosen.file_px
     for wide in (False, True):

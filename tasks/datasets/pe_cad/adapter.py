@@ -95,16 +95,14 @@ def read_split(root: Path) -> dict[str, str]:
     path = tables_of(root)[1]
     table = read_table(path, ("patient_id", "split"))
     found: dict[str, str] = {}
-    for row in table.itertuples(index=False):
-        if row.split not in ("train", "validation", "test"):
+    for line, patient, split in zip(table["line"], table["patient_id"], table["split"], strict=True):
+        if split not in ("train", "validation", "test"):
             raise DataError(
-                f'line {row.line} of {path} has the unknown split "{row.split}"; expected train, '
-                "validation or test; correct it"
+                f'line {line} of {path} has the unknown split "{split}"; expected train, validation or test; correct it'
             )
-        if found.setdefault(row.patient_id, row.split) != row.split:
+        if found.setdefault(patient, split) != split:
             raise DataError(
-                f"patient {row.patient_id} is in the splits {found[row.patient_id]} and {row.split} of "
-                f"{path}; expected one of them"
+                f"patient {patient} is in the splits {found[patient]} and {split} of {path}; expected one of them"
             )
     return found
 
@@ -182,7 +180,7 @@ class PeCad:
                     )
                 )
         asked = split or Split(rule="official", validation_fraction=0.1, seed=99)
-        by_patient = dict(tuple(table.groupby("patient_id")))
+        by_patient = {str(patient): rows for patient, rows in table.groupby("patient_id")}
         for patient, rows in by_patient.items():
             if patient not in assigned:
                 findings.append(

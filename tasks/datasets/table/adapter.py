@@ -202,17 +202,20 @@ class Table:
         official = split.rule == "official"
         table = files.one(self.options.table, what=f"{WHAT} ({OPTIONS}.table)")
         rows = read_rows(root / table, self.options.columns(official))
-        cases, absent, lines = [], [], {}
+        cases: list[dict[str, str | int]] = []
+        absent: list[str] = []
+        lines: dict[str, str] = {}
         for row in rows:
             said = row.cells[self.options.path]
             image = _find(files, said, row.line)
             earlier = lines.setdefault(image or plain(said), row.line)
             if earlier != row.line:
                 raise DataError(f'"{said}" stands in {earlier} and in {row.line}; expected a row an image; remove one')
+            if not image:
+                absent.append(said)
+                continue
             known = {"case": said, "patient": self._patient(row), "image": image, "split": self._split(row, official)}
-            labels = self._labels(row)
-            cases += [{**known, **labels}] if image else []
-            absent += [] if image else [said]
+            cases.append({**known, **self._labels(row)})
         frame = pd.DataFrame(cases, columns=["case", "patient", "image", "split", *self.labels])
         frame = frame.astype(dict.fromkeys(self.labels, "int8")).sort_values("case", ignore_index=True)
         rule = "as the table says"
@@ -293,7 +296,7 @@ def _find(files: Files, said: str, line: str) -> str | None:
         raise DataError(
             f'"{said}" in {line} may be {found[0]} or {found[1]}; expected one file; write more of its path there'
         )
-    return (exact or found or [None])[0]
+    return next(iter(exact or found), None)
 
 
 ADAPTER = Table()
