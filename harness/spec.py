@@ -307,6 +307,12 @@ class DataTerms(Frozen):
     citations: tuple[Citation, ...] = ()
     url: str = NOT_STATED
 
+    def lines(self) -> tuple[str, ...]:
+        """Return it in lines for people: licence, credit where one is asked for, citations, page."""
+        cited = "; ".join(f"{one.text.rstrip('.')} ({one.key})" for one in self.citations) or NOT_STATED
+        credit = (f"Credit: {self.credit}",) if self.credit else ()
+        return (f"Licence: {self.licence}", *credit, f"Cite: {cited}", f"Page: {self.url}")
+
 
 class TaskPlan(Frozen):
     """A task resolved under a profile.

@@ -89,9 +89,12 @@ def verify(
     _refuse_broken(task, session.plan.tasks[task])
     inspect = import_dotted("tasks.inspection:verify")
     found: list[Any] = inspect(session.plan.tasks[task].cohort, Path(place), published=not synthetic)
+    terms = session.plan.tasks[task].terms
     if as_json:
         print_json([{"level": finding.level, "message": finding.message} for finding in found])
     else:
+        for line in () if terms is None else (f"{terms.title}.", *terms.lines()):
+            console.print(shown(line))
         for finding in found:
             colour = {"fail": "red", "warn": "yellow"}.get(finding.level, "dim")
             console.print(f"[{colour}]{finding.level}[/]  {shown(finding.message)}")

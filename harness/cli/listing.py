@@ -22,7 +22,7 @@ from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import examine, measured_seconds, processor_hours, representing, trial_status
 from harness.running import check_block, done_ids, find_item
-from harness.spec import Item, Record, Status, percent
+from harness.spec import DataTerms, Item, MethodPlan, Record, Status, TaskPlan, percent
 from harness.store import State, Store
 
 FOUND_FAULTS = 2  # as for every other error that a user can fix
@@ -48,6 +48,7 @@ def list_entries(
     for kind, entries in listing.items():
         if console.width < WIDE:
             _list_narrowly(kind, entries, session.plan.profile)
+            _print_terms(entries)
             continue
         table = Table(title=f"{kind} (profile {session.plan.profile})", title_justify="left", box=None, pad_edge=False)
         for column, kept in (("name", True), ("label", False), ("D", True), ("available", False), ("origin", True)):
@@ -58,6 +59,7 @@ def list_entries(
             table.add_row(*(shown(str(part)) for part in row))
         console.print(table)
         console.print()
+        _print_terms(entries)
 
 
 def _state(entry: Mapping[str, Any]) -> str:
@@ -74,6 +76,26 @@ def _list_narrowly(kind: str, entries: Sequence[Mapping[str, Any]], profile: str
     console.print()
 
 
+def _terms(resolved: MethodPlan | TaskPlan) -> dict[str, Any]:
+    """Return licence and citation of a task's images, where anything is known of them; a method has none."""
+    terms = resolved.terms if isinstance(resolved, TaskPlan) else None
+    return {} if terms is None else {"data_set": terms.model_dump(mode="json")}
+
+
+def _print_terms(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write the terms of each data set once, with the tasks that use it."""
+    tasks: dict[DataTerms, list[str]] = {}
+    for entry in entries:
+        if "data_set" in entry:
+            tasks.setdefault(DataTerms.model_validate(entry["data_set"]), []).append(entry["name"])
+    if tasks:
+        console.print("[bold]data sets[/]")
+    for terms, names in tasks.items():
+        console.print(shown(f"{terms.title} ({', '.join(names)})"))
+        for line in terms.lines():
+            console.print(Padding(shown(line), (0, 0, 0, 4)))
+
+
 def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
     registered = session.registry.methods if kind == "methods" else session.registry.tasks
     resolved: dict[str, Any] = dict(session.plan.methods if kind == "methods" else session.plan.tasks)
@@ -87,6 +109,7 @@ def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
             "origin": entry.origin,
             "source": entry.source,
             "version": entry.version,
+            **_terms(resolved[entry.name]),
         }
         for entry in registered
     ]

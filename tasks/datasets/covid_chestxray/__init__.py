@@ -9,16 +9,16 @@ from harness.spec import Citation, DataTerms
 from tasks.fetching.facts import load_facts
 from tasks.layouts.data_set import DataSet
 
-_SOURCE = load_facts().repositories["covid_chestxray"]
+_IMAGES, _MASKS = load_facts().repositories["covid_chestxray"], load_facts().package
 
 DATASET = DataSet(
     name="covid_chestxray",
     terms=DataTerms(
         title="covid-chestxray-dataset",
-        licence=_SOURCE.terms,
-        credit=_SOURCE.credit,
+        licence=f"{_IMAGES.terms}; {_MASKS.title}: {_MASKS.terms}",
+        credit=f"{_IMAGES.credit}. {_MASKS.credit}",
         citations=(Citation(key="cohen2020covid", text="Cohen et al., 2020."),),
-        url=_SOURCE.address,
+        url=_IMAGES.address,
     ),
     dimensions=2,
 )
