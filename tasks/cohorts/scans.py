@@ -15,8 +15,8 @@ import numpy as np
 
 from harness.errors import DataError
 from tasks.cohorts.decode import new_array, write_table
-from tasks.cohorts.patches import resize_box, scale
 from tasks.layouts.adapter import PretrainsOnScans, VolumeAdapter
+from tasks.layouts.boxes import resize_box, scale
 from tasks.layouts.volumes import require_values
 from tasks.patch_options import ScanStore
 

@@ -143,7 +143,7 @@ def test_the_foreground_is_the_liver_with_or_without_tumours(lits_root: Path) ->
             int(adapter.open_mask(lits_root, p, adapter.open(lits_root, p)).sum()) for p in volumes.values()
         )
     assert sizes["liver"] == sizes["healthy_liver"] + sizes["tumour"] and sizes["tumour"] > 0
-    with pytest.raises(ConfigurationError, match=r"options\.cohort\.adapter of lits: .*foreground"):
+    with pytest.raises(ConfigurationError, match=r"options\.cohort\.adapter\.foreground"):
         LITS.with_options({"foreground": "spleen"})
 
 

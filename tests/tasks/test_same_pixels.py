@@ -30,7 +30,7 @@ GENERATORS = (
 )
 MAKES_PIXELS = (
     *GENERATORS,
-    *(ROOT / "tasks/layouts" / f"{name}.py" for name in ("volumes", "grids", "series", "candidates", "space")),
+    *(ROOT / "tasks/layouts" / f"{name}.py" for name in ("boxes", "volumes", "grids", "series", "candidates", "space")),
     ROOT / "methods/shapes.py",
 )
 LINEAR_ALGEBRA = {

@@ -13,9 +13,10 @@ import torch
 from harness.errors import DataError, Unavailable
 from harness.metrics import Segmented, metric_of
 from harness.metrics.overlap import PixelCounts
-from tasks.cohorts.patches import crop_at, cut_patches, draw_centres, resize_in_plane, scale
+from tasks.cohorts.patches import cut_patches, draw_centres
 from tasks.heads.patches import take_channels
 from tasks.inputs.patch_augmentation import augment
+from tasks.layouts.boxes import crop_at, resize_in_plane, scale
 from tasks.layouts.volumes import Volume, canonical, read_metaimage, read_nifti
 from tasks.patch_options import Patches, VolumeAugmentation
 from tasks.phantoms.body import make_body

@@ -37,8 +37,8 @@ from pydantic import Field
 from harness.errors import DataError, Unavailable
 from harness.spec import Frozen
 from harness.typed import read
-from tasks.cohorts.patches import crop_at, resize_box, scale
 from tasks.datasets.lidc_idri.annotations import OTHER_ROOT, Message, Reading, consensus, group, heading, read_message
+from tasks.layouts.boxes import crop_at, resize_box, scale
 from tasks.layouts.finding import Files, is_litter
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.layouts.series import order_places, place_of, read_series, uneven
