@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigurationError
-from reports.render.readme import ABSENT, BLOCKS, MARKED, PAGES, real_answers, real_answers_in_full, real_table, renewed, synthetic_table
+from reports.render.readme import (
+    ABSENT,
+    BLOCKS,
+    MARKED,
+    PAGES,
+    real_answers,
+    real_answers_in_full,
+    real_table,
+    renewed,
+    synthetic_table,
+)
 
 ROOT = Path(__file__).parents[2]
 
