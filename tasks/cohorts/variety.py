@@ -26,7 +26,7 @@ def vary(thorax: Thorax, generator: np.random.Generator) -> None:
     along, across, sideways = ((sd * generator.standard_normal((count, 1, 1))).astype(np.float32) for sd in BEAM)
     u, v = thorax.u, thorax.v
     beam = exp(np.clip(along * v + across * v**2 + sideways * u**2, -1.0, 1.0))
-    beam /= beam.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)  # no picture brighter than others
+    beam /= beam.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)  # as bright as any other
     shares = generator.dirichlet(np.ones(len(KNOTS)), count).astype(np.float32)
     median, spread = UNEVENNESS
     strength = median * exp(spread * generator.standard_normal((count, 1, 1))).astype(np.float32)
