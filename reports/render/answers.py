@@ -165,7 +165,9 @@ def _verdict(
     parts += [f"{alone} significant alone but not after correction"] if alone else []
     parts += [f"{words[word]} {word}" for word in wording.FINDINGS if words[word]]
     level = wording.threshold(alpha)
-    return f"Of {len(rows)} contrasts, with p corrected within the family (Holm, p < {level}): {', '.join(parts)}."
+    sizes = " and ".join(str(size) for size in dict.fromkeys(c.family_size for c in rows))
+    within = f"within its family of {sizes} (Holm, p < {level})"
+    return f"Of {len(rows)} contrasts, each with p corrected {within}: {', '.join(parts)}."
 
 
 def _where(rows: Sequence[Comparison], word: str) -> list[str]:
@@ -176,9 +178,10 @@ def _where(rows: Sequence[Comparison], word: str) -> list[str]:
         name = c.method_label if single else f"{c.method_label} {wording.MINUS} {c.reference_label}"
         where = wording.column(c.task_label, c.label_fraction) + wording.beside(c.metric)
         mark = wording.DAGGER if c.dagger else ""
+        unlearnt = f" ({c.gate})" if c.gate else ""
         columns.setdefault(where, []).append(
             f"{name} {wording.signed(c.effect)}{mark} {wording.interval(c.ci_low, c.ci_high)}, "
-            f"corrected p {wording.probability(c.p_holm)}"
+            f"corrected p {wording.probability(c.p_holm)}{unlearnt}"
         )
     return [f"{word} on {where}: {'; '.join(names)}." for where, names in columns.items()]
 

@@ -15,6 +15,8 @@ from tasks.phantoms.elementary import arctan2, cos, exp, power, sin, tanh
 
 APEX = -0.40  # v of the top of the lungs
 BASE = 0.30  # v of the lowest point of the lungs, before the dome of the diaphragm
+REACH = 2.0  # standard deviations, where variety is above 1
+LEAST = 0.3  # of a mean, likewise
 
 
 @dataclass
@@ -57,39 +59,56 @@ class Build:
         return Build(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def draw_builds(patient_of: np.ndarray, generator: np.random.Generator) -> Build:
+def draw_builds(patient_of: np.ndarray, generator: np.random.Generator, variety: float = 1.0) -> Build:
     """Draw a build per image: what is the patient's is shared by all their images, so that a leaky split shows.
 
     Args:
         patient_of: Patient index of each image, from 0, int ``(N,)``.
         generator: Source of randomness.
+        variety: What every standard deviation of the body is multiplied by; those of its place, of the detector and of
+            the display stay. Above 1 no deviation exceeds ``REACH`` of these, and no size falls under ``LEAST`` of its
+            mean, so that a thorax stays one.
     """
     patients, images = int(patient_of.max()) + 1, len(patient_of)
 
+    def deviations(count: int) -> np.ndarray:
+        drawn = generator.standard_normal(count)
+        return drawn if variety == 1.0 else variety * np.clip(drawn, -REACH, REACH)
+
+    def size(mean: float, drawn: np.ndarray) -> np.ndarray:
+        return drawn if variety == 1.0 else np.maximum(drawn, LEAST * mean)
+
     def of_patient(mean: float, sd: float) -> np.ndarray:
-        found: np.ndarray = (mean + sd * generator.standard_normal(patients))[patient_of]
+        found: np.ndarray = size(mean, mean + sd * deviations(patients))[patient_of]
         return found
 
     def of_image(mean: float, sd: float) -> np.ndarray:
+        return size(mean, mean + sd * deviations(images))
+
+    def moved(mean: float, sd: float) -> np.ndarray:
         return mean + sd * generator.standard_normal(images)
+
+    def shown(of_patients: float, of_images: float) -> np.ndarray:
+        usual = (1.0 + of_patients * generator.standard_normal(patients))[patient_of]
+        return usual * (1.0 + of_images * generator.standard_normal(images))
 
     drawn = {
         "scale": of_patient(1.0, 0.05) * of_image(1.0, 0.02),
-        "shift_u": of_image(0.0, 0.02),
-        "shift_v": of_image(0.02, 0.02),
-        "rotation": of_image(0.0, 0.03),
+        "shift_u": moved(0.0, 0.02),
+        "shift_v": moved(0.02, 0.02),
+        "rotation": moved(0.0, 0.03),
         "width": of_patient(1.0, 0.05),
         "heart": of_patient(1.0, 0.06),
         "dome": of_patient(0.09, 0.015),
-        "base": of_patient(BASE, 0.02) + of_image(0.0, 0.012),
+        "base": of_patient(BASE, 0.02) + moved(0.0, 0.012),
         "air": of_patient(0.62, 0.04) * of_image(1.0, 0.02),
         "soft": of_patient(1.0, 0.08),
         "ribs": of_patient(0.10, 0.02),
         "spacing": of_patient(0.085, 0.005),
         "vessels": of_patient(0.10, 0.02),
-        "gain": of_patient(1.0, 0.05) * of_image(1.0, 0.04),
-        "gamma": of_patient(1.0, 0.06) * of_image(1.0, 0.04),
-        "noise": np.abs(of_image(0.012, 0.004)),
+        "gain": shown(0.05, 0.04),
+        "gamma": shown(0.06, 0.04),
+        "noise": np.abs(0.012 + 0.004 * generator.standard_normal(images)),
     }
     return Build(**{name: np.asarray(value, np.float32).reshape(-1, 1, 1) for name, value in drawn.items()})
 

@@ -131,6 +131,32 @@ def three(kind: str, paper: str, with_batch: dict[str, bool]) -> Callable[[str],
     return cell
 
 
+def optimiser(profile: str) -> str:
+    one, other = (phase(m, profile)["optimiser"] for m in ("moco_v2", "restoration_only"))
+    assert one == other
+    rate = one["learning_rate"]
+    return f"Adam {power(rate)}" if one["name"] == "adam" else f"{one['name'].upper()} {short(rate)}"
+
+
+def projector(profile: str) -> str:
+    """The projector's width is the encoder's last one unless the profile says another."""
+    found, last = term("simsiam", profile), {"unet_resnet_w16": 128, "unet_resnet50": 2048}
+    width = found["dimension"] or last[phase("simsiam", profile)["network"]["name"]]
+    return f"{width}, {found['predictor']}"
+
+
+def kept(profile: str) -> str:
+    (selection,) = {phase(m, profile, -1)["selection"] for m in ("moco_v2", "dira_simsiam", "restoration_only")}
+    return {"lowest_total_validation_loss": "lowest validation loss", "last": "the last"}[selection]
+
+
+def precision(profile: str) -> str:
+    found = phase("moco_v2", profile)
+    return {"bf16": "bfloat16 autocast"}.get(found["precision"], found["precision"]) + (
+        ", channels last in 2D" if found.get("channels_last") else ""
+    )
+
+
 ROWS: dict[str, Callable[[str], str]] = {
     "images": lambda p: "phantoms, SYNTHETIC" if cohort("montgomery", p)["source"] == "phantom" else "data roots",
     "image side (pretraining and transfer)": lambda p: ", ".join(
@@ -147,6 +173,7 @@ ROWS: dict[str, Callable[[str], str]] = {
     "ChestX-ray14 train / validation / test images": counts,
     "Montgomery images": lambda p: str(cohort("montgomery", p).get("generator_options", {"images": 138})["images"]),
     "pretraining batch": batch,
+    "MoCo-v2's and restoration alone's optimiser": optimiser,
     "queue, momentum": lambda p: f"{short(term('moco_v2', p)['queue'])}, {term('moco_v2', p)['momentum']}",
     "Barlow Twins' projector and embedding": lambda p: (
         f"{term('barlow_twins', p)['hidden']}, {term('barlow_twins', p)['dimension']}"
@@ -155,7 +182,7 @@ ROWS: dict[str, Callable[[str], str]] = {
         "barlow_twins", p, "learning_rate", "one_dimensional_rate"
     ),
     "Barlow Twins' warm-up": warm_up,
-    "SimSiam's predictor": lambda p: str(term("simsiam", p)["predictor"]),
+    "SimSiam's projector and predictor": projector,
     "SimSiam's rate": lambda p: rates("simsiam", p, "learning_rate"),
     "discriminator widths": lambda p: "–".join(
         str(f(term("dira_moco_v2", p, "adversary")["widths"])) for f in (min, max)
@@ -165,9 +192,8 @@ ROWS: dict[str, Callable[[str], str]] = {
     ),
     "supervised baselines": supervised,
     "images that validate pretraining": lambda p: str(phase("moco_v2", p)["validation"]["images"] or "all"),
-    "pretraining precision": lambda p: {"bf16": "bfloat16 autocast"}.get(
-        phase("moco_v2", p)["precision"], phase("moco_v2", p)["precision"]
-    ),
+    "weights kept of a pretext phase": kept,
+    "pretraining precision": precision,
     "classification transfer": fine_tuning("chestxray14", "§8", with_batch=False),
     "segmentation transfer": fine_tuning("montgomery", "§8", with_batch=True),
     "3D classification transfer": three("classification_3d", "§9", {"smoke": False, "miniature": True}),

@@ -20,6 +20,7 @@ from harness.spec import Frozen
 from tasks.datasets.chestxray14 import adapter as layout
 from tasks.phantoms.findings import Painter, draw_findings, shape_by_findings
 from tasks.phantoms.thorax import Thorax, draw_builds
+from tasks.phantoms.variety import vary
 
 BATCH = 256  # images rendered at once; part of the recipe, for each batch has a generator of its own
 BOXED = {  # classes that the real box file knows, in its own spelling
@@ -51,6 +52,8 @@ class Options(Frozen):
         folders: ``one``: ``images/``; ``mirror``: ``images_001/images/`` …
         strength: Contrast of the findings.
         follow_ups_mean: Mean number of images a patient; 3.6 in the real set.
+        variety: How much images differ: the patients' builds (``tasks.phantoms.thorax.draw_builds``), and, above 1,
+            beam and soft tissue (``tasks.phantoms.variety``).
     """
 
     seed: int = Field(ge=0)
@@ -63,6 +66,7 @@ class Options(Frozen):
     folders: Literal["one", "mirror"] = "one"
     strength: float = Field(default=1.0, gt=0)
     follow_ups_mean: float = Field(default=3.6, ge=1)
+    variety: float = Field(default=1.0, ge=1)
 
 
 def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     generator = np.random.Generator(np.random.PCG64(seed(chosen.seed, "chestxray14", "patients")))
     split_of, patient_of, follow_up = _draw_patients(chosen, generator)
     present = draw_findings(patient_of, layout.LABELS, generator)
-    builds = draw_builds(patient_of, generator)
+    builds = draw_builds(patient_of, generator, chosen.variety)
     names = [f"{patient + 1:08d}_{number:03d}.png" for patient, number in zip(patient_of, follow_up, strict=True)]
     count = len(names)
     places = ["images" if chosen.folders == "one" else f"images_{1 + 12 * i // count:03d}/images" for i in range(count)]
@@ -94,6 +98,9 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             here = {label: present[rows, i] for i, label in enumerate(layout.LABELS)}
             shape_by_findings(build, here, drawn)
             thorax = Thorax(build, chosen.file_px, chosen.file_px, drawn)
+            if chosen.variety > 1:
+                apart = np.random.Generator(np.random.PCG64(seed(chosen.seed, "chestxray14", "variety", start)))
+                vary(thorax, apart)
             painter = Painter(thorax, chosen.strength, drawn)
             for label in layout.LABELS:
                 painter.paint(label, np.flatnonzero(here[label]))
