@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from harness.identity import digest
 from harness.plan import Plan
 from harness.published import CellKey
-from harness.spec import Item
+from harness.spec import Item, SubsetOutline
 from harness.statistics.design import Lineage
 from harness.statistics.trials import TrialIndex
 
@@ -30,16 +30,17 @@ def lineages(plan: Plan) -> dict[CellKey, dict[TrialIndex, Lineage]]:
 
 
 def _used(chain: Iterable[Item]) -> frozenset[str]:
-    return frozenset(identity for item in chain for identity in item.spec.get("uses", {}).values())
+    return frozenset(identity for item in chain for identity in (item.outline.uses or {}).values())
 
 
 def _lineage(plan: Plan, item: Item, ancestors: frozenset[str]) -> Lineage:
-    spec = item.spec
-    anew = plan.methods[spec["method"]].reinitialised
-    per_repeat = spec["subset"]["rule"] == "per_repeat" and spec["label_fraction"] < 1
+    told = item.outline
+    anew = plan.methods[told.method or ""].reinitialised
+    subset, seeds = told.subset or SubsetOutline(), told.seeds or {}
+    per_repeat = subset.rule == "per_repeat" and (told.label_fraction or 1.0) < 1
     return Lineage(
-        encoder="" if anew else spec["phase"] or digest(spec["encoder"]),
+        encoder="" if anew else told.phase or digest(item.spec["encoder"]),
         ancestors=ancestors,
-        subset=str(spec["subset"]["seed"]) if per_repeat else "",
-        draws=" ".join(str(spec["seeds"][role]) for role in sorted(spec["seeds"])),
+        subset=str(subset.seed) if per_repeat else "",
+        draws=" ".join(str(seeds[role]) for role in sorted(seeds)),
     )

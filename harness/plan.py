@@ -89,7 +89,7 @@ class Plan:
         if item.id in done:
             return None
         if item.kind == "cohort":
-            return self.tasks[item.spec["task"]].no_images
+            return self.tasks[item.outline.task or ""].no_images
         found = (self.without_images(self.items[need], done) for need in item.needs)
         return next((reason for reason in found if reason), None)
 
@@ -367,7 +367,7 @@ def _plan_phase(plan: Plan, phase: PhasePlan, before: list[Item], index: int) ->
     """A phase is known by its specification, not by its method: two methods that share one train it once."""
     cohort = plan.cohorts[phase.cohort].id if phase.cohort else None
     ancestry = before[-1].id if before else None
-    used = {item.spec["phase"]: item.id for item in before if item.spec["phase"] in phase.uses}
+    used = {name: item.id for item in before if (name := item.outline.phase) in phase.uses}
     specification = digest({"configuration": phase.configuration, "cohort": cohort, "parent": ancestry})
     spec = {
         "phase": phase.name,

@@ -355,6 +355,42 @@ class TaskPlan(Frozen):
     unavailable: str | None = None
 
 
+class ObtainOutline(_Outline):
+    """Who hands an encoder over: a dotted path."""
+
+    obtain: str = ""
+
+
+class SubsetOutline(_Outline):
+    """By which rule labels are drawn, and from which seed."""
+
+    rule: str = ""
+    seed: int | None = None
+
+
+class ItemOutline(_Outline):
+    """What is told of an item whoever's work it is; what its spec does not say, or says in another form, is empty.
+
+    Attributes:
+        method, task, cohort, label_fraction, metrics, encoder, subset, seeds: Of a trial; a cohort has its task too.
+        phase: Of a phase its name, of a trial the id of the phase that made its encoder.
+        parent: Of a phase the id of the one before it.
+        uses: Of a phase: role → id of a phase that it reads.
+    """
+
+    method: Annotated[str | None, WrapValidator(_or_none)] = None
+    task: Annotated[str | None, WrapValidator(_or_none)] = None
+    cohort: Annotated[str | None, WrapValidator(_or_none)] = None
+    label_fraction: Annotated[float | None, WrapValidator(_or_none)] = None
+    metrics: Annotated[tuple[str, ...] | None, WrapValidator(_or_none)] = None
+    encoder: Annotated[ObtainOutline | None, WrapValidator(_or_none)] = None
+    subset: Annotated[SubsetOutline | None, WrapValidator(_or_none)] = None
+    seeds: Annotated[dict[str, int] | None, WrapValidator(_or_none)] = None
+    phase: Annotated[str | None, WrapValidator(_or_none)] = None
+    parent: Annotated[str | None, WrapValidator(_or_none)] = None
+    uses: Annotated[dict[str, str] | None, WrapValidator(_or_none)] = None
+
+
 class Item(Frozen):
     """One thing the runner executes.
 
@@ -375,6 +411,11 @@ class Item(Frozen):
     spec: dict[str, Any]
     needs: tuple[str, ...] = ()
     cost: float = 1.0
+
+    @property
+    def outline(self) -> ItemOutline:
+        """What is told of its spec."""
+        return ItemOutline.model_validate(self.spec)
 
 
 RECORD_VERSION = 2

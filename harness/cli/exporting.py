@@ -85,7 +85,7 @@ def finished(session: Session, method: str, pretrain_seed: int) -> list[Record]:
     records = [session.store.ok("phase", item.id) for item in chain]
     if records[-1] is None:
         raise Unavailable(
-            f"{label} is not pretrained yet under profile {plan.profile} (phase {chain[-1].spec['phase']} is "
+            f"{label} is not pretrained yet under profile {plan.profile} (phase {chain[-1].outline.phase} is "
             f"{session.store.state('phase', chain[-1].id)}); expected its last phase in the store; run it first: "
             f"dira-bench run --profile {plan.profile} --trial {chain[-1].id[:16]}"
         )

@@ -388,8 +388,8 @@ def show(
         console.print("no attempt yet")
     again = " --again" if any(record.status is Status.OK for record in records) else ""  # beside the record here
     console.print(f"\nrun just this: dira-bench run --profile {session.plan.profile} --trial {item.id[:16]}{again}")
-    if "label_fraction" in item.spec:
-        console.print(f"label fraction {percent(item.spec['label_fraction'])}")
+    if (fraction := item.outline.label_fraction) is not None:
+        console.print(f"label fraction {percent(fraction)}")
     for fault in faults:
         notes.print(f"[red]not shown:[/] {shown(fault)}")
     if faults:

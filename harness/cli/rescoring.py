@@ -103,7 +103,7 @@ def _rows(session: Session, metric: str, task: str | None, lacking: Counter[str]
 
 
 def _cohort(session: Session, item: Item) -> Path | None:
-    record = session.store.ok("cohort", item.spec["cohort"])
+    record = session.store.ok("cohort", item.outline.cohort or "")
     return None if record is None else session.store.folder(record)
 
 

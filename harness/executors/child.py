@@ -166,7 +166,7 @@ def _leave(job: Job, store: Store, ended: Finished, clocks: Clocks) -> None:
 
 def _check_bounds(item: Item, outcome: Outcome) -> None:
     """Raise ValueError if a trial's metric has a value that it cannot have, before a record vouches for it."""
-    for metric in item.spec.get("metrics", ()):
+    for metric in item.outline.metrics or ():
         wrong = out_of_bounds(metric, outcome.values[metric]) if metric in outcome.values else ""
         if wrong:
             raise ValueError(f"{item.run} returned a value out of its metric's bounds: {wrong}")

@@ -62,9 +62,9 @@ def _phase_facts(item: Item, record: Record | None) -> dict[str, Any]:
     """Return what ``pretraining/<method>.json`` says of a phase."""
     facts = dict(record.facts) if record and record.status in (Status.OK, Status.DIVERGED) else {}
     return {
-        "name": item.spec["phase"],
+        "name": item.outline.phase,
         "id": item.id,
-        "parent": item.spec["parent"],
+        "parent": item.outline.parent,
         "status": str(Status.MISSING if record is None else record.status),
         "configuration": item.spec["configuration"],
         **facts,
@@ -86,7 +86,7 @@ def _curve_rows(item: Item, index: int, curve: list[dict[str, Any]]) -> list[dic
             if isinstance(point[name], int | float):
                 rows.append({
                     "pretrain_seed": index,
-                    "phase": item.spec["phase"],
+                    "phase": item.outline.phase,
                     "phase_id": item.id[:12],
                     "step": point["step"],
                     "name": name,

@@ -166,6 +166,7 @@ def processor_hours(plan: Plan, root: Path, store: Store) -> dict[str, float]:
 
 def _like(item: Item) -> str:
     """Name the group of items whose durations resemble each other."""
+    told = item.outline
     if item.kind == "trial":
-        return f"trial {item.spec['task']} {item.spec['label_fraction']}"
-    return f"{item.kind} {item.spec.get('phase', item.spec.get('task', ''))}"
+        return f"trial {told.task} {told.label_fraction}"
+    return f"{item.kind} {told.phase or told.task or ''}"

@@ -53,7 +53,7 @@ def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterat
                 value=None if value is None else float(value),
                 status=status,
                 labelled=_labelled(record),
-                cohort=item.spec["cohort"][:12],
+                cohort=(item.outline.cohort or "")[:12],
                 trial_id=item.id,
             )
 

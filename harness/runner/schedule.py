@@ -56,7 +56,8 @@ def families(item: Item) -> tuple[tuple[str, ...], ...]:
     A trial of another task says little: they differ tenfold.
     """
     if item.kind == "trial":
-        task, fraction = str(item.spec.get("task", "")), str(item.spec.get("label_fraction", ""))
+        told = item.outline
+        task, fraction = told.task or "", "" if told.label_fraction is None else str(told.label_fraction)
         return (group(item), ("trial", "task", task, fraction), ("trial", "task", task))
     return (group(item), (item.kind, "work", item.run), (item.kind, "any"))
 

@@ -166,7 +166,7 @@ def preload(items: Iterable[Item]) -> list[str]:
     Code of anybody else's is imported in its own child: what it changes at import would reach every other item.
     """
     paths = {item.run for item in items} | {
-        str(item.spec["encoder"]["obtain"]) for item in items if item.kind == "trial"
+        told.obtain for item in items if item.kind == "trial" and (told := item.outline.encoder)
     }
     modules = sorted({parts(path)[0] for path in paths})
     return ["torch", "torchvision", *(module for module in modules if module.partition(".")[0] in OURS)]

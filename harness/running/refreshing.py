@@ -34,7 +34,7 @@ def refresh(plan: Plan, root: Path, store: Store, adopted: Adopted, summary: Sum
         return
     touched = [plan.items[identity] for identity in summary.done if identity in plan.items]
     folder = profile_folder(root, plan.profile)
-    methods = {str(item.spec["method"]) for item in touched if item.kind == "trial"}
+    methods = {item.outline.method or "" for item in touched if item.kind == "trial"}
     for name in sorted(methods):
         if (folder / "trials" / f"{name}.csv").is_file():
             write_trials(plan, root, store, adopted, name)
@@ -42,5 +42,6 @@ def refresh(plan: Plan, root: Path, store: Store, adopted: Adopted, summary: Sum
         if (folder / "pretraining" / f"{name}.json").is_file():
             write_pretraining(plan, root, store, adopted, name)
     for item in touched:
-        if item.kind == "cohort" and (folder / "cohorts" / f"{item.spec['task']}.json").is_file():
-            write_cohort(plan, root, store, item.spec["task"])
+        task = item.outline.task or ""
+        if item.kind == "cohort" and (folder / "cohorts" / f"{task}.json").is_file():
+            write_cohort(plan, root, store, task)
