@@ -88,7 +88,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types strictly where results are made: harness and reports."""
+    """Check types strictly."""
     install(session, "requirements/types.txt", package=False)
     session.run("mypy")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from torch import nn
 
 from harness.contracts import Backbone, Conformance, Context, Obtain, Outcome, Work
@@ -25,6 +25,7 @@ from harness.identity import digest
 from harness.seeding import seed as seed_of
 from harness.spec import EncoderSpec, MethodPlan, PhasePlan, Status
 from methods.networks.volumes import FORMS
+from methods.phases import BackboneSpec
 from methods.terms import load
 
 STEPS = 2
@@ -190,8 +191,10 @@ def input_size(plan: MethodPlan) -> tuple[int, ...]:
         px = outline.image_px if outline.views is None else outline.views.image_px
         if px is not None:
             return (px, px)
-    network = (EncoderSpec.model_validate(plan.encoder).model_extra or {}).get("network")
-    in_3d = isinstance(network, Mapping) and network.get("name") in FORMS
+    try:
+        in_3d = BackboneSpec.model_validate(plan.encoder).network.name in FORMS
+    except ValidationError:  # somebody's own way to obtain a backbone
+        in_3d = False
     return (16, 16, 8) if in_3d else (64, 64)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import safetensors
@@ -125,17 +125,21 @@ def load(
             loaded[name] = torch.zeros(like.shape, dtype=like.dtype)
             continue
         loaded[name] = as_weight(found[taken.sources[name]], taken.sources[name], like, path)
+    return loaded, _facts(chosen, taken, loaded)
+
+
+def _facts(state: str, taken: Match, loaded: Collection[str]) -> dict[str, JsonValue]:
+    """Return what a record says of the names that were loaded from a set of weights."""
     unused = sorted(taken.left_over + [s for n, s in taken.sources.items() if n not in loaded])
     absent = sorted(name for name in loaded if name not in taken.sources)
-    facts: dict[str, JsonValue] = {
-        "state": chosen,
+    return {
+        "state": state,
         "layout": taken.layout,
         "rule": dict(taken.rule),
         "matched": {part: sum(name.startswith(part + ".") for name in taken.sources) for part in PARTS},
         "missing": {"count": len(absent), "first": [*absent[:SHOWN]]},
         "left_over": {"count": len(unused), "first": [*unused[:SHOWN]]},
     }
-    return loaded, facts
 
 
 def _choose(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from harness.errors import CheckpointError
 from methods.networks import NetworkBackbone, build
@@ -46,10 +47,15 @@ def backbone(
 
 def _load(built: NetworkBackbone, path: Path, network: NetworkSpec, parts: list[str]) -> None:
     weights, about = load_encoder(path)
-    if about.get("network") != network.dump():
-        raise CheckpointError(
-            f"{path} holds network {about.get('network')}; expected {network.dump()}; rerun the pretraining"
-        )
+    held, wanted = about.get("network"), network.dump()
+    if held != wanted:
+        raise CheckpointError(f"{path} holds network {held}; expected {wanted}; rerun the pretraining")
+    _load_parts(built, weights, path, network, parts)
+
+
+def _load_parts(
+    built: NetworkBackbone, weights: Mapping[str, Tensor], path: Path, network: NetworkSpec, parts: list[str]
+) -> None:
     for part in parts:
         wanted = getattr(built, part).state_dict()
         prefix = part + "."

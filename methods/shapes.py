@@ -67,21 +67,24 @@ def _grey_of(colours: np.ndarray) -> np.ndarray:
 def _covers(figure: str, along: np.ndarray, across: np.ndarray) -> np.ndarray:
     radius = np.hypot(along, across)
     wide, high = np.abs(along), np.abs(across)
+    inside: np.ndarray
     if figure == "disc":
-        return radius <= 0.9
-    if figure == "ring":
-        return (radius <= 1.0) & (radius >= 0.55)
-    if figure == "square":
-        return np.maximum(wide, high) <= 0.75
-    if figure == "triangle":
-        return (across >= -0.5) & (across <= 1.0 - np.sqrt(3) * wide)  # equilateral, centre of mass at the origin
-    return (np.minimum(wide, high) <= 0.3) & (np.maximum(wide, high) <= 0.95)  # cross
+        inside = radius <= 0.9
+    elif figure == "ring":
+        inside = (radius <= 1.0) & (radius >= 0.55)
+    elif figure == "square":
+        inside = np.maximum(wide, high) <= 0.75
+    elif figure == "triangle":
+        inside = (across >= -0.5) & (across <= 1.0 - np.sqrt(3) * wide)  # equilateral, centre of mass at the origin
+    else:
+        inside = (np.minimum(wide, high) <= 0.3) & (np.maximum(wide, high) <= 0.95)  # cross
+    return inside
 
 
 def _textured(y: np.ndarray, x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Return a smooth ground in about (−1, 1): a slope and two waves."""
     slope = generator.uniform(-0.5, 0.5, 2)
-    ground = slope[0] * y + slope[1] * x
+    ground: np.ndarray = slope[0] * y + slope[1] * x
     for _ in range(2):
         frequency = generator.uniform(-6, 6, 2)
         ground = ground + 0.3 * np.sin(frequency[0] * y + frequency[1] * x + generator.uniform(0, 2 * np.pi))

@@ -140,7 +140,8 @@ def _crop(u: np.ndarray, px: int) -> np.ndarray:
 def _whole(u: np.ndarray, low: int | np.ndarray, high: int | np.ndarray) -> np.ndarray:
     """Map uniforms in [0, 1) to whole numbers in [low, high], both included."""
     low, high = np.asarray(low), np.maximum(high, low)
-    return (low + np.floor(u * (high - low + 1))).astype(np.int64)
+    whole: np.ndarray = (low + np.floor(u * (high - low + 1))).astype(np.int64)
+    return whole
 
 
 def _shapes(u: np.ndarray, kind: np.ndarray, px: int, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

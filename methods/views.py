@@ -60,7 +60,8 @@ def crop(image: np.ndarray, box: np.ndarray, px: int) -> np.ndarray:
     top, left, height, width = box
     shrinks = height > px or width > px
     part = image[top : top + height, left : left + width]
-    return cv2.resize(part, (px, px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    resized: np.ndarray = cv2.resize(part, (px, px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized
 
 
 def transform(view: np.ndarray, of: ViewParameters, row: int) -> np.ndarray:
@@ -81,7 +82,8 @@ def transform(view: np.ndarray, of: ViewParameters, row: int) -> np.ndarray:
 def blend_table(level: int, factor: float) -> np.ndarray:
     """Return the 256 levels moved away from ``level`` by ``factor``, clipped and truncated as PIL's blend does."""
     moved = np.float32(level) + np.float32(factor) * (_LEVELS - np.float32(level))
-    return np.clip(moved, 0, 255).astype(np.uint8)
+    table: np.ndarray = np.clip(moved, 0, 255).astype(np.uint8)
+    return table
 
 
 def distort(view: np.ndarray, of: ViewParameters, row: int) -> np.ndarray:

@@ -148,7 +148,8 @@ def jitter(views: Tensor, of: ViewParameters) -> Tensor:
 
 
 def _contrast_first(order: np.ndarray) -> np.ndarray:
-    return np.argmax(order == 1, axis=1) < np.argmax(order == 0, axis=1)
+    first: np.ndarray = np.argmax(order == 1, axis=1) < np.argmax(order == 0, axis=1)
+    return first
 
 
 def blur(views: Tensor, sigma: np.ndarray) -> Tensor:

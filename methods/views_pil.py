@@ -13,7 +13,8 @@ from methods.views import distort
 def crop(image: Image.Image, box: np.ndarray, px: int) -> Image.Image:
     """Cut and resize with antialiased bilinear interpolation, as ``RandomResizedCrop`` on a PIL image."""
     top, left, height, width = (int(value) for value in box)
-    return transforms.resized_crop(image, top, left, height, width, [px, px])
+    made: Image.Image = transforms.resized_crop(image, top, left, height, width, [px, px])
+    return made
 
 
 def transform(view: Image.Image, of: ViewParameters, row: int) -> Image.Image:

@@ -322,18 +322,7 @@ def share(amount: Amount, roles: tuple[Role, ...], base: str) -> list[Stage]:
         chain.append((*chain[-1], "adversary"))
 
     if amount.budget == "matched":
-        if amount.total is None:
-            raise ConfigurationError('budget "matched" needs a total amount; add it to the profile or take another')
-        quarter = Fraction(1, 4)
-        shares: list[Fraction] = {
-            1: [Fraction(1)],
-            2: [quarter, 3 * quarter] if dis else [3 * quarter, quarter],
-            3: [quarter, 2 * quarter, quarter],
-        }[len(chain)]
-        counts = [int(part * amount.total) for part in shares]
-        counts[-1] += amount.total - sum(counts)
-        return list(zip(chain, counts, strict=True))
-
+        return list(zip(chain, _matched(amount, len(chain), starts_alone=dis), strict=True))
     if base not in amount.base or amount.restoration is None or amount.adversary is None:
         raise ConfigurationError(
             f'budget "{amount.budget}" needs base.{base}, restoration and adversary amounts; '
@@ -347,3 +336,18 @@ def share(amount: Amount, roles: tuple[Role, ...], base: str) -> list[Stage]:
     if amount.budget == "code" and dis and res:
         chain = chain[1:]
     return [(present, own[present[-1]]) for present in chain]
+
+
+def _matched(amount: Amount, phases: int, *, starts_alone: bool) -> list[int]:
+    """Share the total among phases; ``starts_alone``: the first has the discrimination term alone."""
+    if amount.total is None:
+        raise ConfigurationError('budget "matched" needs a total amount; add it to the profile or take another')
+    quarter = Fraction(1, 4)
+    shares: list[Fraction] = {
+        1: [Fraction(1)],
+        2: [quarter, 3 * quarter] if starts_alone else [3 * quarter, quarter],
+        3: [quarter, 2 * quarter, quarter],
+    }[phases]
+    counts = [int(part * amount.total) for part in shares]
+    counts[-1] += amount.total - sum(counts)
+    return counts

@@ -49,7 +49,7 @@ class ImageTraining(Training):
             self._images,
             rows,
             self._configuration.batch,
-            self._seeds["validation"],
+            self.streams.validation,
             self._pictured,
             self._device,
             Pairs(rows, self._classes),

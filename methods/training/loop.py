@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,21 @@ class Player:
 
 
 @dataclass(frozen=True)
+class Streams:
+    """Seeds of what a training draws: its order, its views, the views of validation, and what terms draw in a step."""
+
+    order: int
+    augment: int
+    validation: int
+    step: int
+
+    @classmethod
+    def of(cls, seed: int) -> Streams:
+        """Derive all of them from a phase's seed."""
+        return cls(*(seed_of(seed, stream.name) for stream in fields(cls)))
+
+
+@dataclass(frozen=True)
 class Best:
     """The weights that are kept so far.
 
@@ -118,12 +133,12 @@ class Training:
         self._precision = PRECISIONS[configuration.precision]
         half_or_gpu = (self._device.type == "cuda" and self.channels_last_on_gpu) or self._precision is not None
         self._channels_last = half_or_gpu or configuration.channels_last
-        self._seeds = {name: seed_of(spec.seed, name) for name in ("order", "augment", "validation", "step")}
+        self.streams = Streams.of(spec.seed)
         self.initial_state_sha256 = state_sha256(objective.state_dict())
         self._move()
         self._micro_batch = self._images_in_a_pass()
 
-        self.order = Order(rows, configuration.batch, self._seeds["order"])
+        self.order = Order(rows, configuration.batch, self.streams.order)
         budget, every = configuration.budget, configuration.validation
         per_epoch = self.order.steps_per_epoch
         self.steps = budget.count * (per_epoch if budget.unit == "epochs" else 1)
@@ -167,7 +182,7 @@ class Training:
     @property
     def augment_seed(self) -> int:
         """Seed of the training views."""
-        return self._seeds["augment"]
+        return self.streams.augment
 
     def _held_out(self, rows: np.ndarray) -> HeldOutLosses:
         """Return the validation on some rows."""
@@ -179,7 +194,7 @@ class Training:
 
     def _views(self, made: tuple[Tensor, ...]) -> Views:
         """Make the network's input of one batch."""
-        return as_views(self.objective, made, seed_of(self._seeds["step"], self.step), self._channels_last)
+        return as_views(self.objective, made, seed_of(self.streams.step, self.step), self._channels_last)
 
     def _means(self) -> Means:
         """Return what sums the losses."""

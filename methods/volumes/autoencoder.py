@@ -83,6 +83,14 @@ class _Progress:
     curve: list[dict[str, float]] = field(default_factory=list)
     epoch: int = 0
 
+    def take(self, model: nn.Module, trained: float, found: float) -> None:
+        """Take note of an epoch: its mean loss, the loss on validation scans, and the weights if that is the best."""
+        self.epoch, self.since = self.epoch + 1, self.since + 1
+        self.curve.append({"step": self.epoch, "train_autoencoder": trained, "validation_autoencoder": found})
+        if found < self.best:
+            self.kept = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            self.best, self.since = found, 0
+
 
 def learn_features(
     scans: Volumes,
@@ -118,19 +126,12 @@ def learn_features(
         order = np.random.Generator(np.random.PCG64(seed_of(seed, "order", now.epoch))).permutation(training)
         trained = _train(model, optimiser, small, _parts(order, how.batch), device)
         found = _loss(model, small, validation, how.batch, device)
-        now.epoch, now.since = now.epoch + 1, now.since + 1
-        losses = {"train_autoencoder": trained / len(training), "validation_autoencoder": found}
-        now.curve.append({"step": now.epoch, **losses})
-        if found < now.best:
-            now.kept = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-            now.best, now.since = found, 0
+        now.take(model, trained / len(training), found)
         for group in optimiser.param_groups:
             group["lr"] = how.learning_rate * plateau.factor_after(found)
         context.report(now.epoch, how.epochs, "autoencoder")
         if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-            states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "plateau": plateau.state()}
-            context.resume.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, {"marks": marks, **states, "progress": vars(now)})
+            _save(path, marks, model, optimiser, plateau, now)
             saved = time.monotonic()
     if now.kept is not None:
         model.load_state_dict(now.kept)
@@ -179,6 +180,20 @@ def _features(model: Autoencoder, small: Mapping[int, Tensor], batch: int, devic
         volumes = torch.stack([small[int(row)] for row in part]).to(device).float()
         features[part] = model.features(volumes).cpu().numpy()
     return features
+
+
+def _save(
+    path: Path,
+    marks: str,
+    model: Autoencoder,
+    optimiser: torch.optim.Optimizer,
+    plateau: Plateau,
+    now: _Progress,
+) -> None:
+    """Write what ``_resumed`` reads."""
+    states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "plateau": plateau.state()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, {"marks": marks, **states, "progress": vars(now)})
 
 
 def _resumed(

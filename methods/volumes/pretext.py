@@ -110,7 +110,7 @@ class CubeTraining(Training):
             self._cubes,
             rows,
             self._configuration.batch,
-            self._seeds["validation"],
+            self.streams.validation,
             self._distorted,
             self._device,
             self._processes,

@@ -48,9 +48,8 @@ class Scans:
 
     def __getitem__(self, row: int) -> np.ndarray:
         """Return a scan ``(X, Y, Z)`` as stored, a read-only memory map."""
-        if self._whole is not None:
-            return self._whole[row]
-        array: np.ndarray = np.load(self.folder / "scans" / f"{row}.npy", mmap_mode="r")
+        own = self.folder / "scans" / f"{row}.npy"
+        array: np.ndarray = np.load(own, mmap_mode="r") if self._whole is None else self._whole[row]
         return array
 
     def rows(self, split: str) -> np.ndarray:

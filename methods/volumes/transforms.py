@@ -83,7 +83,8 @@ def nonlinear(cube: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     controls = generator.random((2, 2))
     x, y = bezier(controls)
     rises = generator.random() < 0.5
-    return np.interp(cube, np.sort(x), np.sort(y) if rises else y[::-1]).astype(np.float32)
+    mapped: np.ndarray = np.interp(cube, np.sort(x), np.sort(y) if rises else y[::-1]).astype(np.float32)
+    return mapped
 
 
 def bezier(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,12 +86,7 @@ def find_words(
         if corner is None:
             fruitless += 1
             if fruitless >= len(training):
-                raise DataError(
-                    f"found no place for word {len(words)} of {rules.words} in {fruitless} scans; expected cubes "
-                    f"of {list(rules.cube)} voxels inside the border {list(rules.border)} with at most "
-                    f"{rules.tissue_share:g} tissue, {rules.apart} voxels from earlier words; ask for fewer "
-                    "words or loosen the rules under volumes.words in methods/profiles.yaml"
-                )
+                raise _nowhere(len(words), fruitless, rules)
             continue
         fruitless = 0
         words.append(
@@ -103,6 +98,16 @@ def find_words(
             )
         )
     return words
+
+
+def _nowhere(word: int, scans: int, rules: WordRules) -> DataError:
+    """Return the error for a word that no scan has a place for."""
+    return DataError(
+        f"found no place for word {word} of {rules.words} in {scans} scans; expected cubes "
+        f"of {list(rules.cube)} voxels inside the border {list(rules.border)} with at most "
+        f"{rules.tissue_share:g} tissue, {rules.apart} voxels from earlier words; ask for fewer "
+        "words or loosen the rules under volumes.words in methods/profiles.yaml"
+    )
 
 
 def nearest(features: np.ndarray, reference: int, rows: np.ndarray, count: int) -> tuple[int, ...]:

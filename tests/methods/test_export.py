@@ -17,6 +17,7 @@ from harness.registry import load_parameters
 from harness.spec import Status
 from methods import external
 from methods.export import LAYOUTS, export
+from methods.export_card import ExportedMethod
 from methods.networks import build
 from methods.phases import NetworkSpec
 from methods.training.checkpoints import ENCODER, save_encoder
@@ -36,7 +37,7 @@ def about(**fields):
         "phases": [{"phase": "dis", "id": "1" * 64, "images_seen": 1000, "steps": 10, "selected_step": 9},
                    {"phase": "dis+res", "id": "2" * 64, "images_seen": 2345, "steps": 20, "selected_step": 18}],
     }  # fmt: skip
-    return {**common, **fields}
+    return ExportedMethod.model_validate({**common, **fields})
 
 
 def left_by_a_phase(folder, network, make):

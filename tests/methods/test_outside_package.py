@@ -21,6 +21,7 @@ from methods.conformance import check
 from methods.terms.bound import Views
 from methods.training.objective import Objective
 from tests.harness import works
+from tests.methods.pretraining import typed
 
 PACKAGE = Path(__file__).parents[1] / "outside_package"
 NAMES = ("outside_clusters", "dira_outside_clusters")
@@ -111,8 +112,8 @@ def make_a_mapping(slots, device, preload):
 
 
 def test_its_loss_is_zero_at_best_and_ten_steps_lower_it(installed):
-    configuration = installed.resolve_method("outside_clusters", "smoke").phases[0].configuration
-    objective = Objective(configuration, 0)
+    planned = installed.resolve_method("outside_clusters", "smoke").phases[0].configuration
+    objective = Objective(typed(planned), 0)
     term = objective.terms["discrimination"]
     images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     views = Views(images, images, images[:, :1], 0)
