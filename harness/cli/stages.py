@@ -18,6 +18,7 @@ from harness.cli.execution import run_items
 from harness.cli.session import Session, console, open_session, shown
 from harness.errors import DataError, StoreError, unknown
 from harness.lineages import lineages
+from harness.metrics import is_known
 from harness.plan import Plan
 from harness.results import (
     TABLES,
@@ -200,7 +201,7 @@ def _task_facts(session: Session) -> dict[str, TaskFacts]:
             unavailable=plan.tasks[entry.name].unavailable or "",
         )
         for entry in session.registry.tasks
-        if entry.transfer != NO_TRANSFER
+        if entry.transfer != NO_TRANSFER and is_known(entry.metric)  # else the plan says what is not installed
     }
 
 

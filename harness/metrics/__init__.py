@@ -12,5 +12,6 @@ from harness.metrics.computing import OfMasks as OfMasks
 from harness.metrics.computing import Pooled as Pooled
 from harness.metrics.computing import Whole as Whole
 from harness.metrics.metric import Metric as Metric
+from harness.metrics.registered import is_known as is_known
 from harness.metrics.registered import metric_of as metric_of
 from harness.metrics.registered import out_of_bounds as out_of_bounds

@@ -158,6 +158,13 @@ class OfMasks:
         return resample_mean(cases.measured[name], patients, resamples, seed)
 
 
+_IN_WORDS = {
+    "levels": "counts at every threshold",
+    "validation": "counts of the validation images",
+    "pixels": "size of a case",
+}
+
+
 @dataclass(frozen=True)
 class Whole:
     """A function of all cases together, without resamples.
@@ -175,8 +182,8 @@ class Whole:
 
     def lacks(self, name: str, cases: Cases) -> str:
         """Say which part of the cases was not stored."""
-        absent = [need for need in self.needs if not getattr(cases, need)]
-        return f"{' and '.join(absent)} of the cases" if absent else ""
+        absent = [_IN_WORDS[need] for need in self.needs if not getattr(cases, need)]
+        return " and ".join(absent)
 
     def value(self, name: str, cases: Cases) -> float:
         """Return the function of all cases."""

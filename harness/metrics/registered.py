@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from harness.dotted import import_dotted
-from harness.errors import ConfigurationError
+from harness.errors import BrokenCode, ConfigurationError
 from harness.metrics.cases import Cases, Classified, Segmented
 from harness.metrics.computing import OfClasses, OfCounts, OfMasks, Pooled, Whole
 from harness.metrics.distance import hausdorff_95
@@ -154,6 +154,15 @@ def metric_of(name: str) -> Metric:
             f'"{name}" is a {type(found).__name__}; expected a harness.metrics.Metric; correct the dotted path'
         )
     return found
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a metric can be found here: the package of a dotted path may not be installed."""
+    try:
+        metric_of(name)
+    except BrokenCode:
+        return False
+    return True
 
 
 def out_of_bounds(name: str, value: float) -> str:

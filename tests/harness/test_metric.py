@@ -157,7 +157,9 @@ def test_what_was_not_stored_is_named():
     full = segmented()
     counts = Segmented(full.overlap, full.predicted, full.true, 1.0)
     assert DICE.lacks(counts) == DICE_POOLED.lacks(counts) == IOU.lacks(counts) == ""
-    assert "levels" in PIXEL_AVERAGE_PRECISION.lacks(counts) and "hd95 of each case" in HD95.lacks(counts)
+    assert "counts at every threshold" in PIXEL_AVERAGE_PRECISION.lacks(counts) and "hd95 of each case" in HD95.lacks(
+        counts
+    )
     assert AUC.lacks(counts) and localization(0.1).lacks(counts)
     with pytest.raises(ConfigurationError, match='"hd95" cannot be computed: found no hd95 of each case'):
         HD95.value(counts)

@@ -17,7 +17,7 @@ import harness.cli.session as session_module
 from harness.cli.application import application
 from harness.contracts import Context
 from harness.errors import ConfigurationError, DataError
-from harness.metrics import metric_of
+from harness.metrics import is_known, metric_of
 from harness.pixels import Pixels
 from harness.registry import load_registry
 from harness.spec import Status, TaskEntry
@@ -106,6 +106,7 @@ def test_a_metric_that_cannot_be_had_is_one_sentence_at_plan_time(changes, said)
 
 
 def test_a_metric_whose_module_is_not_installed_makes_its_task_unavailable_and_no_other():
+    assert not is_known("nowhere_at_all.m:M") and is_known("auc")
     assert "nowhere_at_all" in (resolve(montgomery(metric="nowhere_at_all.m:M"), "smoke", {}).unavailable or "")
 
 
@@ -141,7 +142,7 @@ def test_what_is_lacking_is_said(cohorts, tmp_path):
     spec, outcome = ran("montgomery", cohorts, tmp_path)
     with pytest.raises(DataError, match="no hd95 of each case"):
         rescored("hd95", spec, outcome.arrays, None)
-    with pytest.raises(DataError, match="no levels"):
+    with pytest.raises(DataError, match="no counts at every threshold"):
         rescored("pixel_average_precision", spec, outcome.arrays, None)
     spec, outcome = ran("chestxray14", cohorts, tmp_path)
     with pytest.raises(DataError, match="its cohort is not in the store"):
