@@ -23,7 +23,7 @@ from harness.seeding import seed
 from harness.spec import Frozen
 from harness.statistics.design import CAP
 from harness.statistics.paper import Paper, PublishedNumber
-from harness.statistics.schema import Prospect
+from harness.statistics.schema import PrintedContrast, Prospect
 
 DRAWS = 8000  # a rate's standard error is at most .56 points
 ENDLESS = 10**7
@@ -49,27 +49,14 @@ class Rates(Frozen):
     inconclusive: float
 
 
-class Outlook(Frozen):
-    """What one published contrast can be told, before a run.
+class Outlook(PrintedContrast):
+    """What a run can say of one published contrast, before it is run.
 
     Attributes:
-        family, method, reference, task, label_fraction, delta: The contrast.
-        effect: As printed, in points. margin: Equivalence margin, in points.
-        spread: Where the spreads come from: ``printed``; ``the same cells at all labels`` where the contrast's own are
-            not printed; or empty, and then no rate is known.
         planned: At the planned numbers. ceiling: With endless runs of ours. nothing, reversed: Where the true effect is
             zero, or the printed one with its sign turned.
     """
 
-    family: str
-    method: str
-    reference: str
-    task: str
-    label_fraction: float
-    delta: float | None
-    effect: float
-    margin: float
-    spread: str
     planned: Rates | None = None
     ceiling: Rates | None = None
     nothing: Rates | None = None

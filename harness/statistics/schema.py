@@ -222,15 +222,14 @@ class View(Frozen):
     added_later: ClassVar = ("gate",)
 
 
-class Prospect(Frozen):
-    """One line of ``outlook.csv``: what a published contrast could be told before the run.
+class PrintedContrast(Frozen):
+    """A published contrast before a run of ours.
 
     Attributes:
-        family, method, reference, task, label_fraction, delta: The contrast.
-        effect, margin: As printed, and the equivalence margin; points.
-        spread: ``printed``, or what stands in for it; empty where nothing is known, and then the rates are empty.
-        reproduced, different, too_small, inconclusive: How often a true reproduction reads so, as shares of 1.
-        ceiling: How often it would read *reproduced* with endless runs of ours.
+        family, method, reference, task, label_fraction, delta: Which.
+        effect, margin: As printed, and the equivalence margin; in the metric's unit.
+        spread: Where the spreads come from: ``printed``; ``the same cells at all labels`` where the contrast's own are
+            not printed; or empty, and then no rate is known.
     """
 
     family: str
@@ -242,6 +241,16 @@ class Prospect(Frozen):
     effect: float
     margin: float
     spread: str
+
+
+class Prospect(PrintedContrast):
+    """One line of ``outlook.csv``: what a run could say of a published contrast.
+
+    Attributes:
+        reproduced, different, too_small, inconclusive: How often a true reproduction reads so, as shares of 1.
+        ceiling: How often it would read *reproduced* with endless runs of ours.
+    """
+
     reproduced: float | None
     different: float | None
     too_small: float | None

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
+from harness.registry import load_registry
 from harness.results.shown import PANELS, read_shown
+from methods.profiles import profile_names
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
@@ -88,6 +90,18 @@ def test_dvc_names_every_component_version_that_a_stage_depends_on():
         params = [p for p in stages[stage]["params"] if isinstance(p, dict) and f"{side}/versions.yaml" in p]
         keys = {key for entry in params for key in entry[f"{side}/versions.yaml"]}
         assert {f"components.{name}.version" for name in names} <= keys
+
+
+def test_dvc_names_every_cohort_that_a_profile_pretrains_on_and_no_other():
+    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["pretrain"]
+    named = {Path(dep).stem for dep in stage["deps"] if "/cohorts/" in dep}
+    registry = load_registry(ROOT, points=lambda group: [])
+    pretrained_on = set()
+    for profile in profile_names():
+        under = registry.under(profile)
+        for entry in under.methods:
+            pretrained_on |= {phase.cohort for phase in under.resolve_method(entry.name, profile).phases}
+    assert named == pretrained_on - {None}
 
 
 def test_the_lock_holds_every_dependency_and_names_no_host():
