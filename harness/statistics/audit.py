@@ -9,7 +9,7 @@ interval that rounding to the printed decimals leaves, or more runs where the pa
 * *not shown*: an equivalence that the two one-sided tests do not establish, and nothing refutes either;
 * *not testable*: significance claimed where no spread is printed.
 
-``judge`` answers one claim from any printed numbers; ``harness.statistics.any_paper`` calls it for a table from
+``evaluate`` answers one claim from any printed numbers; ``harness.statistics.any_paper`` calls it for a table from
 elsewhere.
 """
 
@@ -99,7 +99,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What claims are judged by.
+    """What claims are evaluated by.
 
     Attributes:
         printed: The printed numbers.
@@ -174,10 +174,10 @@ def audit(
     """
     bare = Evidence(paper, margins, {}, alpha)
     evidence = replace(bare, adjusted=adjusted_within(bare, _families(families)))
-    return [AuditedClaim(**row(claim, judge(claim, evidence))) for claim in claims]
+    return [AuditedClaim(**row(claim, evaluate(claim, evidence))) for claim in claims]
 
 
-def judge(claim: Claim, evidence: Evidence) -> Answer:
+def evaluate(claim: Claim, evidence: Evidence) -> Answer:
     """Answer one claim from the printed numbers."""
     return _ANSWERS[claim.type](claim, evidence)
 

@@ -89,8 +89,8 @@ def compare(
     """Test method − reference and give both answers.
 
     Args:
-        method: The cell that is judged.
-        reference: The cell it is judged against.
+        method: The cell that is compared.
+        reference: The cell it is compared with.
         margin: Equivalence margin as printed.
         parameters: α.
         not_the_papers: Why nothing here may be set against the paper; empty if it may.

@@ -129,7 +129,7 @@ def design(method: Cell, reference: Cell) -> Design | None:
 
 
 def shares_repeats(method: Cell, reference: Cell) -> bool:
-    """Tell whether every common repeat of both cells saw one label subset, or drew from the same seeds."""
+    """Say whether every common repeat of both cells saw one label subset, or drew from the same seeds."""
     common = set(method.values) & set(reference.values)
     pairs = [(method.of(index), reference.of(index)) for index in common]
     return bool(pairs) and all(
@@ -138,7 +138,7 @@ def shares_repeats(method: Cell, reference: Cell) -> bool:
 
 
 def shares_encoders(method: Cell, reference: Cell) -> bool:
-    """Tell whether encoder k of both cells descends from one checkpoint, for every pretraining seed of both."""
+    """Say whether encoder k of both cells descends from one checkpoint, for every pretraining seed of both."""
     ours, theirs = _ancestors(method), _ancestors(reference)
     return ours.keys() == theirs.keys() and all(ours[seed] & theirs[seed] for seed in ours)
 
@@ -148,14 +148,14 @@ def _ancestors(cell: Cell) -> dict[int, frozenset[str]]:
 
 
 def _crossed(cell: Cell) -> bool:
-    """Tell whether a cell has two encoders with two complete repeats."""
+    """Say whether a cell has two encoders with two complete repeats."""
     if cell.drawn_anew or len(cell.encoders) < 2:
         return False
     return len(cell.matrix[1]) >= 2
 
 
 def _of_runs(cell: Cell) -> bool:
-    """Tell whether a cell's runs alone say how its mean varies: each has its own encoder, or all have one."""
+    """Say whether a cell's runs alone say how its mean varies: each has its own encoder, or all have one."""
     return cell.drawn_anew or len(cell.encoders) < 2
 
 

@@ -6,7 +6,7 @@ Pure functions; scipy and statsmodels compute; nothing here draws a random numbe
 
 Spread of zero. A t test needs spread. Where the standard error is zero, ``t``, ``p`` and the equivalence test are
 None, never NaN and never significant: two constant and equal cells are *identical*; two constant and different ones
-are reported as a constant difference that no test of spread can judge.
+are reported as a constant difference that no test of spread can evaluate.
 """
 
 from __future__ import annotations

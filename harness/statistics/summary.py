@@ -71,7 +71,7 @@ class TaskFacts(Frozen):
         label: As printed in tables.
         metric: The primary metric.
         metrics: Every value a trial returns, the primary one first.
-        label_fractions: What the task is judged at, each in (0, 1].
+        label_fractions: What the task is evaluated at, each in (0, 1].
         unavailable: Why it cannot run here, or empty.
     """
 
@@ -83,7 +83,7 @@ class TaskFacts(Frozen):
 
 
 @dataclass(frozen=True)
-class _Desk:
+class _Inputs:
     """Everything the rows are made from."""
 
     trials: Trials
@@ -105,7 +105,7 @@ class _Desk:
         return self.trials.runs(cell, metric, self.parameters.repeats * seeds, reason)
 
     def stamp(self, task: str, *methods: str) -> tuple[bool, str]:
-        """Tell whether a program made any image behind a number, to pretrain on or to judge; and what to print."""
+        """Say whether a program made any image behind a number, to pretrain on or to test with; and what to print."""
         cohort = self.trials.cohort(task)
         stamps = [*((cohort.stamp,) if cohort.synthetic else ()), *(self.methods[method].stamp for method in methods)]
         return cohort.synthetic or any(stamps), "; ".join(dict.fromkeys(stamp for stamp in stamps if stamp))
@@ -171,26 +171,26 @@ def summarise(
         {name: facts.label_fractions for name, facts in tasks.items()},
     )
     trials = Trials(results, methods, tasks, planned)
-    desk = _Desk(
+    inputs = _Inputs(
         trials, methods, tasks, parameters, families, margins, paper, dict(devices or {}), dict(lineages or {})
     )
-    comparisons = _comparisons(desk)
-    return Summary(_cells(desk), comparisons, _views(desk, comparisons))
+    comparisons = _comparisons(inputs)
+    return Summary(_cells(inputs), comparisons, _views(inputs, comparisons))
 
 
-def _views(desk: _Desk, comparisons: Sequence[Comparison]) -> list[View]:
+def _views(inputs: _Inputs, comparisons: Sequence[Comparison]) -> list[View]:
     runs = {
-        cell: _towards_better(desk, cell)
-        for cell in desk.trials.cells()
-        if cell.method in desk.methods and cell.task in desk.tasks
+        cell: _towards_better(inputs, cell)
+        for cell in inputs.trials.cells()
+        if cell.method in inputs.methods and cell.task in inputs.tasks
     }
-    return views(desk.families, comparisons, runs, desk.parameters.base_seed, desk.parameters.alpha)
+    return views(inputs.families, comparisons, runs, inputs.parameters.base_seed, inputs.parameters.alpha)
 
 
-def _towards_better(desk: _Desk, cell: CellKey) -> list[float]:
+def _towards_better(inputs: _Inputs, cell: CellKey) -> list[float]:
     """Return a cell's runs under the primary metric, the larger the better: a distance has its sign turned."""
-    metric = desk.tasks[cell.task].metric
-    return [metric_of(metric).sign * value for value in desk.runs(cell, metric).array()]
+    metric = inputs.tasks[cell.task].metric
+    return [metric_of(metric).sign * value for value in inputs.runs(cell, metric).array()]
 
 
 def write(results: Path, cells: Sequence[CellSummary], comparisons: Sequence[Comparison]) -> tuple[Path, Path]:
@@ -211,64 +211,64 @@ def read_comparisons(path: Path) -> list[Comparison]:
     return read_rows(path, Comparison)
 
 
-def _cells(desk: _Desk) -> list[CellSummary]:
+def _cells(inputs: _Inputs) -> list[CellSummary]:
     published = [
         cell
-        for cell in desk.families.cell_order()
-        if cell.method in desk.methods
-        and cell.task in desk.tasks
-        and cell.label_fraction in desk.tasks[cell.task].label_fractions
+        for cell in inputs.families.cell_order()
+        if cell.method in inputs.methods
+        and cell.task in inputs.tasks
+        and cell.label_fraction in inputs.tasks[cell.task].label_fractions
     ]
-    known = desk.families.published_cells()
-    methods, tasks = list(desk.methods), list(desk.tasks)
+    known = inputs.families.published_cells()
+    methods, tasks = list(inputs.methods), list(inputs.tasks)
     added = sorted(
-        (cell for cell in desk.trials.cells() if cell not in known),
+        (cell for cell in inputs.trials.cells() if cell not in known),
         key=lambda cell: (methods.index(cell.method), tasks.index(cell.task), cell.label_fraction),
     )
     rows: list[CellSummary] = []
     blocks: tuple[tuple[Block, list[CellKey]], ...] = (("published", published), ("added", added))
     for block, cells in blocks:
-        rows += [_cell(desk, block, cell, metric) for cell in cells for metric in _metrics(desk, cell)]
-    return _ranked(desk, rows)
+        rows += [_cell(inputs, block, cell, metric) for cell in cells for metric in _metrics(inputs, cell)]
+    return _ranked(inputs, rows)
 
 
-def _metrics(desk: _Desk, cell: CellKey) -> tuple[str, ...]:
-    task = desk.tasks[cell.task]
-    if not desk.trials.has(cell):
+def _metrics(inputs: _Inputs, cell: CellKey) -> tuple[str, ...]:
+    task = inputs.tasks[cell.task]
+    if not inputs.trials.has(cell):
         return (task.metric,)
-    return tuple(dict.fromkeys((task.metric, *(name for name in task.metrics if _summarised(desk, cell, name)))))
+    return tuple(dict.fromkeys((task.metric, *(name for name in task.metrics if _summarised(inputs, cell, name)))))
 
 
-def _summarised(desk: _Desk, cell: CellKey, metric: str) -> bool:
+def _summarised(inputs: _Inputs, cell: CellKey, metric: str) -> bool:
     """Leave out counts and what does not apply; of a cell that was never scored, thresholds that nobody prints."""
     measure = metric_of(metric)
-    if measure.counts or not desk.trials.applies(cell, metric):
+    if measure.counts or not inputs.trials.applies(cell, metric):
         return False
     delta = measure.delta
-    return delta is None or desk.trials.scored(cell) or desk.paper.score(*cell, delta) is not None
+    return delta is None or inputs.trials.scored(cell) or inputs.paper.score(*cell, delta) is not None
 
 
-def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
-    runs = desk.runs(cell, metric)
+def _cell(inputs: _Inputs, block: Block, cell: CellKey, metric: str) -> CellSummary:
+    runs = inputs.runs(cell, metric)
     values = runs.array()
     group = Group.of(values) if len(values) > 1 else None
     interval = mean_interval(group) if group else None
-    resamples = desk.trials.resamples(cell, metric) if values else None
+    resamples = inputs.trials.resamples(cell, metric) if values else None
     scored = resamples[np.isfinite(resamples)] if resamples is not None else np.empty(0)
     patient = percentile_interval(scored) if scored.size > 1 else None
     measure = metric_of(metric)
     bounds = worst_case(values, runs.planned - len(values), *measure.bounds) if runs.diverged else None
-    task = desk.tasks[cell.task]
-    synthetic, stamp = desk.stamp(cell.task, cell.method)
+    task = inputs.tasks[cell.task]
+    synthetic, stamp = inputs.stamp(cell.task, cell.method)
     delta = measure.delta
-    printed = desk.paper.score(*cell, delta) if metric == task.metric or delta is not None else None
-    answer = _absolute_agreement(desk, cell, metric, runs, group)
+    printed = inputs.paper.score(*cell, delta) if metric == task.metric or delta is not None else None
+    answer = _absolute_agreement(inputs, cell, metric, runs, group)
     classes = next(iter(runs.scored_classes)) if len(runs.scored_classes) == 1 else None
     return CellSummary(
         block=block,
-        tables=desk.paper.places(*cell, delta) if printed else "",
+        tables=inputs.paper.places(*cell, delta) if printed else "",
         method=cell.method,
-        method_label=desk.methods[cell.method].label,
+        method_label=inputs.methods[cell.method].label,
         task=cell.task,
         task_label=task.label,
         label_fraction=cell.label_fraction,
@@ -290,47 +290,49 @@ def _cell(desk: _Desk, block: Block, cell: CellKey, metric: str) -> CellSummary:
         worst_high=bounds[1] if bounds else None,
         published_mean=float(printed.mean) if printed and printed.mean is not None else None,
         published_sd=float(printed.sd) if printed and printed.sd is not None else None,
-        published_place=desk.paper.places(*cell, delta) if printed else "",
+        published_place=inputs.paper.places(*cell, delta) if printed else "",
         agreement=answer.agreement,
         agreement_reason=answer.reason,
         best=False,
         second=False,
         synthetic=synthetic,
         stamp=stamp,
-        device_classes=desk.devices.get(cell, ""),
+        device_classes=inputs.devices.get(cell, ""),
         flags=runs.flags,
-        gate=desk.methods[cell.method].gate,
+        gate=inputs.methods[cell.method].gate,
     )
 
 
-def _absolute_agreement(desk: _Desk, cell: CellKey, metric: str, runs: Runs, group: Group | None) -> AgreementAnswer:
+def _absolute_agreement(
+    inputs: _Inputs, cell: CellKey, metric: str, runs: Runs, group: Group | None
+) -> AgreementAnswer:
     """Compare a mean with the printed one; only where the test cases read are the published ones."""
     delta = metric_of(metric).delta
-    margin_metric = metric == desk.tasks[cell.task].metric or delta is not None
-    margin = margin_of(metric, desk.margins) if margin_metric else 0.0
-    printed = desk.paper.score(*cell, delta) if margin_metric else None
-    obstacle = desk.not_the_papers(cell.task, cell.method)
+    margin_metric = metric == inputs.tasks[cell.task].metric or delta is not None
+    margin = margin_of(metric, inputs.margins) if margin_metric else 0.0
+    printed = inputs.paper.score(*cell, delta) if margin_metric else None
+    obstacle = inputs.not_the_papers(cell.task, cell.method)
     if not obstacle and printed is None:
         obstacle = "the paper prints no number for it"
-    if not obstacle and not desk.trials.cohort(cell.task).test_cases_published:
+    if not obstacle and not inputs.trials.cohort(cell.task).test_cases_published:
         obstacle = "not the published test cases"
     if not obstacle and (runs.diverged or group is None):
         obstacle = runs.missing or "fewer than two runs"
     if obstacle or printed is None or printed.mean is None or group is None:
-        return agreement(None, margin, desk.parameters.alpha, obstacle=obstacle)
+        return agreement(None, margin, inputs.parameters.alpha, obstacle=obstacle)
     if printed.group is not None:
-        return agreement(welch(group, printed.group), margin, desk.parameters.alpha)
+        return agreement(welch(group, printed.group), margin, inputs.parameters.alpha)
     error = group.sd * (1 / group.n + 1 / printed.runs) ** 0.5
     estimate = Estimate(group.mean - float(printed.mean), error, group.n - 1)
     return agreement(
         estimate,
         margin,
-        desk.parameters.alpha,
+        inputs.parameters.alpha,
         remark="σ assumed" if printed.n else f"σ assumed, number of runs unstated and taken as {printed.runs}",
     )
 
 
-def _ranked(desk: _Desk, rows: list[CellSummary]) -> list[CellSummary]:
+def _ranked(inputs: _Inputs, rows: list[CellSummary]) -> list[CellSummary]:
     """Mark the best and second mean of every table column, the way its metric is better.
 
     A cell with diverged trials is not ranked: its mean is over the runs that survived.
@@ -341,7 +343,7 @@ def _ranked(desk: _Desk, rows: list[CellSummary]) -> list[CellSummary]:
         if row.mean is None or row.worst_low is not None:
             return ()
         if row.block == "added":
-            return (ADDED,) if row.metric == desk.tasks[row.task].metric else ()
+            return (ADDED,) if row.metric == inputs.tasks[row.task].metric else ()
         return tuple(row.tables.split(";")) if row.tables else ()
 
     for row in rows:
@@ -373,24 +375,24 @@ def _ranked(desk: _Desk, rows: list[CellSummary]) -> list[CellSummary]:
     return ranked
 
 
-def _comparisons(desk: _Desk) -> list[Comparison]:
+def _comparisons(inputs: _Inputs) -> list[Comparison]:
     rows: list[Comparison] = []
-    for name, family in desk.families.families.items():
-        keys = [key for key in family.contrasts(name) if _stands(desk, key)]
-        rows += _family(desk, "published", keys, family.label, desk.families.size(name))
-    for name, own in desk.families.added.items():
-        keys = _added_task_contrasts(desk, name)
-        rows += _family(desk, "added", keys, own.label, len(keys))
-    random = _random_contrasts(desk)
-    rows += _family(desk, "added", random, "Published methods against Random at label fractions", len(random))
+    for name, family in inputs.families.families.items():
+        keys = [key for key in family.contrasts(name) if _stands(inputs, key)]
+        rows += _family(inputs, "published", keys, family.label, inputs.families.size(name))
+    for name, own in inputs.families.added.items():
+        keys = _added_task_contrasts(inputs, name)
+        rows += _family(inputs, "added", keys, own.label, len(keys))
+    random = _random_contrasts(inputs)
+    rows += _family(inputs, "added", random, "Published methods against Random at label fractions", len(random))
     held: dict[tuple[object, ...], str] = {key[1:]: key.family for key in _keys(rows)}
-    for name, mine in desk.families.own.items():
-        keys = _own_contrasts(desk, name, mine, held)
+    for name, mine in inputs.families.own.items():
+        keys = _own_contrasts(inputs, name, mine, held)
         held |= {key[1:]: name for key in keys}
-        rows += _family(desk, "added", keys, mine.label, len(keys))
-    for method in desk.methods:
-        keys = [key for key in _method_contrasts(desk, method) if key[1:] not in held]
-        rows += _family(desk, "added", keys, f"Added method: {desk.methods[method].label}", len(keys))
+        rows += _family(inputs, "added", keys, mine.label, len(keys))
+    for method in inputs.methods:
+        keys = [key for key in _method_contrasts(inputs, method) if key[1:] not in held]
+        rows += _family(inputs, "added", keys, f"Added method: {inputs.methods[method].label}", len(keys))
     return rows
 
 
@@ -404,7 +406,7 @@ def _keys(rows: Sequence[Comparison]) -> list[ContrastKey]:
 
 
 def _own_contrasts(
-    desk: _Desk, name: str, family: OwnFamily, held: Mapping[tuple[object, ...], str]
+    inputs: _Inputs, name: str, family: OwnFamily, held: Mapping[tuple[object, ...], str]
 ) -> list[ContrastKey]:
     """List the planned contrasts of a family of one's own.
 
@@ -414,10 +416,10 @@ def _own_contrasts(
     keys = [
         key
         for method, reference in family.pairs
-        for task in family.tasks or desk.tasks
-        if task in desk.tasks
-        for fraction in family.label_fractions or sorted(desk.tasks[task].label_fractions)
-        if _planned(desk, key := ContrastKey(name, method, reference, task, fraction))
+        for task in family.tasks or inputs.tasks
+        if task in inputs.tasks
+        for fraction in family.label_fractions or sorted(inputs.tasks[task].label_fractions)
+        if _planned(inputs, key := ContrastKey(name, method, reference, task, fraction))
     ]
     for key in keys:
         if family.tasks and key[1:] in held:
@@ -429,109 +431,114 @@ def _own_contrasts(
     return [key for key in keys if key[1:] not in held]
 
 
-def _stands(desk: _Desk, key: ContrastKey) -> bool:
-    """Tell whether the registries hold a published contrast: its methods, task, label fraction and metric."""
-    if not {key.method, key.reference} <= set(desk.methods) or key.task not in desk.tasks:
+def _stands(inputs: _Inputs, key: ContrastKey) -> bool:
+    """Say whether the registries hold a published contrast: its methods, task, label fraction and metric."""
+    if not {key.method, key.reference} <= set(inputs.methods) or key.task not in inputs.tasks:
         return False
-    task = desk.tasks[key.task]
+    task = inputs.tasks[key.task]
     measured = key.delta is None or localization(key.delta).name in task.metrics
     return key.label_fraction in task.label_fractions and measured
 
 
-def _random_contrasts(desk: _Desk) -> list[ContrastKey]:
+def _random_contrasts(inputs: _Inputs) -> list[ContrastKey]:
     """List the published cells that have Random beside them only in the added block: Random at label fractions."""
-    known = desk.families.published_cells()
+    known = inputs.families.published_cells()
     keys = []
-    for cell in desk.families.cell_order():
+    for cell in inputs.families.cell_order():
         for reference in RANDOM:
             beside = cell._replace(method=reference)
-            if cell.method != reference and beside not in known and desk.trials.has(cell) and desk.trials.has(beside):
+            if (
+                cell.method != reference
+                and beside not in known
+                and inputs.trials.has(cell)
+                and inputs.trials.has(beside)
+            ):
                 keys.append(ContrastKey(ADDED_RANDOM, cell.method, reference, cell.task, cell.label_fraction))
     return keys
 
 
-def _method_contrasts(desk: _Desk, method: str) -> list[ContrastKey]:
+def _method_contrasts(inputs: _Inputs, method: str) -> list[ContrastKey]:
     """List the contrasts of a method that no table prints: against Random and what its entry names."""
-    if method in desk.families.published_methods() or method in RANDOM:
+    if method in inputs.families.published_methods() or method in RANDOM:
         return []
     return [
         key
-        for reference in dict.fromkeys((*RANDOM, *desk.methods[method].compare_with))
-        if reference in desk.methods and reference != method
-        for task, facts in desk.tasks.items()
+        for reference in dict.fromkeys((*RANDOM, *inputs.methods[method].compare_with))
+        if reference in inputs.methods and reference != method
+        for task, facts in inputs.tasks.items()
         for fraction in sorted(facts.label_fractions)
-        if _planned(desk, key := ContrastKey(method_family(method), method, reference, task, fraction))
+        if _planned(inputs, key := ContrastKey(method_family(method), method, reference, task, fraction))
     ]
 
 
-def _added_task_contrasts(desk: _Desk, family: str) -> list[ContrastKey]:
+def _added_task_contrasts(inputs: _Inputs, family: str) -> list[ContrastKey]:
     """List the contrasts of an added family on every task that the paper has not."""
-    families = desk.families
+    families = inputs.families
     known = families.tasks()
     return [
         key
-        for task, facts in desk.tasks.items()
+        for task, facts in inputs.tasks.items()
         if task not in known
-        for method, reference in families.added_pairs(family, desk.methods)
+        for method, reference in families.added_pairs(family, inputs.methods)
         for fraction in sorted(facts.label_fractions)
         for delta in families.added_deltas(family)
-        if _planned(desk, key := ContrastKey(family, method, reference, task, fraction, delta))
+        if _planned(inputs, key := ContrastKey(family, method, reference, task, fraction, delta))
     ]
 
 
-def _planned(desk: _Desk, key: ContrastKey) -> bool:
-    """Tell whether the plan holds both cells of a contrast, and its metric is one that they measure."""
+def _planned(inputs: _Inputs, key: ContrastKey) -> bool:
+    """Say whether the plan holds both cells of a contrast, and its metric is one that they measure."""
     cells = [CellKey(name, key.task, key.label_fraction) for name in (key.method, key.reference)]
-    if not all(desk.trials.has(cell) for cell in cells):
+    if not all(inputs.trials.has(cell) for cell in cells):
         return False
     if key.delta is None:
         return True
     metric = localization(key.delta).name
-    return metric in desk.tasks[key.task].metrics and all(desk.trials.applies(cell, metric) for cell in cells)
+    return metric in inputs.tasks[key.task].metrics and all(inputs.trials.applies(cell, metric) for cell in cells)
 
 
-def _family(desk: _Desk, block: Block, keys: Sequence[ContrastKey], label: str, size: int) -> list[Comparison]:
-    rows = [_comparison(desk, block, key, label, size) for key in keys]
+def _family(inputs: _Inputs, block: Block, keys: Sequence[ContrastKey], label: str, size: int) -> list[Comparison]:
+    rows = [_comparison(inputs, block, key, label, size) for key in keys]
     adjusted = holm([row.p for row in rows], size)
     return [row.model_copy(update={"p_holm": p}) for row, p in zip(rows, adjusted, strict=True)]
 
 
-def _comparison(desk: _Desk, block: Block, key: ContrastKey, label: str, size: int) -> Comparison:
-    task = desk.tasks[key.task]
+def _comparison(inputs: _Inputs, block: Block, key: ContrastKey, label: str, size: int) -> Comparison:
+    task = inputs.tasks[key.task]
     metric = task.metric if key.delta is None else localization(key.delta).name
 
     def side(name: str) -> Side:
         cell = CellKey(name, key.task, key.label_fraction)
         return Side(
-            runs=desk.runs(cell, metric),
-            resamples=desk.trials.resamples(cell, metric),
-            reinitialised=desk.methods[name].reinitialised,
-            printed=desk.paper.score(*cell, key.delta),
-            lineage=desk.lineages.get(cell, {}),
-            planned_seeds=desk.seeds(name),
+            runs=inputs.runs(cell, metric),
+            resamples=inputs.trials.resamples(cell, metric),
+            reinitialised=inputs.methods[name].reinitialised,
+            printed=inputs.paper.score(*cell, key.delta),
+            lineage=inputs.lineages.get(cell, {}),
+            planned_seeds=inputs.seeds(name),
         )
 
-    synthetic, stamp = desk.stamp(key.task, key.method, key.reference)
+    synthetic, stamp = inputs.stamp(key.task, key.method, key.reference)
     return compare(
         side(key.method),
         side(key.reference),
-        margin=margin_of(metric, desk.margins),
-        parameters=desk.parameters,
-        not_the_papers=desk.not_the_papers(key.task, key.method, key.reference),
+        margin=margin_of(metric, inputs.margins),
+        parameters=inputs.parameters,
+        not_the_papers=inputs.not_the_papers(key.task, key.method, key.reference),
         names={
             "family": key.family,
             "family_label": label,
             "family_size": size,
             "block": block,
             "method": key.method,
-            "method_label": desk.methods[key.method].label,
+            "method_label": inputs.methods[key.method].label,
             "reference": key.reference,
-            "reference_label": desk.methods[key.reference].label,
+            "reference_label": inputs.methods[key.reference].label,
             "task": key.task,
             "task_label": task.label,
             "label_fraction": key.label_fraction,
             "metric": metric,
-            "gate": desk.gate(key.method, key.reference),
+            "gate": inputs.gate(key.method, key.reference),
             "synthetic": synthetic,
             "stamp": stamp,
         },

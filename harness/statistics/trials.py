@@ -163,7 +163,7 @@ class Planned:
 
     Attributes:
         repeats: Repeats of a cell. pretrain_seeds: Method → how many encoders it has.
-        label_fractions: Task → what it is judged at.
+        label_fractions: Task → what it is evaluated at.
     """
 
     repeats: int
@@ -220,11 +220,11 @@ class Trials:
                 )
 
     def has(self, cell: CellKey) -> bool:
-        """Tell whether the plan holds the cell: it has rows, run or not."""
+        """Say whether the plan holds the cell: it has rows, run or not."""
         return cell in self._cells
 
     def applies(self, cell: CellKey, metric: str) -> bool:
-        """Tell whether a metric was or may yet be measured on a cell.
+        """Say whether a metric was or may yet be measured on a cell.
 
         A scored trial with an empty value says that the metric does not apply to it (localization under a label
         fraction); one that could not be computed is written as ``nan``.
@@ -234,7 +234,7 @@ class Trials:
         return measured or not any(metric in trial.inapplicable for trial in trials)
 
     def scored(self, cell: CellKey) -> bool:
-        """Tell whether any trial of a cell has a value."""
+        """Say whether any trial of a cell has a value."""
         return any(trial.values for trial in self._cells.get(cell, {}).values())
 
     def cells(self) -> tuple[CellKey, ...]:

@@ -86,7 +86,7 @@ def finding(
 
 
 def bound_of(mean_method: float, mean_reference: float, margin: float, low: float, high: float) -> Bound | None:
-    """Tell whether both means, as printed, lie within one margin of the metric's least or largest value."""
+    """Say whether both means, as printed, lie within one margin of the metric's least or largest value."""
     if max(mean_method, mean_reference) <= low + margin:
         return "at the floor"
     if min(mean_method, mean_reference) >= high - margin:

@@ -226,7 +226,7 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _viewed(question: Question, view: View, rows: Sequence[Comparison]) -> bool:
-    """Tell whether a view is of these contrasts as a whole: no single column, no pair of another question."""
+    """Say whether a view is of these contrasts as a whole: no single column, no pair of another question."""
     pairs = {(c.family, c.method, c.reference) for c in rows}
     if view.family not in question.families or view.family not in {c.family for c in rows}:
         return False

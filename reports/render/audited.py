@@ -79,7 +79,7 @@ def _words(table: PrintedTable, claims_name: str, alpha: float) -> pages.AuditWo
         lead="Do the printed numbers support the claims? Each is tested with the printed means and standard "
         f"deviations: an independent two-sample t-test (Student, two-sided), p < {level}.",
         intro=f"Only the numbers of {table.path.name} and the claims of {claims_name} enter here, as somebody typed "
-        "them in. The audit judges the printed numbers, not the method: no image was read and nothing was trained.",
+        "them in. The audit evaluates the printed numbers, not the method: no image was read and nothing was trained.",
         level=level,
         runs=any(number.n is None for number in table.numbers),
         headings=NUMBER_HEADINGS,

@@ -61,7 +61,7 @@ def bars_frame(results: Results, family: str) -> pd.DataFrame:
 
 
 def fractions_frame(results: Results) -> pd.DataFrame:
-    """Make the frame of ``figures.fractions``: cells of every task that was judged at several label fractions."""
+    """Make the frame of ``figures.fractions``: cells of every task that was evaluated at several label fractions."""
     primary = primary_metrics(results)
     cells = [c for c in results.cells if c.mean is not None and c.metric == primary[c.task]]
     several = {c.task for c in cells if len({d.label_fraction for d in cells if d.task == c.task}) > 1}

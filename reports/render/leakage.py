@@ -66,7 +66,7 @@ def without_twins(
     for leak in leaks:
         seen[leak.pretraining_cohort] = seen.get(leak.pretraining_cohort, 0) + leak.with_twin
 
-    def told(method: str) -> tuple[list[str], bool | None]:
+    def reported(method: str) -> tuple[list[str], bool | None]:
         """Return a method's phases, and whether it has seen twins; None where nobody counted."""
         found = pretraining.get(method, {})
         cohorts = [name for name in found.get("cohorts", ()) if name]
@@ -77,7 +77,7 @@ def without_twins(
 
     kept = []
     for contrast in contrasts:
-        (ours, saw), (theirs, reference_saw) = told(contrast.method), told(contrast.reference)
+        (ours, saw), (theirs, reference_saw) = reported(contrast.method), reported(contrast.reference)
         if ours == theirs and None not in (saw, reference_saw) and saw != reference_saw:
             kept.append(contrast)
     return kept

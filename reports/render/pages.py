@@ -461,7 +461,7 @@ def shared_images(
 ) -> dict[str, dict[str, tuple[str, str]]]:
     """Return pretraining cohort → task → what they share in words, and what was counted here.
 
-    Only cohorts that some method was pretrained on, and tasks that were judged.
+    Only cohorts that some method was pretrained on, and tasks that were evaluated.
     """
     used = {cohort for pretraining in results.pretraining.values() for cohort in pretraining.get("cohorts", ())}
     used &= set(overlaps)

@@ -143,7 +143,7 @@ def shared(maps: Mapping[str, Mapping[str, Maps]]) -> dict[str, dict[str, Maps]]
 
 
 def comparable(method: Maps, base: Maps) -> bool:
-    """Tell whether two methods kept the same pairs: the same test images and boxes."""
+    """Say whether two methods kept the same pairs: the same test images and boxes."""
     return method.classes == base.classes and method.cases == base.cases
 
 
@@ -192,7 +192,7 @@ def activation(cam: np.ndarray, side: int) -> np.ndarray:
 
 
 def picture(maps: Maps, pair: int, colours: np.ndarray) -> np.ndarray:
-    """Lay a pair's evidence over its image, uint8 ``(SIDE, SIDE, 3)``.
+    """Draw a pair's evidence over its image, uint8 ``(SIDE, SIDE, 3)``.
 
     Args:
         maps: Of one method.

@@ -93,7 +93,7 @@ def renewed(text: str, reports: Path, page: str) -> str:
         if make is None:
             known = ", ".join(BLOCKS)
             raise ConfigurationError(
-                f'{page}: found a generated block "{found["name"]}"; expected one of {known}; mend the name.'
+                f'{page}: found a generated block "{found["name"]}"; expected one of {known}; fix the name.'
             )
         return f"{found[1]}\n{make(reports)}\n\n{found[4]}"
 

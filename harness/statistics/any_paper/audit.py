@@ -1,4 +1,4 @@
-"""The audit of a table from elsewhere: the same judgement as for this project's paper, with the runs it may rest on."""
+"""The audit of a table from elsewhere: the evaluation of this project's paper, with the runs it may rest on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import ConfigurationError
 from harness.statistics.any_paper.claims import ClaimLine
 from harness.statistics.any_paper.table import PrintedTable, TableNumber
-from harness.statistics.audit import Answer, AuditedClaim, Evidence, adjusted_within, judge, row
+from harness.statistics.audit import Answer, AuditedClaim, Evidence, adjusted_within, evaluate, row
 from harness.statistics.claims import Claim
 
 
@@ -97,7 +97,7 @@ def _answer(claim: Claim, evidence: Evidence) -> Answer:
     lacking = [name for name, number in sides if number is None]
     if lacking:
         return Answer("not testable", remarks=(f"the table prints no number of {' or '.join(lacking)} here",))
-    answer, method = judge(claim, evidence), evidence.sides(term)[0]
+    answer, method = evaluate(claim, evidence), evidence.sides(term)[0]
     return replace(answer, remarks=(*answer.remarks, "less is better")) if method and method.lower_is_better else answer
 
 

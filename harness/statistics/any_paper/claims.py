@@ -26,7 +26,7 @@ COLUMNS = Columns(
 
 @dataclass(frozen=True)
 class Sort:
-    """A type of claim: how it is judged, and how it reads before the reference's name."""
+    """A type of claim: how it is evaluated, and how it reads before the reference's name."""
 
     type: ClaimType
     says: Says
