@@ -23,7 +23,7 @@ M = TypeVar("M")
 IN_2D, IN_3D = ("cache_px", "resize"), ("patches", "scans")
 
 
-def _files(given: Any) -> Any:
+def _files(given: object) -> object:
     if not isinstance(given, Mapping) or not all(isinstance(file, str) for file in given.values()):
         raise ValueError("{train: PATH, validation: PATH, test: PATH}")
     return given
@@ -65,7 +65,7 @@ class Cohort(Frozen):
     generator: dict[str, Any] | None = None
 
 
-def cohort_mistakes(given: Mapping[str, Any], adapter: str, dimensions: int, prefix: str) -> Iterator[str]:
+def cohort_mistakes(given: Mapping[str, object], adapter: str, dimensions: int, prefix: str) -> Iterator[str]:
     """Find what is wrong with a cohort's keys, those of adapter and generator apart.
 
     Args:
@@ -90,7 +90,7 @@ def cohort_mistakes(given: Mapping[str, Any], adapter: str, dimensions: int, pre
             yield f"{prefix}patches.{key}: has no effect for adapter {adapter}; remove it."
 
 
-def adapter_mistakes(name: str, options: Any, prefix: str) -> Iterator[str]:
+def adapter_mistakes(name: str, options: object, prefix: str) -> Iterator[str]:
     """Find what an adapter does not take; one that cannot be imported is somebody else's finding.
 
     Args:
@@ -118,7 +118,7 @@ def adapter_mistakes(name: str, options: Any, prefix: str) -> Iterator[str]:
         yield str(error)
 
 
-def generator_mistakes(name: str, adapter: str, options: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def generator_mistakes(name: str, adapter: str, options: Mapping[str, object], prefix: str) -> Iterator[str]:
     """Find what a generator does not take, where its options have a model.
 
     Args:
@@ -145,7 +145,7 @@ def _generator_options(name: str) -> type[BaseModel] | None:
         return None
 
 
-def read_without_nulls(model: type[M], given: Any, prefix: str) -> M:
+def read_without_nulls(model: type[M], given: object, prefix: str) -> M:
     """Read a mapping in which null takes back a key of the profile that is extended.
 
     Raises:
@@ -161,7 +161,7 @@ def read_without_nulls(model: type[M], given: Any, prefix: str) -> M:
     return made
 
 
-def without_nulls(given: Any) -> Any:
+def without_nulls(given: object) -> object:
     """Leave out keys that are set to null, at every depth."""
     if not isinstance(given, Mapping):
         return given

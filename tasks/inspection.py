@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from harness.errors import DataError, Unavailable
-from tasks.configuration import SYNTHETIC_MARKER
+from tasks.cohort_configuration import SYNTHETIC_MARKER, path_of
 from tasks.datasets.catalogue import phantom_of
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.layouts.adapter import Adapter
 from tasks.layouts.index import Finding, declared
 from tasks.layouts.lists import describe_list
-from tasks.options import Split
+from tasks.specs import CohortConfiguration
 
 
-def write_phantom(cohort: Mapping[str, Any], folder: Path, stamp: str) -> dict[str, Any]:
+def write_phantom(raw: Mapping[str, object], folder: Path, stamp: str) -> Mapping[str, JsonValue] | None:
     """Write a phantom of a data set in its true on-disk layout, with a file that says it is one.
 
     Used as a data root, it is known by that file and every number from it is stamped.
 
     Args:
-        cohort: ``TaskPlan.cohort`` of a profile that uses phantoms.
+        raw: ``TaskPlan.cohort`` of a profile that uses phantoms.
         folder: An empty or new folder.
         stamp: ``TaskPlan.stamp``.
 
@@ -32,42 +33,41 @@ def write_phantom(cohort: Mapping[str, Any], folder: Path, stamp: str) -> dict[s
     Raises:
         Unavailable: If the cohort has no generator.
     """
-    name = cohort.get("generator")
-    if name is None:
+    cohort = CohortConfiguration.model_validate(raw)
+    if cohort.generator is None:
         raise Unavailable(
-            f'the cohort of adapter "{cohort.get("adapter")}" names no generator; expected one that writes its '
-            "phantom; write options: {generator: package.module:function} in the task's entry."
+            f'the cohort of adapter "{cohort.adapter}" names no generator; expected one that writes its phantom; '
+            "write options: {generator: package.module:function} in the task's entry."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    made = phantom_of(name).write(folder, cohort["generator_options"])
+    made = phantom_of(cohort.generator).write(folder, cohort.generator_options or {})
     (folder / SYNTHETIC_MARKER).write_text(
         f"{stamp}\nMade by a program. Nothing measured on it says anything about patients.\n"
     )
     return made
 
 
-def verify(cohort: Mapping[str, Any], root: Path, *, published: bool) -> list[Finding]:
+def verify(raw: Mapping[str, object], root: Path, *, published: bool) -> list[Finding]:
     """Check a data set on disk, opening every image.
 
     Args:
-        cohort: ``TaskPlan.cohort`` of any profile: it names the adapter and the split.
+        raw: ``TaskPlan.cohort`` of any profile: it names the adapter and the split.
         root: The data set.
         published: Compare counts with the published ones; leave it out for a phantom.
     """
-    adapter = open_adapter(cohort)
-    split = Split.model_validate(cohort["split"])
+    cohort = CohortConfiguration.model_validate(raw)
+    adapter, split = open_adapter(cohort), cohort.split
     found = adapter.verify(root, split, published=published and not split.sample, decode=True)
     return [*declared(split), *found, *_lists(adapter, root, cohort)]
 
 
-def _lists(adapter: Adapter, root: Path, cohort: Mapping[str, Any]) -> list[Finding]:
+def _lists(adapter: Adapter, root: Path, cohort: CohortConfiguration) -> list[Finding]:
     """Say what lists of the user's own make of the split: cases and patients of each part, or what is wrong."""
-    lists = cohort.get("lists")
-    if not lists:
+    if not cohort.lists:
         return []
     try:
-        described = {part: describe_list(root, _path_of(given)) for part, given in lists.items()}
-        index = read_index(adapter, root, {**cohort, "lists": described})
+        described = {part: describe_list(root, path_of(given)) for part, given in cohort.lists.items()}
+        index = read_index(adapter, root, cohort.model_copy(update={"lists": described}))
     except DataError as error:
         return [Finding("fail", str(error))]
     parts = index.cases.groupby("split")["patient"].agg(["size", "nunique"])
@@ -76,8 +76,3 @@ def _lists(adapter: Adapter, root: Path, cohort: Mapping[str, Any]) -> list[Find
         tested = index.boxes["case"].isin(set(index.cases.loc[index.cases["split"] == "test", "case"]))
         words += f"; {int(tested.sum())} of {len(tested)} boxes lie on test cases"
     return [Finding("note", f"by the entry's lists: {words}")]
-
-
-def _path_of(given: Any) -> str:
-    """A list is known by its path, or once the data root is known by path and content."""
-    return str(given["file"] if isinstance(given, Mapping) else given)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.plateau import Counting, PlateauRule
 from harness.spec import Frozen
@@ -164,9 +164,9 @@ class ScoreProtocol(Frozen):
     spacing_mm: tuple[Positive, ...] | None = Field(default=None, min_length=2, max_length=3)
 
     @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         """Leave ``spacing_mm`` out where nobody says it: identities without millimetres are what they were."""
-        content: dict[str, Any] = handler(self)
+        content: dict[str, JsonValue] = handler(self)
         return {key: value for key, value in content.items() if key != "spacing_mm" or value is not None}
 
 
@@ -340,9 +340,9 @@ class Split(Frozen):
     sample: bool = False
 
     @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         """Leave ``sample`` out where it is false: a whole data set is what it was before there were samples."""
-        content: dict[str, Any] = handler(self)
+        content: dict[str, JsonValue] = handler(self)
         return content if self.sample else {key: value for key, value in content.items() if key != "sample"}
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, JsonValue, Tag, TypeAdapter, model_validator
 
+from harness.errors import DataError
 from harness.spec import EncoderSpec, Frozen
 from tasks.options import ClassificationTransfer, Resize, SegmentationTransfer, Split, Training
 from tasks.patch_options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
@@ -202,6 +203,17 @@ class CohortConfiguration(Frozen):
         return self.source == "phantom"
 
     @property
+    def square(self) -> tuple[int, Resize]:
+        """Side of the cached images, and how they become that size.
+
+        Raises:
+            DataError: In 3D, where there are none.
+        """
+        if self.cache_px is None or self.resize is None:
+            raise DataError("the cohort has no cache_px and no resize; expected both in 2D; plan it anew")
+        return self.cache_px, self.resize
+
+    @property
     def has_own_test(self) -> bool:
         """Whether a list of the user's own says who is tested."""
         return "test" in (self.lists or {})
@@ -210,6 +222,17 @@ class CohortConfiguration(Frozen):
         """Return the JSON values that are part of a cohort's id: what was said, and no default."""
         content: dict[str, JsonValue] = self.model_dump(mode="json", exclude_unset=True)
         return content
+
+
+def described_list(given: str | dict[str, str]) -> dict[str, str]:
+    """Return a list by path and digest, as a plan of real files has it.
+
+    Raises:
+        DataError: If the plan has its path alone: no data root is known.
+    """
+    if isinstance(given, str):
+        raise DataError(f"the list {given} has no digest; expected a plan made with its data root; give one")
+    return given
 
 
 class CohortSpec(Frozen):

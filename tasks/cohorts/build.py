@@ -11,10 +11,10 @@ import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+from pydantic import JsonValue
 
 from harness.contracts import Context, Outcome
 from harness.errors import DataError, Unavailable
@@ -30,16 +30,16 @@ from tasks.datasets.catalogue import adapter_of, phantom_of
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.layouts.adapter import Adapter, VolumeAdapter
 from tasks.layouts.index import Finding, Index, declared
-from tasks.options import Split
+from tasks.specs import CohortConfiguration, CohortSpec
 
 SAMPLE = 32  # cases in the picture
 
 
-def build(spec: Mapping[str, Any], context: Context) -> Outcome:
+def build(raw: Mapping[str, object], context: Context) -> Outcome:
     """Build or index the cohort of a task.
 
     Args:
-        spec: ``{"task": name, "configuration": TaskPlan.cohort}``.
+        raw: A ``CohortSpec`` as the plan writes it.
         context: ``data_roots`` is used for real files, ``folder`` receives the cohort (``harness.pixels``).
 
     Returns:
@@ -49,41 +49,57 @@ def build(spec: Mapping[str, Any], context: Context) -> Outcome:
         DataError: If the verifier fails, with everything it found.
         Unavailable: If no data root is known.
     """
-    configuration = spec["configuration"]
-    adapter = open_adapter(configuration)
-    split = Split.model_validate(configuration["split"])
-    phantom = configuration["source"] == "phantom"
-    made: Mapping[str, Any] = {}
-    if phantom:
-        root = context.folder / "layout"
-        root.mkdir()
-        context.report(0, 1, "making phantoms")
-        name = configuration["generator"]
-        made = _facts(name, phantom_of(name).write(root, configuration["generator_options"]))
+    spec = CohortSpec.model_validate(raw)
+    cohort, folder = spec.configuration, context.folder
+    adapter = open_adapter(cohort)
+    made: Mapping[str, JsonValue] = {}
+    if cohort.is_phantom:
+        root = folder / "layout"
+        made = _phantom(cohort, root, context)
     else:
         root = _data_root(spec, context, adapter)
-    whole = not phantom and not split.sample
-    findings = [*declared(split), *adapter.verify(root, split, published=whole, decode=False)]
+    whole = not cohort.is_phantom and not cohort.split.sample
+    findings = [*declared(cohort.split), *adapter.verify(root, cohort.split, published=whole, decode=False)]
     failures = [finding.message for finding in findings if finding.level == "fail"]
     if failures:
-        raise DataError(f"{spec['task']} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))
-    index = read_index(adapter, root, configuration)
-    if "patches" in configuration:
-        patches, volumes = configuration["patches"], _of_volumes(adapter)
-        write_patches(context.folder, root, index, volumes, patches, context.workers, context.report)
-        if "scans" in configuration:
-            write_scans(context.folder, root, volumes, configuration["scans"], context.report)
-    else:
-        side, resize = configuration["cache_px"], configuration["resize"]
-        write_pixels(context.folder, root, index, side, resize, context.workers, context.report)
-    if phantom:
+        raise DataError(f"{spec.task} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))
+    index = read_index(adapter, root, cohort)
+    _write_images(cohort, root, index, adapter, context)
+    if cohort.is_phantom:
         shutil.rmtree(root)
-    _write_sample(context.folder)
-    manifest = _manifest(spec, context.folder, index, findings, made)
+    _write_sample(folder)
+    manifest = _manifest(spec, folder, index, findings, made)
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    write_whole(context.folder / "manifest.json", text.encode(), durable=False)
-    counts = manifest["counts"]
-    return Outcome(values={"images": float(counts["images"]), "patients": float(counts["patients"])}, facts=manifest)
+    write_whole(folder / "manifest.json", text.encode(), durable=False)
+    patients = int(index.cases["patient"].nunique())
+    return Outcome(values={"images": float(len(index.cases)), "patients": float(patients)}, facts=manifest)
+
+
+def _phantom(cohort: CohortConfiguration, root: Path, context: Context) -> Mapping[str, JsonValue]:
+    """Write the phantom; returns what its generator says of it, which may be nothing.
+
+    Raises:
+        DataError: If it says something else than a mapping.
+    """
+    root.mkdir()
+    context.report(0, 1, "making phantoms")
+    name = cohort.generator or cohort.adapter
+    made: object = phantom_of(name).write(root, cohort.generator_options or {})
+    if made is not None and not isinstance(made, Mapping):
+        raise DataError(f"generator {name} returned {type(made).__name__}; expected a mapping of facts, or nothing")
+    return made or {}
+
+
+def _write_images(cohort: CohortConfiguration, root: Path, index: Index, adapter: Adapter, context: Context) -> None:
+    """Write the images of the cases, as square images or as patches of volumes."""
+    folder, threads, report = context.folder, context.workers, context.report
+    if cohort.patches is None:
+        write_pixels(folder, root, index, *cohort.square, threads, report)
+        return
+    volumes = _of_volumes(adapter)
+    write_patches(folder, root, index, volumes, cohort.patches, threads, report)
+    if cohort.scans is not None:
+        write_scans(folder, root, volumes, cohort.scans, report)
 
 
 def _of_volumes(adapter: Adapter) -> VolumeAdapter:
@@ -92,22 +108,12 @@ def _of_volumes(adapter: Adapter) -> VolumeAdapter:
     return adapter
 
 
-def _facts(name: str, made: Any) -> Mapping[str, Any]:
-    """Return what a generator says of its phantom; it may say nothing."""
-    if made is None:
-        return {}
-    if not isinstance(made, Mapping):
-        raise DataError(f"generator {name} returned {type(made).__name__}; expected a mapping of facts, or nothing")
-    return made
-
-
-def _data_root(spec: Mapping[str, Any], context: Context, adapter: Adapter) -> Path:
-    root = context.data_roots.get(spec["task"])
+def _data_root(spec: CohortSpec, context: Context, adapter: Adapter) -> Path:
+    root = context.data_roots.get(spec.task)
     if root is None:
-        raise Unavailable(f"no data root for {spec['task']}; set DIRA_BENCH_DATA_{spec['task'].upper()} to its folder.")
-    configuration = spec["configuration"]
-    found, planned = adapter.fingerprint(root), configuration["fingerprint"]
-    usual = adapter_of(configuration["adapter"])
+        raise Unavailable(f"no data root for {spec.task}; set DIRA_BENCH_DATA_{spec.task.upper()} to its folder.")
+    found, planned = adapter.fingerprint(root), spec.configuration.fingerprint or ""
+    usual = adapter_of(spec.configuration.adapter)
     if found != planned and usual.fingerprint(root) != planned:  # a plan may ask the adapter without its options
         raise DataError(
             f"the files at {root} have fingerprint {found[:12]}, the plan was made for {planned[:12]}; "
@@ -117,13 +123,44 @@ def _data_root(spec: Mapping[str, Any], context: Context, adapter: Adapter) -> P
 
 
 def _manifest(
-    spec: Mapping[str, Any], folder: Path, index: Index, findings: list[Finding], made: Mapping[str, Any]
-) -> dict[str, Any]:
+    spec: CohortSpec, folder: Path, index: Index, findings: list[Finding], made: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
     """Return what a reader and the statistics need to know; a function of the spec and the files alone."""
-    cases, configuration = index.cases, spec["configuration"]
-    synthetic = configuration["source"] == "phantom"
+    cohort, counts = spec.configuration, _counts(index)
+    more: dict[str, JsonValue] = {"facts": dict(index.facts)} if index.facts else {}
+    if cohort.lists is not None:
+        more["lists"] = cohort.dump()["lists"]
+    if (folder / "masks.npy").is_file():
+        more["always_empty"] = _always_empty(folder)
+    known = ("pixels.npy", "masks.npy", "cases.csv", "boxes.csv", "scans.npy", "scans.csv")
+    files = [name for name in known if (folder / name).is_file()]
+    return {
+        "schema_version": 1,
+        "task": spec.task,
+        "configuration": cohort.dump(),
+        "labels": list(index.labels),
+        "counts": counts,
+        "image_px": cohort.cache_px if cohort.patches is None else list(cohort.patches.shape),
+        "split_rule": index.split_rule,
+        "split_sha256": dict(index.split_hashes()),
+        "split_published": not cohort.is_phantom and cohort.split.rule == "official" and not cohort.has_own_test,
+        "training_units": counts["train"],
+        "validation_units": counts["validation"],
+        "findings": [{"level": f.level, "message": f.message} for f in findings],
+        "synthetic": cohort.is_phantom,
+        "stamp": made.get("stamp", ""),
+        "generator": cohort.generator,
+        "seed": (cohort.generator_options or {}).get("seed"),
+        "sha256": {name: file_sha256(folder / name) for name in files},
+        **more,
+    }
+
+
+def _counts(index: Index) -> dict[str, JsonValue]:
+    """Count images, patients and positive labels, whole and by split."""
+    cases = index.cases
     in_split = {part: cases[cases["split"] == part] for part in SPLITS}
-    counts: dict[str, Any] = {
+    counts: dict[str, JsonValue] = {
         "images": len(cases),
         "patients": int(cases["patient"].nunique()),
         "patients_per_split": {part: int(frame["patient"].nunique()) for part, frame in in_split.items()},
@@ -134,37 +171,10 @@ def _manifest(
     counts |= {part: len(frame) for part, frame in in_split.items()}
     if index.boxes is not None:
         counts["boxes"] = len(index.boxes)
-    more: dict[str, Any] = {"facts": dict(index.facts)} if index.facts else {}
-    if "lists" in configuration:
-        more["lists"] = configuration["lists"]
-    if (folder / "masks.npy").is_file():
-        more["always_empty"] = _always_empty(folder)
-    own_test = "test" in configuration.get("lists", {})
-    known = ("pixels.npy", "masks.npy", "cases.csv", "boxes.csv", "scans.npy", "scans.csv")
-    files = [name for name in known if (folder / name).is_file()]
-    return {
-        "schema_version": 1,
-        "task": spec["task"],
-        "configuration": configuration,
-        "labels": list(index.labels),
-        "counts": counts,
-        "image_px": configuration["patches"]["shape"] if "patches" in configuration else configuration["cache_px"],
-        "split_rule": index.split_rule,
-        "split_sha256": index.split_hashes(),
-        "split_published": not synthetic and configuration["split"]["rule"] == "official" and not own_test,
-        "training_units": counts["train"],
-        "validation_units": counts["validation"],
-        "findings": [{"level": f.level, "message": f.message} for f in findings],
-        "synthetic": synthetic,
-        "stamp": made.get("stamp", ""),
-        "generator": configuration.get("generator"),
-        "seed": configuration.get("generator_options", {}).get("seed"),
-        "sha256": {name: file_sha256(folder / name) for name in files},
-        **more,
-    }
+    return counts
 
 
-def _always_empty(folder: Path) -> dict[str, Any]:
+def _always_empty(folder: Path) -> dict[str, JsonValue]:
     """Return what a model that never draws anything scores on the test images, under each variant of Dice.
 
     Where most masks are empty, the variant decides what a number means: 78 % empty masks alone give ``dice`` .78.

@@ -9,10 +9,9 @@ nested otherwise gives the same patches: see ``draw_centres``. An adapter that c
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,7 +119,7 @@ def write_patches(
     root: Path,
     index: Index,
     adapter: VolumeAdapter,
-    patches: Mapping[str, Any],
+    patches: Patches,
     threads: int,
     report: Callable[[int, int, str], None],
 ) -> None:
@@ -131,33 +130,32 @@ def write_patches(
         root: The data set's folder.
         index: Its cases, in the order of the rows; those of one scan share ``image``.
         adapter: Reads the scans.
-        patches: ``tasks.patch_options.Patches`` as a mapping.
+        patches: How they are cut.
         threads: Scans at once; the result does not depend on it.
         report: Progress.
 
     Raises:
         DataError: See ``cut_patches``.
     """
-    chosen = Patches.model_validate(dict(patches))
     count, channels = len(index.cases), adapter.channels
-    shape = (count, channels, *chosen.shape) if channels > 1 else (count, *chosen.shape)
+    shape = (count, channels, *patches.shape) if channels > 1 else (count, *patches.shape)
     has_masks = bool(index.masks)
     with contextlib.ExitStack() as arrays:
-        pixels = arrays.enter_context(new_array(folder / "pixels.npy", chosen.store, shape))
+        pixels = arrays.enter_context(new_array(folder / "pixels.npy", patches.store, shape))
         masks = None
         if has_masks:
-            masks = arrays.enter_context(new_array(folder / "masks.npy", np.uint8, (count, *chosen.shape)))
+            masks = arrays.enter_context(new_array(folder / "masks.npy", np.uint8, (count, *patches.shape)))
         groups = index.cases.groupby("image", sort=False).indices
 
         def decode(image: str) -> int:
             rows = groups[image]
             cases = index.cases.iloc[rows]
             if isinstance(adapter, CutsPatches):
-                found = adapter.cut(root, cases, chosen)
+                found = adapter.cut(root, cases, patches)
             else:
-                found = cut_patches(adapter, root, cases, chosen, masks=has_masks)
+                found = cut_patches(adapter, root, cases, patches, masks=has_masks)
             for row, (patch, mask) in zip(rows, found, strict=True):
-                pixels[row] = np.rint(patch * 255.0) if chosen.store == "uint8" else patch
+                pixels[row] = np.rint(patch * 255.0) if patches.store == "uint8" else patch
                 if masks is not None:
                     masks[row] = mask
             return len(rows)

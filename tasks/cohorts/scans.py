@@ -7,9 +7,8 @@ shape in ``scans.npy`` ``(M, X, Y, Z)``, or each as it is in ``scans/<row>.npy``
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ def write_scans(
     folder: Path,
     root: Path,
     adapter: VolumeAdapter,
-    options: Mapping[str, Any],
+    store: ScanStore,
     report: Callable[[int, int, str], None],
 ) -> tuple[str, ...]:
     """Write the scans that an adapter gives to pretraining; returns the names of the files that are always there.
@@ -36,14 +35,14 @@ def write_scans(
         folder: The cohort's folder.
         root: The data set's folder.
         adapter: One that has scans for pretraining (``PretrainsOnScans``).
-        options: ``ScanStore`` as a mapping.
+        store: How they are kept.
         report: Progress.
 
     Raises:
         DataError: If the adapter has none; for a scan that cannot be read, or whose voxels are no number or nowhere as
             low as air.
     """
-    shape = ScanStore.model_validate(dict(options)).shape
+    shape = store.shape
     if not isinstance(adapter, PretrainsOnScans):
         raise DataError(
             f"adapter {adapter.name} has no pretraining_scans; expected one that gives whole scans to pretraining; "

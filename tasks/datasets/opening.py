@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.errors import ConfigurationError, DataError
 from tasks.datasets.catalogue import adapter_of
 from tasks.layouts.adapter import Adapter, AdapterWithOptions
 from tasks.layouts.index import Index
 from tasks.layouts.lists import apply_lists
-from tasks.options import Split
+from tasks.specs import CohortConfiguration, described_list
 
 
-def open_adapter(cohort: Mapping[str, Any]) -> Adapter:
-    """Return the adapter that ``TaskPlan.cohort`` names, with its options.
+def open_adapter(cohort: CohortConfiguration) -> Adapter:
+    """Return the adapter that a cohort names, with its options.
 
     Raises:
         ConfigurationError: If it cannot be imported or does not take the options.
     """
-    adapter = adapter_of(cohort["adapter"])
-    options = cohort.get("adapter_options")
+    adapter, options = adapter_of(cohort.adapter), cohort.adapter_options
     if not options:
         return adapter
     if not isinstance(adapter, AdapterWithOptions):
@@ -29,16 +26,16 @@ def open_adapter(cohort: Mapping[str, Any]) -> Adapter:
     return adapter.with_options(options)
 
 
-def read_index(adapter: Adapter, root: Path, cohort: Mapping[str, Any]) -> Index:
+def read_index(adapter: Adapter, root: Path, cohort: CohortConfiguration) -> Index:
     """Index a data set with the configured split, or with the lists that the entry gives.
 
     Raises:
         DataError: For anything that the layout forbids, or lists that do not fit it.
     """
-    index = adapter.read(root, Split.model_validate(cohort["split"]))
-    lists = cohort.get("lists")
-    if lists:
-        index = apply_lists(index, root, lists, patches="patches" in cohort)
+    index = adapter.read(root, cohort.split)
+    if cohort.lists:
+        described = {part: described_list(given) for part, given in cohort.lists.items()}
+        index = apply_lists(index, root, described, patches=cohort.patches is not None)
     empty = [part for part in index.parts if not (index.cases["split"] == part).any()]
     if empty:
         raise DataError(

@@ -144,7 +144,7 @@ def load(
         return
     loader = DataLoader(
         dataset,
-        sampler=steps,  # type: ignore[arg-type]
+        sampler=steps,
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_is,

@@ -83,7 +83,8 @@ class Classification:
         """Return sigmoid outputs, float32 ``(N, outputs)``."""
         parts = self.input.evaluated(rows, ten_crop=ten_crop)
         half = self.transfer.precision == "bf16"
-        return class_probabilities(self.model, parts, self.cases.source.device, half=half)
+        found: np.ndarray = class_probabilities(self.model, parts, self.cases.source.device, half=half)
+        return found
 
     def validate(self) -> tuple[float, float]:
         """Return cross-entropy and mean AUC of the validation cases; NaN if an output is not finite."""

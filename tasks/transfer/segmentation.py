@@ -76,7 +76,9 @@ class Segmentation:
             together=transfer.batch if by_batch else None,
         )
         parts = self.input.evaluated(rows, augmented=validates)
-        return count_pixels(self.model, parts, len(rows), how, self.cases.source.device, measures)
+        device = self.cases.source.device
+        counted: tuple[PixelCounts, float] = count_pixels(self.model, parts, len(rows), how, device, measures)
+        return counted
 
     def validate(self) -> tuple[float, float]:
         """Return soft Dice loss and the watched metric of the validation cases."""

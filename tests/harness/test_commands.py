@@ -90,5 +90,7 @@ def test_a_run_from_scratch_has_the_profile_that_dvc_assembles():
 
 def test_a_cohort_without_a_generator_has_no_phantom(tmp_path):
     with pytest.raises(Unavailable, match='adapter "mine" names no generator'):
-        write_phantom({"adapter": "mine"}, tmp_path / "new", "SYNTHETIC")
+        split = {"rule": "official", "validation_fraction": 0.1, "seed": 0}
+        cohort = {"source": "phantom", "adapter": "mine", "split": split, "versions": {}}
+        write_phantom(cohort, tmp_path / "new", "SYNTHETIC")
     assert not (tmp_path / "new").exists()

@@ -24,11 +24,11 @@ from methods.recipes.volumes import VolumesRecipe
 from methods.recipes.weights import WeightsOptions, WeightsRecipe
 from methods.terms import TERMS, load
 from tasks.cohort_options import Cohort
-from tasks.configuration import TRANSFERS
 from tasks.datasets.catalogue import readers
 from tasks.localization_options import Localization
 from tasks.options import Split, Training
 from tasks.patch_options import Patches, ScanStore
+from tasks.transfer_configuration import TRANSFERS
 from tests.repository.pages import ROOT, Row, read_tables
 
 PAGE = "deviations.md"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from harness.contracts import Context
 from harness.registry import load_registry
 from harness.spec import TaskPlan
 from tasks.cohorts.build import build
+from tasks.specs import CohortConfiguration
 
 torch.set_num_threads(1)
 
@@ -29,6 +31,11 @@ def plan_of(task: str, profile: str = "smoke", **transfer: Any) -> TaskPlan:
         )
         changed[key] = {**usual, **value} if of_one_kind else value
     return plan.model_copy(update={"transfer": changed})
+
+
+def cohort_of(said: Mapping[str, Any]) -> CohortConfiguration:
+    """A configuration of real files of which a test says a part."""
+    return CohortConfiguration.model_validate({"source": "data_root", "adapter": "mine", "versions": {}, **said})
 
 
 def built(task: str, folder: Path) -> Path:

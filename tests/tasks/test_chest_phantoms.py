@@ -17,6 +17,7 @@ from harness.metrics.ranking import auc_by_class
 from tasks.cohorts.patches import write_patches
 from tasks.datasets.catalogue import catalogue
 from tasks.options import Split
+from tasks.patch_options import Patches
 from tasks.scoring.losses import dice_sums, soft_dice
 
 for package in ("SimpleITK", "nibabel", "pydicom"):
@@ -50,7 +51,8 @@ class Cohorts(dict[str, Path]):
         adapter = data_set.adapter
         patches = {"shape": [16, 16, 8], "store": "uint8", "window": [-1000, 1000]}
         patches |= {"spacing_mm": 4.0} if task == "lidc_idri" else {}
-        write_patches(folder, root, adapter.read(root, SPLITS[task]), adapter, patches, 1, lambda *progress: None)
+        index, cut = adapter.read(root, SPLITS[task]), Patches.model_validate(patches)
+        write_patches(folder, root, index, adapter, cut, 1, lambda *progress: None)
         self[task] = folder
         return folder
 

@@ -15,7 +15,7 @@ from tasks.datasets.luna16 import phantom as luna16
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.datasets.siim_acr import phantom as siim_acr
 from tasks.layouts.lists import describe_list
-from tests.tasks.conftest import context
+from tests.tasks.conftest import cohort_of, context
 from tests.tasks.test_configuration import entry
 
 DATA = {
@@ -42,7 +42,7 @@ def data(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, dic
     root.mkdir()
     DATA[task][0](root, DATA[task][1])
     resolved = resolve(entry(adapter=task, **DATA[task][2]), "paper", {"mine": root})
-    index = read_index(open_adapter(resolved.cohort), root, resolved.cohort)
+    index = index_of(resolved.cohort, root)
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for number, (_, group) in enumerate(index.cases.groupby("patient")):
         part = ("train", "train", "validation", "test")[number % 4]
@@ -90,7 +90,7 @@ def test_lists_are_identity_by_content(data: tuple[str, Path, dict[str, list[str
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     assert plan(task, root, LISTS).cohort["lists"] != before.cohort["lists"]
     with pytest.raises(DataError, match="changed since it was planned"):
-        read_index(open_adapter(before.cohort), root, before.cohort)
+        index_of(before.cohort, root)
 
 
 @pytest.mark.parametrize(("part", "text", "said"), [
@@ -105,12 +105,12 @@ def test_lists_that_do_not_fit_are_one_sentence(
     (root / LISTS[part]).write_text(parts["train"][0] + "\n" if text is None else text)
     resolved = plan(task, root, LISTS)
     with pytest.raises(DataError, match=said):
-        read_index(open_adapter(resolved.cohort), root, resolved.cohort)
+        index_of(resolved.cohort, root)
 
 
 def test_an_official_test_set_stays_where_no_list_for_it_is_given(tmp_path: Path) -> None:
     chexpert.write(tmp_path, DATA["chexpert"][1])
-    cases = read_index(*_opened(plan_without_lists(tmp_path), tmp_path)).cases
+    cases = index_of(plan_without_lists(tmp_path).cohort, tmp_path).cases
     names = cases.loc[cases["split"] != "test", "case"].tolist()
     patients = sorted(cases.loc[cases["split"] != "test", "patient"].unique())
     held = set(patients[:3])
@@ -118,7 +118,7 @@ def test_an_official_test_set_stays_where_no_list_for_it_is_given(tmp_path: Path
     (tmp_path / "b.txt").write_text("\n".join(n for n in names if n.split("/")[1] in held))
     resolved = plan("chexpert", tmp_path, {"train": "a.txt", "validation": "b.txt"})
     assert resolved.split_published
-    index = read_index(*_opened(resolved, tmp_path))
+    index = index_of(resolved.cohort, tmp_path)
     assert (index.cases["split"] == "test").sum() == 20 and index.split_rule.endswith("test as the data set says")
 
 
@@ -126,8 +126,9 @@ def plan_without_lists(root: Path):
     return resolve(entry(adapter="chexpert"), "paper", {"mine": root})
 
 
-def _opened(resolved, root: Path):
-    return open_adapter(resolved.cohort), root, resolved.cohort
+def index_of(said, root: Path):
+    cohort = cohort_of(said)
+    return read_index(open_adapter(cohort), root, cohort)
 
 
 def test_an_absent_list_makes_the_task_unavailable_and_a_malformed_entry_is_an_error(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def given(root: Path, lines: dict[str, list[str]], adapter: str, options: dict |
         (root / f"{part}.csv").write_text("\n".join(["seriesuid", *names]) + "\n")
     split = {"rule": "official", "test_fraction": None, "validation_fraction": 0.1, "seed": 99}
     lists = {part: describe_list(root, f"{part}.csv") for part in lines}
-    cohort = {"adapter": adapter, "split": split, "patches": {}, "lists": lists}
+    cohort = {"adapter": adapter, "split": split, "patches": {"shape": [8, 8, 8], "store": "uint8"}, "lists": lists}
     return {**cohort, "adapter_options": options} if options else cohort
 
 
@@ -174,7 +175,7 @@ def swapped(root: Path, adapter: str, style: str, options: dict | None) -> tuple
     """Lists in which the data set's validation and test cases change places, in a style of naming."""
     cohort = given(root, {}, adapter, options)
     del cohort["lists"]
-    cases = read_index(open_adapter(cohort), root, cohort).cases
+    cases = index_of(cohort, root).cases
     other = {"train": "train", "validation": "test", "test": "validation"}
     named: dict[str, list[str]] = {part: [] for part in other}
     expected: dict[str, set[str]] = {part: set() for part in other}
@@ -192,7 +193,7 @@ def test_in_3d_a_list_may_name_cases_scans_patients_or_files(task: str, style: s
     write(tmp_path, options)
     thinned = {"negatives_per_positive": None} if task == "luna16" else None
     cohort, expected = swapped(tmp_path, task, style, thinned)
-    index = read_index(open_adapter(cohort), tmp_path, cohort)
+    index = index_of(cohort, tmp_path)
     assert {part: set(of["case"]) for part, of in index.cases.groupby("split")} == expected
     assert "volumes" not in index.facts and index.cases.groupby("patient")["split"].nunique().max() == 1
 
@@ -205,16 +206,16 @@ def test_in_3d_a_list_may_name_a_scan_without_a_case_but_not_such_scans_alone(tm
     uid = sorted(case.split("/")[0] for case in expected["train"])[0]
     lines = table.read_text().splitlines()
     table.write_text("\n".join(line for line in lines if not line.startswith(uid)) + "\n")
-    index = read_index(open_adapter(cohort), tmp_path, cohort)
+    index = index_of(cohort, tmp_path)
     assert uid in index.without_cases and not index.cases["case"].str.startswith(uid).any()
     (tmp_path / "train.csv").write_text(uid + "\n")
     cohort["lists"]["train"] = describe_list(tmp_path, "train.csv")
     with pytest.raises(DataError, match="names scans without a case alone; expected train cases"):
-        read_index(open_adapter(cohort), tmp_path, cohort)
+        index_of(cohort, tmp_path)
     (tmp_path / "train.csv").write_text("1.2.3.4\n")
     cohort["lists"]["train"] = describe_list(tmp_path, "train.csv")
     with pytest.raises(DataError, match='names "1.2.3.4", which the data set does not hold'):
-        read_index(open_adapter(cohort), tmp_path, cohort)
+        index_of(cohort, tmp_path)
 
 
 def test_a_test_list_of_thinned_scans_is_one_sentence_that_says_what_to_write(tmp_path: Path) -> None:
@@ -222,12 +223,12 @@ def test_a_test_list_of_thinned_scans_is_one_sentence_that_says_what_to_write(tm
     luna16.write(tmp_path, VOLUMES["luna16"][1])
     cohort, _ = swapped(tmp_path, "luna16", "scan", {"negatives_per_positive": 10})
     with pytest.raises(DataError, match=r"are thinned; .* \{negatives_per_positive: null\}"):
-        read_index(open_adapter(cohort), tmp_path, cohort)
+        index_of(cohort, tmp_path)
 
 
 def test_a_test_list_with_uncertain_labels_is_one_sentence_and_facts_of_the_own_split_go(tmp_path: Path) -> None:
     chexpert.write(tmp_path, DATA["chexpert"][1])
-    own = read_index(*_opened(plan_without_lists(tmp_path), tmp_path))
+    own = index_of(plan_without_lists(tmp_path).cohort, tmp_path)
     cases = own.cases[own.cases["split"] != "test"]
     patients = sorted(cases["patient"].unique())
     unsure = cases[(cases[list(own.labels)] == -1).any(axis=1)]["patient"].iloc[0]
@@ -240,7 +241,7 @@ def test_a_test_list_with_uncertain_labels_is_one_sentence_and_facts_of_the_own_
         resolved = plan("chexpert", tmp_path, {part: f"{part}.txt" for part in parts})
         if held == unsure:
             with pytest.raises(DataError, match=r"test.txt names \d+ images with an uncertain .* expected 1 or 0"):
-                read_index(*_opened(resolved, tmp_path))
+                index_of(resolved.cohort, tmp_path)
         else:
-            facts = read_index(*_opened(resolved, tmp_path)).facts
+            facts = index_of(resolved.cohort, tmp_path).facts
             assert "label_cells" in own.facts and "label_cells" not in facts and facts["views"] == "all"

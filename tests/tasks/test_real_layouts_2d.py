@@ -26,6 +26,7 @@ from tasks.datasets.opening import read_index
 from tasks.datasets.siim_acr import adapter as siim_acr
 from tasks.datasets.siim_acr import phantom as siim_phantom
 from tasks.options import Split
+from tests.tasks.conftest import cohort_of
 from tests.tasks.test_configuration import entry
 
 OFFICIAL = Split(rule="official", validation_fraction=0.13, seed=99)
@@ -150,9 +151,9 @@ def test_a_sample_without_official_lists_needs_lists_of_its_own(pristine: dict[s
         path.unlink()
     cohort = {"split": {**OFFICIAL.model_dump(), "sample": True}}
     with pytest.raises(DataError, match=r"no case for train and validation and test .*lists"):
-        read_index(chestxray14.ADAPTER, root, cohort)
+        read_index(chestxray14.ADAPTER, root, cohort_of(cohort))
     with pytest.raises(DataError, match=r"no split list test_list\.txt"):
-        read_index(chestxray14.ADAPTER, root, {"split": OFFICIAL.model_dump()})
+        read_index(chestxray14.ADAPTER, root, cohort_of({"split": OFFICIAL.model_dump()}))
 
 
 def test_a_sample_is_part_of_what_a_cohort_is_and_a_whole_data_set_is_what_it_was(pristine: dict[str, Path]) -> None:

@@ -354,7 +354,6 @@ def test_without_the_optional_package_one_sentence_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(Unavailable, match=r'pip install "dira-bench\[data\]"'):
         read_dicom(next(root.rglob("*.dcm")))
-    monkeypatch.setattr(configuration, "installed", lambda: False)
     siim = entry(adapter="siim_acr", transfer="segmentation", outputs=1, metric="dice", split="random")
     for profile in ("smoke", "paper"):
         assert "dira-bench[data]" in configuration.resolve(siim, profile, {}).unavailable

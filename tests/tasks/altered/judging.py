@@ -18,6 +18,7 @@ from harness.errors import DiraBenchError
 from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.patches import write_patches
 from tasks.options import Split
+from tasks.patch_options import Patches
 
 Alteration = Callable[[Path, np.random.Generator], str]
 READ, REFUSED, WARNED, FAULT = "read right", "refused", "warned", "FAULT"
@@ -99,7 +100,7 @@ def _cases(data: DataSet, root: Path, index: Any, folder: Path) -> dict[str, tup
     if data.patches is None:
         write_pixels(folder, root, index, 32, "area", 1, lambda *_: None)
     else:
-        write_patches(folder, root, index, data.adapter, data.patches, 1, lambda *_: None)
+        write_patches(folder, root, index, data.adapter, Patches.model_validate(data.patches), 1, lambda *_: None)
     arrays = [np.load(folder / f"{name}.npy") for name in ("pixels", "masks") if (folder / f"{name}.npy").is_file()]
     table = index.cases.drop(columns="image")
     boxes = index.boxes if index.boxes is not None else pd.DataFrame({"case": []})
