@@ -90,7 +90,8 @@ def draw_builds(patient_of: np.ndarray, generator: np.random.Generator, variety:
 
     def shown(of_patients: float, of_images: float) -> np.ndarray:
         usual = (1.0 + of_patients * generator.standard_normal(patients))[patient_of]
-        return usual * (1.0 + of_images * generator.standard_normal(images))
+        found: np.ndarray = usual * (1.0 + of_images * generator.standard_normal(images))
+        return found
 
     drawn = {
         "scale": of_patient(1.0, 0.05) * of_image(1.0, 0.02),
