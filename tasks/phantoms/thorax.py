@@ -89,7 +89,7 @@ def draw_builds(patient_of: np.ndarray, generator: np.random.Generator, variety:
         return mean + sd * generator.standard_normal(images)
 
     def shown(of_patients: float, of_images: float) -> np.ndarray:
-        usual = (1.0 + of_patients * generator.standard_normal(patients))[patient_of]
+        usual: np.ndarray = (1.0 + of_patients * generator.standard_normal(patients))[patient_of]
         found: np.ndarray = usual * (1.0 + of_images * generator.standard_normal(images))
         return found
 
