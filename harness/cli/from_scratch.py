@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from harness.cli.listing import Profile, describe, print_plan
+from harness.cli.listing import Profile, counted, print_plan
 from harness.cli.session import Session, console, open_session, shown
 from harness.environment import Device, device_slots
 from harness.errors import ConfigurationError
@@ -46,7 +46,7 @@ def begin(session: Session, slots: int | None, device: Device) -> None:
         if begun
         else "the interrupted run from scratch goes on"
     )
-    print_plan(session, describe(session))
+    print_plan(session, counted(session))
 
 
 def compare_command(profile: Profile = None) -> None:

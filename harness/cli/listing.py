@@ -20,10 +20,11 @@ from harness.environment import check_device
 from harness.errors import unknown
 from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
-from harness.results import examine, measured_seconds, processor_hours, representing, trial_status
-from harness.running import check_block, done_ids, find_item
+from harness.results import examine, processor_hours
+from harness.running import check_block, find_item
+from harness.running.counting import Counts, count, most_seeds
 from harness.spec import DataTerms, Item, MethodPlan, Record, Status, TaskPlan, percent
-from harness.store import State, Store
+from harness.store import Store
 
 FOUND_FAULTS = 2  # as for every other error that a user can fix
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
@@ -162,13 +163,13 @@ def plan(
     session = open_session(profile)
     if probe:
         _probe(session, device)
-    counts = describe(session, block)
+    counts = counted(session, block)
     listed = pretrainings(session.plan, read_probes(session.root))
     question = ask(session, pretraining_spread)
     told = outlooks(session, question) if session.parameters.repeats > 1 else []
     if as_json:
         outlook = [row.model_dump() for row in told]
-        print_json({**counts, "pretraining": [asdict(phase) for phase in listed], "outlook": outlook})
+        print_json({**counts.model_dump(), "pretraining": [asdict(phase) for phase in listed], "outlook": outlook})
         return
     if answer:
         print_answer(session, question, told, answer, target)
@@ -232,95 +233,35 @@ def _words(phase: Pretraining, devices: Sequence[str]) -> tuple[str, str, str, l
     return length, batch, seen if batch else "", hours
 
 
-def describe(session: Session, block: str = "all") -> dict[str, Any]:
+def counted(session: Session, block: str = "all") -> Counts:
     """Count cells and trials by state, with a reason for every cell that has none."""
-    planned, store, adopted = session.plan, session.store, session.adopted
-    states: Counter[str] = Counter()
-    missing = []
-    done = done_ids(session.store, session.adopted)
-    for cell in planned.cells.values():
-        if block != "all" and cell.block != block:
-            continue
-        for item in cell.trials.values():
-            if item.id in done:
-                states["done"] += 1
-            elif store.state("trial", item.id) is not State.FAILED:  # what a run would begin with
-                states["missing"] += 1
-                missing.append(item)
-            elif trial_status(representing(store, "trial", item.id)).scored:
-                states["done"] += 1
-            else:
-                states["failed"] += 1
-    cells = [cell for cell in planned.cells.values() if block in ("all", cell.block)]
-    work = planned.needed(missing, done)
-    seconds = measured_seconds(planned, session.root, store, work)
-    return {
-        "profile": planned.profile,
-        "repeats": planned.parameters.repeats,
-        "pretrain_seeds": most_seeds(planned),
-        **planned.counts(),
-        "runnable": sum(len(cell.trials) for cell in cells),
-        "done": states["done"],
-        "adopted": sum(item.id in adopted.trial_ids for cell in cells for item in cell.trials.values()),
-        "missing": states["missing"],
-        "failed": states["failed"],
-        "phases": {"planned": sum(item.kind == "phase" for item in planned.items.values()),
-                   "to_run": sum(item.kind == "phase" for item in work)},
-        "shared_phases": _shared(session),
-        "unavailable": _reasons(cells, "unavailable"),
-        "skipped": _reasons(cells, "skipped"),
-        "hours": {device: round(value / 3600, 4) for device, value in seconds.items()},
-        "notes": planned.notes,
-    }  # fmt: skip
+    return count(session.plan, session.store, session.adopted, block)
 
 
-def _reasons(cells: list[Any], attribute: str) -> list[dict[str, Any]]:
-    return [
-        {"method": c.key.method, "task": c.key.task, "label_fraction": c.key.label_fraction, "block": c.block,
-         "reason": getattr(c, attribute)}
-        for c in cells
-        if getattr(c, attribute) and not (attribute == "unavailable" and c.skipped)
-    ]  # fmt: skip
-
-
-def _shared(session: Session) -> list[dict[str, Any]]:
-    """Phases that several methods use and that are trained once."""
-    users: dict[str, list[str]] = {}
-    for (method, index), chain in session.plan.phases.items():
-        for item in chain:
-            users.setdefault(item.id, []).append(method if index == 0 else f"{method} (seed {index})")
-    return [
-        {"phase": session.plan.items[identity].title, "id": identity, "methods": methods}
-        for identity, methods in users.items()
-        if len(methods) > 1
-    ]
-
-
-def print_plan(session: Session, counts: dict[str, Any]) -> None:
+def print_plan(session: Session, counts: Counts) -> None:
     """Write the plan for people."""
     from harness.statistics.estimate import Group, smallest_detectable, student
 
     parameters = session.plan.parameters
     console.print(
-        f"[bold]profile {counts['profile']}[/]: {len(session.registry.methods)} methods × "
+        f"[bold]profile {counts.profile}[/]: {len(session.registry.methods)} methods × "
         f"{len(session.registry.tasks)} tasks"
     )
-    for name in ("published", "added"):
-        block = counts[name]
+    for name, block in (("published", counts.published), ("added", counts.added)):
         console.print(
-            f"  {name:9s}  {block['distinct_cells']} cells × {parameters.repeats} repeats"
-            f"{_seeds(session.plan)} = {block['distinct_trials']} trials"
-            + (f"  ({block['naive_cells']} cells printed, shared ones are run once)" if name == "published" else "")
+            f"  {name:9s}  {block.distinct_cells} cells × {parameters.repeats} repeats"
+            f"{_seeds(session.plan)} = {block.distinct_trials} trials"
+            + (f"  ({block.naive_cells} cells printed, shared ones are run once)" if name == "published" else "")
         )
     console.print(
-        f"  runnable {counts['runnable']} trials: {counts['done']} done ({counts['adopted']} reused from the "
+        f"  runnable {counts.runnable} trials: {counts.done} done ({counts.adopted} reused from the "
         "committed results), "
-        f"{counts['missing']} missing, {counts['failed']} failed"
+        f"{counts.missing} missing, {counts.failed} failed"
     )
-    console.print(f"  phases of pretraining: {counts['phases']['planned']}, to run {counts['phases']['to_run']}")
-    for shared in counts["shared_phases"]:
-        console.print(f"    trained once for {shown(', '.join(shared['methods']))}: {shown(shared['phase'])}")
-    for device, hours in counts["hours"].items() if counts["missing"] else ():
+    console.print(f"  phases of pretraining: {counts.phases.planned}, to run {counts.phases.to_run}")
+    for shared in counts.shared_phases:
+        console.print(f"    trained once for {shown(', '.join(shared.methods))}: {shown(shared.phase)}")
+    for device, hours in counts.hours.items() if counts.missing else ():
         console.print(
             f"  the trials that are missing take about {hours:.2f} h of one {device} slot (from measured times)"
         )
@@ -333,10 +274,10 @@ def print_plan(session: Session, counts: dict[str, Any]) -> None:
         )
     else:
         console.print("  1 repeat an arm: no difference can be tested; write repeats: 10 into params.yaml")
-    for note in counts["notes"]:
+    for note in counts.notes:
         console.print(f"  note: {shown(note)}")
-    for what in ("unavailable", "skipped"):
-        grouped = Counter(cell["reason"] for cell in counts[what])
+    for what, without in (("unavailable", counts.unavailable), ("skipped", counts.skipped)):
+        grouped = Counter(cell.reason for cell in without)
         for reason, cells in grouped.items():
             console.print(f"  {what} ({cells} cell{'s' * (cells > 1)}): {shown(reason)}")
 
@@ -349,11 +290,6 @@ def _seeds(plan: Plan) -> str:
     if least == most:
         return f" × {most} pretraining seeds (1 where nothing is pretrained)"
     return f" × up to {most} pretraining seeds ({least} where the profile asks no more, 1 where nothing is pretrained)"
-
-
-def most_seeds(plan: Plan) -> int:
-    """Return the largest number of pretraining seeds that any method of a plan has."""
-    return max(map(plan.seeds, plan.methods), default=plan.parameters.pretrain_seeds)
 
 
 def show(
@@ -429,11 +365,11 @@ def status(profile: Profile = None) -> None:
         )
     for item in overview.failed:
         console.print(f"failed   {shown(item.title)}  (dira-bench show {item.id[:12]})")
-    counts = describe(session)
+    counts = counted(session)
     console.print(
-        f"{counts['done']} of {counts['runnable']} trials done ({counts['adopted']} reused), {counts['missing']} "
+        f"{counts.done} of {counts.runnable} trials done ({counts.adopted} reused), {counts.missing} "
         "missing, "
-        f"{counts['failed']} failed; "
+        f"{counts.failed} failed; "
         + ", ".join(f"{count} items {state}" for state, count in sorted(overview.counts.items()))
     )
     print_hours(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.cli.from_scratch import refuse_part
-from harness.cli.listing import describe
+from harness.cli.listing import counted
 from harness.cli.session import Session
 from harness.cli.stages import _has_failed
 from harness.errors import ConfigurationError, Unavailable
@@ -35,9 +35,9 @@ def test_a_trial_whose_process_was_lost_three_times_has_failed_in_the_plan_too(s
     item = next(iter(session.plan.trials().values()))
     for times in range(1, LOST_LIMIT + 1):
         leave(session, item, Status.INTERRUPTED, {"type": LOST, "message": "killed"})
-        counts = describe(session)
-        assert counts["failed"] == (1 if times == LOST_LIMIT else 0)
-        assert counts["missing"] + counts["failed"] == counts["runnable"]
+        counts = counted(session)
+        assert counts.failed == (1 if times == LOST_LIMIT else 0)
+        assert counts.missing + counts.failed == counts.runnable
 
 
 def test_what_needs_a_failed_item_has_failed_and_what_needs_a_missing_one_has_not(session):

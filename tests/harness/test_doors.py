@@ -169,12 +169,12 @@ def test_the_plan_counts_what_it_plans(root, repeats, seeds, capsys):
     parameters = re.sub(r"(?m)^repeats:.*$", f"repeats: {repeats}", parameters)
     (root / "params.yaml").write_text(re.sub(r"(?m)^pretrain_seeds:.*$", f"pretrain_seeds: {seeds}", parameters))
     session = Session(root, load_parameters(root, {"profile": "smoke"}))
-    counts = listing.describe(session)
+    counts = listing.counted(session)
     runs = {"random": repeats}
     cells = [cell for cell in session.plan.cells.values() if not cell.skipped]
     expected = sum(runs.get(cell.key.method, repeats * seeds) for cell in cells)
-    assert counts["published"]["distinct_trials"] + counts["added"]["distinct_trials"] == expected
-    assert counts["runnable"] == expected  # everything of this small registry is available
+    assert counts.published.distinct_trials + counts.added.distinct_trials == expected
+    assert counts.runnable == expected  # everything of this small registry is available
     assert bench("plan", "--profile", "smoke")[0] == 0
 
 
@@ -183,7 +183,7 @@ def test_every_name_is_whole_on_a_narrow_terminal(root, monkeypatch, width, caps
     monkeypatch.setattr(listing, "console", Console(width=width, highlight=False, soft_wrap=False))
     session = Session(root, load_parameters(root, {"profile": "smoke"}))
     listing.print_pretrainings(pretrainings(session.plan, read_probes(session.root)))
-    listing.print_plan(session, listing.describe(session))
+    listing.print_plan(session, listing.counted(session))
     for kind in ("methods", "tasks"):
         listing._list_narrowly(kind, listing._entries(session, kind), "smoke")
     said = capsys.readouterr().out
