@@ -256,6 +256,7 @@ def write_report(session: Session) -> None:
         methods={entry.name: entry.label for entry in session.registry.methods},
         tasks={entry.name: entry.label for entry in session.registry.tasks},
         known=KnownNames(session.registry.methods.known_names(), session.registry.tasks.known_names()),
+        terms={name: task.terms for name, task in session.plan.tasks.items() if task.terms is not None},
     )
 
 

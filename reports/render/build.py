@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from harness.published import Families, load_families
-from harness.spec import Parameters
+from harness.spec import DataTerms, Parameters
 from harness.typed_csv import table_text
 from harness.whole_files import write_whole
 from reports.render import figures, frames, learnt, pages, panel_figures, style, wording
@@ -138,6 +139,7 @@ def build(
     tasks: Mapping[str, str],
     families: Families | None = None,
     known: KnownNames = ONLY_HERE,
+    terms: Mapping[str, DataTerms] = MappingProxyType({}),
 ) -> list[Path]:
     """Write tables, figures, pages and metrics of one profile into ``reports/<profile>/``.
 
@@ -152,6 +154,7 @@ def build(
         methods: Registry name → label, in the order of the registry.
         tasks: The same for tasks.
         known: Names of entries that only other profiles have; tables of one's own may name them too.
+        terms: Task → licence and citation of its data set, where they are known.
         families: The paper's tables; read from ``reports/families.yaml`` if not given.
 
     Returns:
@@ -182,7 +185,9 @@ def build(
     if found:
         written.append(write(folder / "tables" / "answers.md", answers_markdown(found)))
     provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
-    page = pages.report_page(data, parameters, methods, tasks, tables, unshown, found, pictures, overlaps, provenance)
+    page = pages.report_page(
+        data, parameters, methods, tasks, tables, unshown, found, pictures, overlaps, provenance, terms
+    )
     written.append(write(folder / "report.html", page))
     text = json.dumps(metrics(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     written.append(write(folder / "metrics.json", text + "\n"))

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,7 +20,7 @@ from markupsafe import Markup, escape
 
 from harness.metrics import metric_of
 from harness.results.table import TrialRow
-from harness.spec import Parameters, percent
+from harness.spec import DataTerms, Parameters, percent
 from harness.statistics.any_paper.audit import TableClaim
 from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
 from harness.statistics.schema import CellSummary, Comparison
@@ -369,6 +370,15 @@ def audit_markdown(claims: Sequence[AuditedClaim], labels: Mapping[str, str], wo
     return "\n".join(lines) + "\n"
 
 
+def by_terms(terms: Mapping[str, DataTerms], tasks: Mapping[str, str]) -> list[tuple[DataTerms, str]]:
+    """Return each data set once, with the labels of the tasks that use it, in the order of the tasks."""
+    labels: dict[DataTerms, list[str]] = {}
+    for task, label in tasks.items():
+        if task in terms:
+            labels.setdefault(terms[task], []).append(label)
+    return [(one, ", ".join(of)) for one, of in labels.items()]
+
+
 def report_page(
     results: Results,
     parameters: Parameters,
@@ -380,6 +390,7 @@ def report_page(
     pictures: Sequence[Picture],
     overlaps: Mapping[str, Mapping[str, Overlap]],
     provenance: str,
+    terms: Mapping[str, DataTerms] = MappingProxyType({}),
 ) -> str:
     """Write the whole report.
 
@@ -394,6 +405,7 @@ def report_page(
         pictures: As drawn.
         overlaps: Pretraining cohort → task → what they share.
         provenance: Relative address of ``results/<profile>/provenance``.
+        terms: Task → licence and citation of its data set.
     """
     rows = tally(results.contrasts)
     # A profile of other tasks alone has nothing of the paper's to count.
@@ -415,6 +427,7 @@ def report_page(
             main=main,
             brief=setting(results.cohorts, tasks, (cell.task for cell in results.cells), brief=True),
             pictures=pictures,
+            data_sets=by_terms(terms, tasks),
             overlaps=shared_images(results, overlaps),
             leaks=shared_pairs(results.leaks),
             without_twins=without_twins(results.leaks, results.contrasts, results.pretraining),

@@ -142,7 +142,13 @@ def _packages(requirement: str) -> str:
 
 
 def _expect_length(path: Path, data: Any, shape: tuple[int, int]) -> None:
-    """Refuse plain pixels that are more or fewer than the header says: the library cuts a surplus off in silence."""
+    """Refuse plain pixels that are more or fewer than the header says, whatever their depth and number of frames.
+
+    The library cuts a surplus off in silence. How long compressed pixels are says nothing.
+
+    Raises:
+        DataError: If their bytes are neither what the header says nor that made even.
+    """
     if data.file_meta.TransferSyntaxUID.is_compressed:
         return
     width = int(data.BitsAllocated) // 8 * int(data.get("SamplesPerPixel") or 1) * int(data.get("NumberOfFrames") or 1)

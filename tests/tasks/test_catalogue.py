@@ -1,5 +1,6 @@
 """Every data set is one folder: what it declares is used, and a new one needs no other file of code."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -180,3 +181,22 @@ def test_the_type_of_a_data_set_is_frozen():
     with pytest.raises(AttributeError):
         catalogue()["lits"].name = "other"  # type: ignore[misc]
     assert isinstance(catalogue()["lits"], DataSet)
+
+
+def command(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_terms_are_printed_where_tasks_are_listed_and_where_files_are_verified(tmp_path):
+    listed = {one["name"]: one for one in json.loads(command("list", "tasks", "--json", "--profile", "smoke"))}
+    lits = catalogue()["lits"].terms
+    assert listed["lits"]["data_set"] == lits.model_dump(mode="json")
+    assert all("data_set" in one for one in listed.values())
+    assert "CC BY-NC-ND 4.0" in command("list", "tasks", "--profile", "smoke")
+    phantoms()["montgomery"].write(tmp_path, {"seed": 1, "images": 6, "file_px": [64, 72]})
+    said = " ".join(command("data", "verify", "montgomery", str(tmp_path), "--phantom", "--profile", "smoke").split())
+    for line in catalogue()["montgomery"].terms.lines():
+        assert line in said
