@@ -24,7 +24,9 @@ PNG_SIGNATURE, PNG_DEPTH = b"\x89PNG\r\n\x1a\n", 24  # where the header says how
 EIGHT = "expected 8-bit grey"
 
 
-def read_grey(path: Path, white: int | None = None, *, bilevel: bool = False, colour: bool = False) -> np.ndarray:
+def read_grey(
+    path: Path, white: int | None = None, *, bilevel: bool = False, colour: bool = False, white_option: str = ""
+) -> np.ndarray:
     """Return an image as uint8 grey ``(height, width)``.
 
     Colours become the ITU-R 601 luma, which is exact where the three channels are equal.
@@ -35,6 +37,7 @@ def read_grey(path: Path, white: int | None = None, *, bilevel: bool = False, co
             None: 16 bits are refused.
         bilevel: Whether one bit a pixel is welcome, as of a mask.
         colour: Whether a picture in colour is welcome and loses it. False: it is refused.
+        white_option: The option by which an entry gives ``white``, for the message; empty if it cannot.
 
     Raises:
         DataError: If the file is absent, truncated, no PNG or JPEG, or holds anything but one upright opaque 8-bit grey
@@ -46,7 +49,9 @@ def read_grey(path: Path, white: int | None = None, *, bilevel: bool = False, co
                 return _scaled(path, np.asarray(image), white)
             problem = _problem(path, image, bilevel)
             if problem:
-                raise DataError(f"{path} {problem}; convert it, or fetch it again")
+                deep = white_option and image.mode.startswith("I")
+                advice = f", or write {white_option}: VALUE, the one that becomes 255" if deep else ""
+                raise DataError(f"{path} {problem}; convert it, or fetch it again{advice}")
             grey = image.convert("L")
             if image.mode not in GREY:
                 _require_grey(path, image, colour)

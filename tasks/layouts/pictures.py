@@ -18,16 +18,19 @@ import pandas as pd
 from pydantic import AfterValidator, Field
 
 from harness.errors import DataError
-from harness.identity import file_sha256
+from harness.identity import digest, file_sha256
 from harness.pixels import SPLITS
 from harness.spec import Frozen
 from tasks.layouts.finding import Files
 from tasks.layouts.images import read_grey
 from tasks.layouts.index import Finding, Index, fingerprint_of
+from tasks.options import Split
 
 IMAGES = (".png", ".jpg", ".jpeg")
 SAME = "have the same"  # content: how a message about two pictures is known
 OPTIONS = "options.cohort.adapter"  # where an entry says what an adapter asks
+RESERVED = ("row", "case", "patient", "image", "split")  # columns of a cohort that no label can be called
+USUAL_SPLIT = Split(rule="random", test_fraction=0.2, validation_fraction=0.1, seed=99)  # to verify without an entry
 
 
 class Pictures(Frozen):
@@ -43,7 +46,9 @@ class Pictures(Frozen):
 
     def reader(self, root: Path) -> Callable[[str], np.ndarray]:
         """Return what reads a picture by its path relative to the root, uint8 grey ``(height, width)``."""
-        return lambda image: read_grey(root / image, self.white, colour=self.colour == "luma")
+        return lambda image: read_grey(
+            root / image, self.white, colour=self.colour == "luma", white_option=f"{OPTIONS}.white"
+        )
 
     def facts(self) -> dict[str, Any]:
         """Return what a manifest should say of it: what is not the default."""
@@ -86,20 +91,39 @@ def patient_of(path: str, pattern: str | None) -> str:
     return found.group(1)
 
 
-def layout_fingerprint(root: Path, what: str, *texts: str) -> str:
+def require_random(split: Split, what: str, more: str = "") -> None:
+    """Refuse an official split of files that say none.
+
+    Args:
+        split: As the entry has it.
+        what: The layout, for the message.
+        more: What else can be done about it.
+
+    Raises:
+        DataError: If the rule is another than random.
+    """
+    if split.rule != "random":
+        raise DataError(
+            f'split "{split.rule}" of {what} is not said anywhere; expected "random"; correct the entry{more}'
+        )
+
+
+def layout_fingerprint(root: Path, what: str, *texts: str, named: Mapping[str, str] | None = None) -> str:
     """Digest the content of text files and every picture's path and size, whatever the entry's options are.
 
     Args:
         root: The data root.
         what: The layout, for the message.
         texts: Endings of the text files.
+        named: Option → SHA-256 of the file that it names, where an entry names any.
 
     Raises:
         DataError: If there is no such folder.
     """
     files = Files.under(root, what)
     said = [root / path for path in files.every(*texts)] if texts else []
-    return fingerprint_of(root, said, [root / path for path in files.every(*IMAGES)])
+    found = fingerprint_of(root, said, [root / path for path in files.every(*IMAGES)])
+    return digest({"files": found, **named}) if named else found
 
 
 def look_at_all(index: Index, look: Callable[[str, str], np.ndarray]) -> list[Finding]:

@@ -222,6 +222,7 @@ def test_montgomerys_sixteen_bit_images_are_refused_or_scaled(pristine: dict[str
     Image.fromarray(grey.astype(np.uint16) * 16).save(path)
     failed = [f.message for f in montgomery.ADAPTER.verify(root, RANDOM, published=False) if f.level == "fail"]
     assert len(failed) == 1 and "16-bit" in failed[0] and path.name in failed[0]
+    assert failed[0].endswith("or write options.cohort.adapter.white: VALUE, the one that becomes 255")
     adapter = montgomery.ADAPTER.with_options({"white": 4080})
     assert "fail" not in levels(adapter, root, RANDOM) and adapter.read(root, RANDOM).white == 4080
 

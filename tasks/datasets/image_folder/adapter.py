@@ -21,7 +21,6 @@ from typing import Any, Literal
 import pandas as pd
 
 from harness.errors import DataError
-from harness.identity import digest
 from harness.typed import read
 from tasks.layouts.finding import Files
 from tasks.layouts.index import Finding, Index, leaks
@@ -29,7 +28,9 @@ from tasks.layouts.lists import describe_list, place_of, read_names
 from tasks.layouts.pictures import (
     IMAGES,
     OPTIONS,
+    RESERVED,
     SAME,
+    USUAL_SPLIT,
     PatientPattern,
     Pictures,
     kept_of_repeated,
@@ -37,6 +38,7 @@ from tasks.layouts.pictures import (
     look_at_all,
     patient_of,
     require_parts,
+    require_random,
     same_files,
 )
 from tasks.layouts.splits import held_by_name
@@ -44,7 +46,6 @@ from tasks.options import Split
 
 WHAT = "the folder of images"
 PARTS = ("train", "validation")
-RESERVED = ("row", "case", "patient", "image", "split")  # columns of a cohort that no label can be called
 
 
 class Options(Pictures):
@@ -92,23 +93,19 @@ class ImageFolder:
         self, root: Path, split: Split | None = None, *, published: bool = True, decode: bool = True
     ) -> list[Finding]:
         """Check that every picture can be read, and that none is in two splits."""
-        index = self._index(root, split or Split(rule="random", test_fraction=0.2, validation_fraction=0.1, seed=99))
+        index = self._index(root, split or USUAL_SPLIT)
         reader = self.options.reader(root)
         findings = look_at_all(index, lambda _, image: reader(image)) if decode else same_files(root, index)
         return [*self._notes(index), *leaks(index.cases), *self._advised(findings)]
 
     def fingerprint(self, root: Path) -> str:
         """Digest of every picture's path and size, and of the list of those that are left out."""
-        found = layout_fingerprint(root, WHAT)
-        if self.options.leave_out is None:
-            return found
-        return digest({"files": found, "leave_out": describe_list(root, self.options.leave_out)["sha256"]})
+        listed = self.options.leave_out
+        named = {} if listed is None else {"leave_out": describe_list(root, listed)["sha256"]}
+        return layout_fingerprint(root, WHAT, named=named)
 
     def _index(self, root: Path, split: Split) -> Index:
-        if split.rule != "random":
-            raise DataError(
-                f'split "{split.rule}" of {WHAT} is not said anywhere; expected "random"; correct the entry'
-            )
+        require_random(split, WHAT)
         paths = sorted(Files.under(root, WHAT).every(*IMAGES))
         if not paths:
             raise DataError(f"no PNG or JPEG below {root}; expected {WHAT} to pretrain on; put it there")

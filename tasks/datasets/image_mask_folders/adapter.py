@@ -21,25 +21,27 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from harness.errors import DataError
-from harness.identity import digest, file_sha256
+from harness.identity import file_sha256
 from harness.pixels import SPLITS
 from harness.spec import Frozen
 from harness.typed import read
-from tasks.datasets.table.adapter import read_rows
 from tasks.layouts.finding import Choice, Files, plain
 from tasks.layouts.images import read_binary
 from tasks.layouts.index import Finding, Index, leaks, refuse
 from tasks.layouts.pictures import (
     IMAGES,
     OPTIONS,
+    USUAL_SPLIT,
     PatientPattern,
     Pictures,
     layout_fingerprint,
     look_at_all,
     patient_of,
     require_parts,
+    require_random,
     same_files,
 )
+from tasks.layouts.rows import read_rows
 from tasks.layouts.splits import draw_splits
 from tasks.options import Split
 
@@ -123,8 +125,7 @@ class ImageMaskFolders:
         findings = [*found.findings(), *self._halves(found.paths)]
         if any(finding.level == "fail" for finding in findings):
             return findings
-        split = split or Split(rule="random", test_fraction=0.2, validation_fraction=0.1, seed=99)
-        index = self._index(root, found.paths, split)
+        index = self._index(root, found.paths, split or USUAL_SPLIT)
         findings += leaks(index.cases)
         findings += look_at_all(index, self._look(root, index)) if decode else same_files(root, index)
         if self.options.patient_pattern is None and self.options.patients is None:
@@ -134,10 +135,9 @@ class ImageMaskFolders:
 
     def fingerprint(self, root: Path) -> str:
         """Digest of every picture's path and size, and of the CSV of patients."""
-        found = layout_fingerprint(root, WHAT)
-        if self.options.patients is None:
-            return found
-        return digest({"files": found, "patients": file_sha256(_table(root, self.options.patients))})
+        table = self.options.patients
+        named = {} if table is None else {"patients": file_sha256(_table(root, table))}
+        return layout_fingerprint(root, WHAT, named=named)
 
     def _files(self, root: Path) -> Choice[tuple[str, str]]:
         """Return (images or masks, name without extension and suffix) → path."""
@@ -189,11 +189,7 @@ class ImageMaskFolders:
         return findings
 
     def _index(self, root: Path, paths: Mapping[tuple[str, str], str], split: Split) -> Index:
-        if split.rule != "random":
-            raise DataError(
-                f'split "{split.rule}" of {WHAT} is not said anywhere; expected "random"; correct the entry, and give '
-                "lists of your own if you have them"
-            )
+        require_random(split, WHAT, ", and give lists of your own if you have them")
         names = sorted(name for where, name in paths if where == "images" and ("masks", name) in paths)
         unmasked = sum(where == "images" for where, _ in paths) - len(names)
         cases = pd.DataFrame({"case": names, "patient": self._patients(root, [paths["images", n] for n in names])})

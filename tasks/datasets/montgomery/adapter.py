@@ -31,6 +31,7 @@ NAME = re.compile(r"^MCUCXR_(\d{4})_([01])\.png$")
 IMAGES, LEFT, RIGHT, READINGS = "CXR_png", "ManualMask/leftMask", "ManualMask/rightMask", "ClinicalReadings"
 FOLDERS = {part.rpartition("/")[2].lower(): part for part in (IMAGES, LEFT, RIGHT)}
 WHITES = range(256, 2**16)
+OPTIONS = "options.cohort.adapter"  # where an entry says what it asks of this adapter
 PUBLISHED = {"images": 138, "normal": 80, "tuberculosis": 58}
 
 
@@ -152,7 +153,7 @@ class Montgomery:
 
     def _check_case(self, root: Path, name: str, paths: Mapping[tuple[str, str], str]) -> list[Finding]:
         try:
-            shape = read_grey(root / paths[IMAGES, name], self.white).shape
+            shape = read_grey(root / paths[IMAGES, name], self.white, white_option=f"{OPTIONS}.white").shape
             masks = {side: read_binary(root / paths[side, name]) for side in (LEFT, RIGHT) if (side, name) in paths}
         except DataError as error:
             return [Finding("fail", str(error))]

@@ -13,8 +13,7 @@ cell that is empty, or says anything else, is refused with its line.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,6 +28,7 @@ from tasks.layouts.finding import Files, plain
 from tasks.layouts.index import Finding, Index, leaks, missing_cases, refuse
 from tasks.layouts.pictures import (
     OPTIONS,
+    RESERVED,
     Pictures,
     layout_fingerprint,
     look_at_all,
@@ -36,10 +36,10 @@ from tasks.layouts.pictures import (
     require_parts,
     same_files,
 )
+from tasks.layouts.rows import Row, read_rows
 from tasks.layouts.splits import draw_patients, draw_splits
 from tasks.options import Split
 
-RESERVED = ("row", "case", "patient", "image", "split")  # columns of a cohort that no label can be called
 YES_OR_NO = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 WHAT = "the table of images"
 
@@ -89,60 +89,6 @@ class Options(Pictures):
         """Return the columns that are read."""
         labels = [self.labels] if isinstance(self.labels, str) else list(self.labels)
         return [c for c in (self.path, self.patient, *labels, self.split_column if official else None) if c]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the CSV; ``line`` is where it stands, for messages."""
-
-    line: str
-    cells: Mapping[str, str]
-
-
-def read_rows(path: Path, wanted: Sequence[str]) -> list[Row]:
-    """Read a CSV with a header; blanks around a cell do not count.
-
-    Args:
-        path: The file, UTF-8, separated by commas.
-        wanted: Columns that must be there.
-
-    Raises:
-        DataError: If it cannot be read, lacks a column or has one twice, or a row is longer or shorter than the header.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = list(_lines(csv.reader(stream, strict=True)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV ({error}); expected UTF-8 and commas; save it so") from None
-    if not lines:
-        raise DataError(f"{path} is empty; expected a header and a row an image; fill it")
-    (_, header), *rows = lines
-    _check_header(path, header, wanted)
-    for number, cells in rows:
-        if len(cells) != len(header):
-            raise DataError(
-                f"line {number} of {path} has {len(cells)} cells; expected {len(header)}, as its header; correct it"
-            )
-    if not rows:
-        raise DataError(f"{path} has a header and no row; expected a row an image; fill it")
-    return [Row(f"line {number} of {path}", dict(zip(header, cells, strict=True))) for number, cells in rows]
-
-
-def _lines(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield reader.line_num, [cell.strip() for cell in cells]
-
-
-def _check_header(path: Path, header: list[str], wanted: Sequence[str]) -> None:
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise DataError(f"the header of {path} is {header[0]!r}; expected commas between columns; save it so")
-    twice = next((column for column in header if header.count(column) > 1), None)
-    if twice is not None:
-        raise DataError(f'{path} has the column "{twice}" twice; expected each once; rename one')
-    for column in wanted:
-        if column not in header:
-            raise DataError(f'{path} has no column "{column}"; {near(column, header)} Correct {OPTIONS}, or the file')
 
 
 @dataclass(frozen=True)
