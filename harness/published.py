@@ -143,8 +143,14 @@ def in_families(family: str, names: Collection[str]) -> bool:
 
 
 class Families(Frozen):
-    """``reports/families.yaml``: tables of cells, families of contrasts, on added tasks, and of one's own."""
+    """``reports/families.yaml``: tables of cells, families of contrasts, on added tasks, and of one's own.
 
+    Attributes:
+        profile: The one whose numbers are claimed to be the paper's experiment; empty if none's are.
+        tables, families, added, own: By name.
+    """
+
+    profile: str = ""
     tables: dict[str, Table]
     families: dict[str, Family]
     added: dict[str, AddedFamily] = Field(default_factory=dict)

@@ -17,7 +17,6 @@ from harness.spec import percent
 from harness.statistics.margins import margin_of, read_margins
 from harness.statistics.outlook import Contrast, Outlook, Plan, Proposal, cheapest, contrast_of, outlook
 from harness.statistics.paper import Paper, read_paper
-from harness.statistics.summary import FAITHFUL
 from harness.store.files import parse_json
 from harness.whole_files import write_whole
 
@@ -98,8 +97,9 @@ def print_outlook(session: Session, found: Sequence[Outlook]) -> None:
         f"seed{'s' * (seeds[-1] > 1)} can answer[/], were the paper's effects true "
         "(rates by its printed spreads):"
     )
-    if parameters.profile != FAITHFUL:
-        console.print(f"  (of the profile {FAITHFUL} alone; here Agreement reads not comparable)")
+    faithful = session.families.profile
+    if parameters.profile != faithful:
+        console.print(f"  (of the profile {faithful} alone; here Agreement reads not comparable)")
     for family in dict.fromkeys(row.family for row in found):
         console.print(f"  {family}: {_family(session, [row for row in found if row.family == family])}")
 

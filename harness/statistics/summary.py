@@ -34,8 +34,6 @@ from harness.typed_csv import read_rows, write_rows
 
 ADDED = "added"
 ADDED_RANDOM = "added_random"
-RANDOM = ("random", "random_3d")  # what every added method is compared with, where it shares a cell
-FAITHFUL = "paper"  # the one profile whose numbers are claimed to be the paper's experiment
 
 
 class MethodFacts(Frozen):
@@ -99,6 +97,11 @@ class _Inputs:
     def seeds(self, method: str) -> int:
         return self.methods[method].seeds(self.parameters)
 
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """The methods whose encoder is drawn anew: what every added method is compared with, where it shares a cell."""
+        return tuple(name for name, facts in self.methods.items() if facts.reinitialised)
+
     def runs(self, cell: CellKey, metric: str) -> Runs:
         seeds = self.seeds(cell.method)
         reason = self.methods[cell.method].unavailable or self.tasks[cell.task].unavailable
@@ -121,7 +124,7 @@ class _Inputs:
             return "synthetic"
         if setting := self.trials.cohort(task).setting:
             return setting
-        if self.parameters.profile != FAITHFUL:
+        if self.parameters.profile != self.families.profile:
             return f"the profile {self.parameters.profile} is not the paper's protocol"
         return ""
 
@@ -445,7 +448,7 @@ def _random_contrasts(inputs: _Inputs) -> list[ContrastKey]:
     known = inputs.families.published_cells()
     keys = []
     for cell in inputs.families.cell_order():
-        for reference in RANDOM:
+        for reference in inputs.untrained:
             beside = cell._replace(method=reference)
             if (
                 cell.method != reference
@@ -459,11 +462,11 @@ def _random_contrasts(inputs: _Inputs) -> list[ContrastKey]:
 
 def _method_contrasts(inputs: _Inputs, method: str) -> list[ContrastKey]:
     """List the contrasts of a method that no table prints: against Random and what its entry names."""
-    if method in inputs.families.published_methods() or method in RANDOM:
+    if method in inputs.families.published_methods() or method in inputs.untrained:
         return []
     return [
         key
-        for reference in dict.fromkeys((*RANDOM, *inputs.methods[method].compare_with))
+        for reference in dict.fromkeys((*inputs.untrained, *inputs.methods[method].compare_with))
         if reference in inputs.methods and reference != method
         for task, facts in inputs.tasks.items()
         for fraction in sorted(facts.label_fractions)
