@@ -5,7 +5,7 @@ Every function takes the stamp of made-up images and prints it across the pictur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,32 +141,7 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
         for axis in axes[len(tasks) :]:
             axis.set_axis_off()
         for axis, task in zip(axes, tasks, strict=False):
-            panel = frame[frame["task"] == task]
-            grid = sorted(panel["label_fraction"].unique())
-            for index, method in enumerate(methods):
-                line = panel[panel["method"] == method].sort_values("label_fraction")
-                if line.empty:
-                    continue
-                # Even steps read better than a logarithm over 1, 25, 50 and 100 %; each method a little aside.
-                x = np.array([grid.index(f) for f in line["label_fraction"]], dtype=float)
-                x += apart * (index - (len(methods) - 1) / 2)
-                mean = line["mean"].to_numpy(dtype=float)
-                errors = np.vstack(
-                    [mean - line["low"].to_numpy(dtype=float), line["high"].to_numpy(dtype=float) - mean]
-                )
-                colour = style.SERIES[index % len(style.SERIES)]
-                axis.errorbar(
-                    x,
-                    mean,
-                    yerr=np.nan_to_num(errors),
-                    color=colour,
-                    linestyle=_dash(index),
-                    capsize=2,
-                    linewidth=1.0,
-                    elinewidth=0.8,
-                )
-                axis.plot(x, mean, style.MARKERS[index % len(style.MARKERS)], color=colour, markersize=5)
-            axis.set_xticks(range(len(grid)), [f"{fraction * 100:g} %" for fraction in grid])
+            _fraction_panel(axis, frame[frame["task"] == task], methods, apart)
             axis.set_xlabel("labelled training units used")
             axis.set_ylabel(str(frame[frame["task"] == task]["unit"].iloc[0]))
             axis.set_title(task)
@@ -192,6 +167,33 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
     return figure
 
 
+def _fraction_panel(axis: Axes, panel: pd.DataFrame, methods: Sequence[str], apart: float) -> None:
+    """Draw one task: a line a method, each a little aside so that whiskers do not cover each other."""
+    grid = sorted(panel["label_fraction"].unique())
+    for index, method in enumerate(methods):
+        line = panel[panel["method"] == method].sort_values("label_fraction")
+        if line.empty:
+            continue
+        # Even steps read better than a logarithm over 1, 25, 50 and 100 %; each method a little aside.
+        x = np.array([grid.index(f) for f in line["label_fraction"]], dtype=float)
+        x += apart * (index - (len(methods) - 1) / 2)
+        mean = line["mean"].to_numpy(dtype=float)
+        errors = np.vstack([mean - line["low"].to_numpy(dtype=float), line["high"].to_numpy(dtype=float) - mean])
+        colour = style.SERIES[index % len(style.SERIES)]
+        axis.errorbar(
+            x,
+            mean,
+            yerr=np.nan_to_num(errors),
+            color=colour,
+            linestyle=_dash(index),
+            capsize=2,
+            linewidth=1.0,
+            elinewidth=0.8,
+        )
+        axis.plot(x, mean, style.MARKERS[index % len(style.MARKERS)], color=colour, markersize=5)
+    axis.set_xticks(range(len(grid)), [f"{fraction * 100:g} %" for fraction in grid])
+
+
 CURVE_COLUMNS = 4
 
 
@@ -213,27 +215,7 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
         for axis in axes[len(names) :]:
             axis.set_axis_off()
         for position, (axis, name) in enumerate(zip(axes, names, strict=False)):
-            panel = frame[frame["panel"] == name]
-            seaborn.lineplot(
-                panel,
-                x="step",
-                y="value",
-                hue="rung",
-                palette=colours,
-                style="side",
-                style_order=("validation", "train"),
-                units="line",
-                estimator=None,
-                linewidth=1.1,
-                legend=False,
-                ax=axis,
-            )
-            began = panel[(panel["side"] == "validation") & (panel["phase_start"] > 0)]
-            first = began.sort_values("step").groupby(["line", "rung"], sort=True).first().reset_index()
-            for row in first.to_dict("records"):  # a hollow ring where a phase begins: optimiser and schedule are fresh
-                axis.plot(
-                    row["step"], row["value"], "o", color=colours[row["rung"]], markerfacecolor="white", markersize=4
-                )
+            _curve_panel(axis, frame[frame["panel"] == name], colours)
             axis.set_title(name, fontsize=8.5)
             axis.set_ylabel("")
             axis.set_xlabel("optimiser steps, all phases" if position >= len(names) - CURVE_COLUMNS else "")
@@ -257,6 +239,28 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
     return figure
 
 
+def _curve_panel(axis: Axes, panel: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draw one loss of one base, with a hollow ring where a phase begins: optimiser and schedule are fresh."""
+    seaborn.lineplot(
+        panel,
+        x="step",
+        y="value",
+        hue="rung",
+        palette=colours,
+        style="side",
+        style_order=("validation", "train"),
+        units="line",
+        estimator=None,
+        linewidth=1.1,
+        legend=False,
+        ax=axis,
+    )
+    began = panel[(panel["side"] == "validation") & (panel["phase_start"] > 0)]
+    first = began.sort_values("step").groupby(["line", "rung"], sort=True).first().reset_index()
+    for row in first.to_dict("records"):
+        axis.plot(row["step"], row["value"], "o", color=colours[row["rung"]], markerfacecolor="white", markersize=4)
+
+
 def effects(frame: pd.DataFrame, stamp: str) -> Figure:
     """Draw every contrast as an effect with its 95 % interval, ours above the paper's, the margin shaded.
 
@@ -278,31 +282,7 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
             axes.append(figure.add_axes((0.44, (top - per_row * count) / height, 0.545, per_row * count / height)))
             top -= per_row * count + gap
         for axis, family in zip(axes, families, strict=True):
-            panel = frame[frame["family"] == family].reset_index(drop=True)
-            axis.axvline(0, color=style.INK, linewidth=0.9)
-            for place, row in enumerate(panel.to_dict("records")):
-                y = float(len(panel) - 1 - place)
-                axis.fill_betweenx([y - 0.42, y + 0.42], -row["margin"], row["margin"], color="#e9eef4", linewidth=0)
-                colour = style.FINDING_COLOURS[row["finding"]]
-                if pd.notna(row["effect"]):
-                    if pd.notna(row["low"]):
-                        axis.plot([row["low"], row["high"]], [y + ours] * 2, color=colour, linewidth=1.6)
-                    axis.plot(row["effect"], y + ours, "o", color=colour, markersize=5.5)
-                if pd.notna(row["published"]):
-                    if pd.notna(row["published_low"]):
-                        ends = [row["published_low"], row["published_high"]]
-                        axis.plot(ends, [y - 0.2] * 2, color=style.MUTED, linewidth=0.9)
-                    axis.plot(row["published"], y - 0.2, "D", color=style.MUTED, markerfacecolor="white", markersize=4)
-            # Each family has its own axis: gains at 1 % of the labels would flatten all others.
-            reached = panel[["effect", "low", "high", "published", "published_low", "published_high"]]
-            margin = float(panel["margin"].max())
-            low = min(float(np.nanmin(reached.to_numpy(dtype=float))), -margin)
-            high = max(float(np.nanmax(reached.to_numpy(dtype=float))), margin)
-            axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-            axis.set_yticks(range(len(panel) - 1, -1, -1), list(panel["title"]), fontsize=7.5)
-            axis.set_ylim(-0.6, len(panel) - 0.4)
-            axis.grid(visible=False, axis="y")
-            axis.grid(visible=True, axis="x")
+            _effect_panel(axis, frame[frame["family"] == family].reset_index(drop=True), ours)
             axis.set_title(family)
         units = dict.fromkeys(frame["unit"])
         axes[-1].set_xlabel(f"method − reference, {' or '.join(units)} (95 % interval)")
@@ -321,3 +301,37 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
         figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(0.01, 1.0), fontsize=8)
         style.stamp_figure(figure, stamp)
     return figure
+
+
+def _effect_panel(axis: Axes, panel: pd.DataFrame, ours: float) -> None:
+    """Draw the contrasts of one family, top to bottom.
+
+    Args:
+        axis: Its panel.
+        panel: Its rows of the frame.
+        ours: How far above its line an effect of ours stands, so that the paper's fits below.
+    """
+    axis.axvline(0, color=style.INK, linewidth=0.9)
+    for place, row in enumerate(panel.to_dict("records")):
+        y = float(len(panel) - 1 - place)
+        axis.fill_betweenx([y - 0.42, y + 0.42], -row["margin"], row["margin"], color="#e9eef4", linewidth=0)
+        colour = style.FINDING_COLOURS[row["finding"]]
+        if pd.notna(row["effect"]):
+            if pd.notna(row["low"]):
+                axis.plot([row["low"], row["high"]], [y + ours] * 2, color=colour, linewidth=1.6)
+            axis.plot(row["effect"], y + ours, "o", color=colour, markersize=5.5)
+        if pd.notna(row["published"]):
+            if pd.notna(row["published_low"]):
+                ends = [row["published_low"], row["published_high"]]
+                axis.plot(ends, [y - 0.2] * 2, color=style.MUTED, linewidth=0.9)
+            axis.plot(row["published"], y - 0.2, "D", color=style.MUTED, markerfacecolor="white", markersize=4)
+    # Each family has its own axis: gains at 1 % of the labels would flatten all others.
+    reached = panel[["effect", "low", "high", "published", "published_low", "published_high"]]
+    margin = float(panel["margin"].max())
+    low = min(float(np.nanmin(reached.to_numpy(dtype=float))), -margin)
+    high = max(float(np.nanmax(reached.to_numpy(dtype=float))), margin)
+    axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    axis.set_yticks(range(len(panel) - 1, -1, -1), list(panel["title"]), fontsize=7.5)
+    axis.set_ylim(-0.6, len(panel) - 0.4)
+    axis.grid(visible=False, axis="y")
+    axis.grid(visible=True, axis="x")

@@ -88,25 +88,32 @@ def average_gains(
                 continue
             estimate = _average(sides)
             interval = estimate.interval()
-            lacking = len(shape.tasks) - len(averaged)
-            notes = [f"{len(averaged)} of the paper’s {len(shape.tasks)} tasks"] if lacking else []
-            notes += [gate] if (gate := gates.get((method, reference), "")) else []
-            over = ", ".join(wording.column(tasks[task], 1.0) for task in averaged)
-            at = "" if fraction == 1.0 else f" at {percent(fraction)}"
-            deltas = f", mean over {len(metrics)} overlaps δ" if metrics else ""
             gains.append(
                 Gain(
                     pair=f"{methods.get(method, method)} {wording.MINUS} {methods.get(reference, reference)}",
-                    where=over + at + deltas,
+                    where=_where([tasks[task] for task in averaged], fraction, metrics),
                     effect=estimate.effect,
                     low=interval[0] if interval else None,
                     high=interval[1] if interval else None,
                     published=_printed(results.claims, method, reference, fraction, localized=bool(metrics)),
-                    note="; ".join(notes),
+                    note=_note(len(averaged), len(shape.tasks), gates.get((method, reference), "")),
                     unit=unit,
                 )
             )
     return tuple(gains)
+
+
+def _where(labels: Sequence[str], fraction: float, metrics: Sequence[str]) -> str:
+    """Say what a gain averages over."""
+    over = ", ".join(wording.column(label, 1.0) for label in labels)
+    at = "" if fraction == 1.0 else f" at {percent(fraction)}"
+    return over + at + (f", mean over {len(metrics)} overlaps δ" if metrics else "")
+
+
+def _note(averaged: int, of: int, gate: str) -> str:
+    """Say what a gain lacks, and who was not learnt."""
+    lacking = f"{averaged} of the paper’s {of} tasks" if averaged < of else ""
+    return "; ".join(part for part in (lacking, gate) if part)
 
 
 def _values(results: Results) -> dict[tuple[str, str, float], dict[tuple[int, int], dict[str, float]]]:

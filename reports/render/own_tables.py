@@ -95,12 +95,7 @@ def own_table(
         added_contrasts=tuple(contrasts),
         absent=(),
         notes=(),
-        added_notes=(
-            *gate_notes(rows, results.verdicts),
-            *notes(rows, columns),
-            *_left_out(layout, names, [column.task for column in columns]),
-            *_unmarked(layout, names, contrasts),
-        ),
+        added_notes=_notes(layout, rows, columns, contrasts, results),
         stamp=wording.stamp_of(cells),
         setting=setting(results.cohorts, tasks, (column.task for column in columns)),
     )
@@ -157,6 +152,23 @@ def _ranked_column(entries: Sequence[Entry], metric: str) -> list[Entry]:
 def _has(entry: Entry, mean: float | None) -> bool:
     cell = entry.cell
     return mean is not None and cell is not None and cell.worst_low is None and cell.mean == mean
+
+
+def _notes(
+    layout: OwnTable,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    contrasts: Sequence[Comparison],
+    results: Results,
+) -> tuple[str, ...]:
+    """Say what a reader must know of the rows, and what the table could not show."""
+    names = [row.method for row in rows]
+    return (
+        *gate_notes(rows, results.verdicts),
+        *notes(rows, columns),
+        *_left_out(layout, names, [column.task for column in columns]),
+        *_unmarked(layout, names, contrasts),
+    )
 
 
 def _left_out(layout: OwnTable, rows: Collection[str], tasks: Collection[str]) -> list[str]:

@@ -13,22 +13,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from harness.metrics import metric_of
-from harness.results.table import TrialRow
 from harness.spec import DataTerms, Parameters, percent
 from harness.statistics.any_paper.audit import TableClaim
 from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
-from harness.statistics.schema import CellSummary, Comparison
+from harness.statistics.schema import Block, CellSummary, Comparison
 from reports.render import learnt, style, wording
 from reports.render.answers import HEADINGS, Answer, introduction
 from reports.render.answers import row as answer_row
+from reports.render.drawers import cell_anchor, drawers
 from reports.render.formats import effect, markdown_table, markdown_text
-from reports.render.frames import printed
 from reports.render.inputs import Overlap, Results
 from reports.render.leakage import shared_pairs, without_twins
 from reports.render.setting import setting
@@ -56,30 +53,6 @@ class Picture:
     def inline(self) -> Markup:
         """The picture as markup that may stand in a page beside others."""
         return Markup(style.inline_svg(self.files["page"], self.name, str(escape(f"{self.title}: {self.caption}"))))
-
-
-@dataclass(frozen=True)
-class Drawer:
-    """Everything behind one number: a cell's metrics and its trials.
-
-    Attributes:
-        cells: Summaries, one a metric, the primary first.
-        trials: One row a trial: seed, repeat, values by metric, status, id.
-    """
-
-    anchor: str
-    method: str
-    title: str
-    stamp: str
-    cells: tuple[CellSummary, ...]
-    metrics: tuple[str, ...]
-    trials: tuple[Mapping[str, Any], ...]
-    provenance: str
-
-
-def cell_anchor(method: str, task: str, label_fraction: float) -> str:
-    """Return the id of a cell's drawer in ``report.html``."""
-    return f"cell-{method}-{task}-{label_fraction:g}"
 
 
 def contrast_anchor(contrast: Comparison) -> str:
@@ -112,7 +85,7 @@ def _environment() -> Environment:
     return environment
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """Write any JSON value for a reader: ``train: 3000, test: 800``; deeply nested values as compact JSON."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -143,60 +116,6 @@ def table_page(table: Table, alpha: float, report: str) -> str:
     return template.render(table=table, legend=wording.legend(alpha), report=report, stamp=table.stamp)
 
 
-def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str], provenance: str) -> list[Drawer]:
-    """Gather what stands behind every number, in the order of the registries.
-
-    Args:
-        results: What was measured.
-        methods: Registry name → label.
-        tasks: The same for tasks.
-        provenance: Relative address of ``results/<profile>/provenance``.
-    """
-    by_cell: dict[tuple[str, str, float], list[CellSummary]] = {}
-    for cell in results.cells:
-        by_cell.setdefault((cell.method, cell.task, cell.label_fraction), []).append(cell)
-    trials: dict[tuple[str, str, float], list[TrialRow]] = {}
-    for trial in results.trials:
-        trials.setdefault(trial.cell, []).append(trial)
-    found = []
-    places = list(methods), list(tasks)
-    for key, cells in sorted(
-        by_cell.items(), key=lambda kv: (places[0].index(kv[0][0]), places[1].index(kv[0][1]), kv[0][2])
-    ):
-        method, task, fraction = key
-        own = trials.get(key, [])
-        rows: dict[tuple[int, int], dict[str, Any]] = {}
-        for trial in own:
-            row = rows.setdefault(
-                (trial.pretrain_seed, trial.repeat),
-                {
-                    "pretrain_seed": trial.pretrain_seed,
-                    "repeat": trial.repeat,
-                    "status": trial.status,
-                    "id": trial.trial_id,
-                    "values": {},
-                },
-            )
-            value = printed(trial)
-            if metric_of(trial.metric).counts:
-                row["values"][trial.metric] = wording.NONE if value is None else f"{value:g}"
-            else:
-                row["values"][trial.metric] = wording.number(value)
-        found.append(
-            Drawer(
-                anchor=cell_anchor(*key),
-                method=methods[method],
-                title=f"{methods[method]} on {wording.column(tasks[task], fraction)}",
-                stamp=wording.stamp_of(cells),
-                cells=tuple(cells),
-                metrics=tuple(dict.fromkeys(trial.metric for trial in own)),
-                trials=tuple(rows[k] for k in sorted(rows)),
-                provenance=f"{provenance}/{method}.csv",
-            )
-        )
-    return found
-
-
 def by_family(contrasts: Iterable[Comparison]) -> list[list[Comparison]]:
     """Group contrasts by family, both in the order in which statistics left them."""
     families: dict[str, list[Comparison]] = {}
@@ -205,32 +124,46 @@ def by_family(contrasts: Iterable[Comparison]) -> list[list[Comparison]]:
     return list(families.values())
 
 
-def tally(contrasts: Iterable[Comparison]) -> list[dict[str, Any]]:
-    """Count Findings and Agreements by family.
+@dataclass(frozen=True)
+class Tally:
+    """What the contrasts of one family come to.
 
-    Returns:
-        One mapping a family: ``label``, ``size`` (of the closed list), ``tested``, ``block``, and the two counts,
-        which are about different questions and are never added up.
+    Attributes:
+        label, block: The family's.
+        size: m of its correction. tested: Contrasts that have runs on both sides.
+        findings, agreements: Counts of the tested; about different questions, so never added up.
     """
-    return [
-        {
-            "label": rows[0].family_label,
-            "block": rows[0].block,
-            "size": rows[0].family_size,
-            "tested": sum(wording.answered(row) for row in rows),
-            # A contrast with a cell that was never run is absent, not undecided.
-            "findings": Counter(row.finding for row in rows if wording.answered(row)),
-            "agreements": Counter(row.agreement for row in rows if wording.answered(row)),
-        }
-        for rows in by_family(contrasts)
-    ]
+
+    label: str
+    block: Block
+    size: int
+    tested: int
+    findings: Counter[str]
+    agreements: Counter[str]
 
 
-def _total(rows: Sequence[Mapping[str, Any]], which: str, block: str) -> Counter[str]:
+def tally(contrasts: Iterable[Comparison]) -> list[Tally]:
+    """Count Findings and Agreements by family; a contrast with a cell that was never run is absent, not undecided."""
+    found = []
+    for rows in by_family(contrasts):
+        answered = [row for row in rows if wording.answered(row)]
+        found.append(
+            Tally(
+                label=rows[0].family_label,
+                block=rows[0].block,
+                size=rows[0].family_size,
+                tested=len(answered),
+                findings=Counter(row.finding for row in answered),
+                agreements=Counter(row.agreement for row in answered),
+            )
+        )
+    return found
+
+
+def _total(counts: Iterable[Counter[str]]) -> Counter[str]:
     total: Counter[str] = Counter()
-    for row in rows:
-        if row["block"] == block:
-            total += row[which]
+    for count in counts:
+        total += count
     return total
 
 
@@ -264,19 +197,30 @@ THE_PAPER = AuditWords(
 COUNT_HEADINGS = ("Where", "Kind", "Claims", *OUTCOMES, "depends on the reading")
 
 
-def audit_tally(claims: Sequence[AuditedClaim]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class AuditTally:
+    """What the claims of one kind in one place come to; ``fragile``: how many depend on the reading."""
+
+    source: str
+    type: str
+    count: int
+    outcomes: Counter[str]
+    fragile: int
+
+
+def audit_tally(claims: Sequence[AuditedClaim]) -> list[AuditTally]:
     """Count the outcomes of the audited claims by place and kind of claim."""
     groups: dict[tuple[str, str], list[AuditedClaim]] = {}
     for claim in claims:
         groups.setdefault((claim.source, claim.type), []).append(claim)
     return [
-        {
-            "source": source_label(source),
-            "type": kind,
-            "count": len(rows),
-            "outcomes": Counter(row.outcome for row in rows),
-            "fragile": sum(not row.robust for row in rows),
-        }
+        AuditTally(
+            source=source_label(source),
+            type=kind,
+            count=len(rows),
+            outcomes=Counter(row.outcome for row in rows),
+            fragile=sum(not row.robust for row in rows),
+        )
         for (source, kind), rows in groups.items()
     ]
 
@@ -284,8 +228,8 @@ def audit_tally(claims: Sequence[AuditedClaim]) -> list[dict[str, Any]]:
 def count_rows(claims: Sequence[AuditedClaim]) -> list[list[str]]:
     """Write the tally as texts, under ``COUNT_HEADINGS``."""
     return [
-        [r["source"], r["type"], str(r["count"]), *(str(r["outcomes"][o]) for o in OUTCOMES), str(r["fragile"])]
-        for r in audit_tally(claims)
+        [row.source, row.type, str(row.count), *(str(row.outcomes[o]) for o in OUTCOMES), str(row.fragile)]
+        for row in audit_tally(claims)
     ]
 
 
@@ -409,7 +353,8 @@ def report_page(
     """
     rows = tally(results.contrasts)
     # A profile of other tasks alone has nothing of the paper's to count.
-    main = "published" if any(row["tested"] for row in rows if row["block"] == "published") else "added"
+    main = "published" if any(row.tested for row in rows if row.block == "published") else "added"
+    primary = _primary(results)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -440,8 +385,8 @@ def report_page(
             prospects=results.prospects,
             place=lambda text: view_place(text, tasks),
             gated=lambda text: learnt.with_labels(text, methods),
-            findings=_total(rows, "findings", main),
-            agreements=_total(rows, "agreements", main),
+            findings=_total(row.findings for row in rows if row.block == main),
+            agreements=_total(row.agreements for row in rows if row.block == main),
             reasons=Counter(
                 c.agreement_reason
                 for c in results.contrasts
@@ -454,9 +399,9 @@ def report_page(
             audit=audit_tally(results.claims),
             audit_total=Counter(c.outcome for c in results.claims),
             outcomes=OUTCOMES,
-            planned=sum(c.planned for c in _primary(results) if not wording.unavailable(c)),
-            done=sum(c.done for c in _primary(results)),
-            unavailable=sum(c.planned for c in _primary(results) if wording.unavailable(c)),
+            planned=sum(c.planned for c in primary if not wording.unavailable(c)),
+            done=sum(c.done for c in primary),
+            unavailable=sum(c.planned for c in primary if wording.unavailable(c)),
         )
     )
 

@@ -261,8 +261,7 @@ def paper_table(
     columns = _paper_columns(layout, shape, own_cells, results, tasks)
     if not columns:
         return None
-    contrasts = [c for family in layout.marks for c in results.contrasts if in_families(c.family, (family,))]
-    contrasts = [c for c in contrasts if any(column.holds(c) for column in columns)]
+    contrasts = _marked(layout, results, columns)
     gates = results.verdicts
     published = block(printed, methods, columns, own_cells, contrasts, layout, gates, place=name)
     added = _beside_the_papers(layouts, layout, printed, results, methods, columns)
@@ -289,6 +288,12 @@ def paper_table(
         remarks=(*_empty_masks(columns, results, tasks), *_boxes_remark(published, columns, results)),
         setting=setting(results.cohorts, tasks, (column.task for column in columns)),
     )
+
+
+def _marked(layout: TableLayout, results: Results, columns: Sequence[Column]) -> list[Comparison]:
+    """List the contrasts whose Findings are a table's marks, family by family."""
+    of_families = (c for family in layout.marks for c in results.contrasts if in_families(c.family, (family,)))
+    return _of_columns(of_families, columns)
 
 
 def _of_columns(rows: Iterable[Summarised], columns: Sequence[Column]) -> list[Summarised]:
@@ -460,17 +465,11 @@ def task_table(
     if not cells:
         return None
     columns = [replace(c, labels=labels_of(results, c)) for c in columns_of(cells, results, tasks, layout.metrics)]
-    contrasts = [
-        c
-        for family in layout.marks
-        for c in results.contrasts
-        if in_families(c.family, (family,)) and any(column.holds(c) for column in columns)
-    ]
+    contrasts = _marked(layout, results, columns)
     present = {cell.method for cell in cells}
     gates = results.verdicts
     rows = block([m for m in methods if m in present], methods, columns, cells, contrasts, layout, gates, place=ADDED)
     rows = tuple(replace(row, facts=_facts(layout, row.method)) for row in rows)
-    boxes = [boxes_of(results.cohorts.get(task, {}), tasks[task]) for task in dict.fromkeys(c.task for c in columns)]
     return Table(
         name=name,
         title=layout.title,
@@ -487,12 +486,18 @@ def task_table(
         stamp=wording.stamp_of(cells),
         remarks=(
             *_agreement(cells),
-            *((text for text in boxes if text) if layout.metrics else ()),
+            *(_boxes(columns, results, tasks) if layout.metrics else ()),
             *_empty_masks(columns, results, tasks),
             *_boxes_remark(rows, columns, results),
         ),
         setting=setting(results.cohorts, tasks, (column.task for column in columns)),
     )
+
+
+def _boxes(columns: Sequence[Column], results: Results, tasks: Mapping[str, str]) -> list[str]:
+    """Say how many annotated boxes each task of a table has."""
+    every = dict.fromkeys(column.task for column in columns)
+    return [text for task in every if (text := boxes_of(results.cohorts.get(task, {}), tasks[task]))]
 
 
 def _facts(layout: TableLayout, method: str) -> tuple[str, ...]:
@@ -537,12 +542,10 @@ def added_table(
     if not cells:
         return None
     columns = columns_of(cells, results, tasks)
-    contrasts = [c for c in results.contrasts if c.block == "added" and any(column.holds(c) for column in columns)]
+    contrasts = _of_columns([c for c in results.contrasts if c.block == "added"], columns)
     own = {*everywhere, *(c.method for c in cells)}
     # A row's published cells in these columns (Random with all labels) complete it for the eye.
-    cells += [
-        c for c in results.cells if c.block == "published" and c.method in own and any(k.holds(c) for k in columns)
-    ]
+    cells += [c for c in _of_columns(results.cells, columns) if c.block == "published" and c.method in own]
     layout = TableLayout(title="Added", caption="")
     there = dict.fromkeys(c.method for c in cells)
     names_of_rows = dict.fromkeys([*(name for name in everywhere if name in there), *there])
