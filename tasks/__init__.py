@@ -1,1 +1,1 @@
-"""How an encoder is judged: data sets, cohorts, transfer, metrics."""
+"""How an encoder is evaluated: data sets, cohorts, transfer, metrics."""

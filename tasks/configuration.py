@@ -43,7 +43,7 @@ from tasks.entry_options import read_options
 from tasks.layouts.adapter import VolumeAdapter
 from tasks.profiles import Profile, load_profile, where
 from tasks.specs import CohortConfiguration
-from tasks.transfer_configuration import TRANSFERS, resolve_transfer, without_spacing
+from tasks.transfer_configuration import TRANSFERS, Transferred, resolve_transfer, without_spacing
 
 COHORT_RUN = "tasks.cohorts.build:build"
 
@@ -67,6 +67,53 @@ def resolve(
     Raises:
         ConfigurationError: With every error of the entry at once, one a line.
     """
+    said = _said(entry, profile)
+    images = _images(entry, said, data_roots.get(entry.name), committed)
+    cohort, synthetic = images.cohort, images.synthetic
+    return TaskPlan(
+        cohort_run=COHORT_RUN,
+        cohort=cohort.dump(),
+        synthetic=synthetic,
+        stamp=images.stamp,
+        scale="" if synthetic else said.scale.scale,
+        sample_note="" if synthetic else entry.sample_note,
+        terms=said.terms,
+        trial_run=said.transfer.run,
+        transfer=said.transfer.dump(cohort),
+        metrics=said.transfer.metrics,
+        split_published=not synthetic and entry.split == "official" and not cohort.has_own_test,
+        test_cases=None if synthetic or images.problem or entry.sample else published_test_cases(cohort),
+        no_images=images.none_here,
+        other_images=images.others,
+        unavailable=images.problem,
+    )
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What entry and profile say, before any file is asked.
+
+    Attributes:
+        scale: The profile.
+        transfer: How encoders are fine-tuned and evaluated.
+        cohort: What the images are, but for what the files say.
+        terms: Of the data set.
+        problem: Why the task cannot run here; None if it can.
+    """
+
+    scale: Profile
+    transfer: Transferred
+    cohort: CohortConfiguration
+    terms: DataTerms | None
+    problem: str | None
+
+
+def _said(entry: TaskEntry, profile: str) -> _Said:
+    """Read an entry under a profile.
+
+    Raises:
+        ConfigurationError: With every error of the entry at once, one a line.
+    """
     errors: list[str] = []
     try:
         scale = checked_profile(profile)
@@ -78,38 +125,20 @@ def resolve(
     if ":" not in entry.adapter and entry.adapter not in readers():
         errors.append(str(unknown("adapter", entry.adapter, readers(), f"task {entry.name}")))
     terms = _terms(entry, errors)
-    transferred = resolve_transfer(entry, options, scale, errors)
+    transfer = resolve_transfer(entry, options, scale, errors)
     cohort, problem = resolve_cohort(entry, options, scale, errors)
     if ":" in entry.metric:
         problem = problem or _broken(entry.metric)
-    if not errors and problem is None and cohort is not None and transferred is not None:
-        errors += without_spacing(transferred, cohort)
+    if not errors and problem is None and cohort is not None and transfer is not None:
+        errors += without_spacing(transfer, cohort)
     known_set = data_set(entry.adapter)
     if not errors and cohort is not None and known_set is not None and known_set.labels_of_entry:
         errors += outputs_of_table(entry, options, cohort)
-    if errors or cohort is None or transferred is None:
+    if errors or cohort is None or transfer is None:
         raise _all_of(entry, errors)
     if problem is None and ":" in entry.adapter:
         problem = _no_adapter(entry)
-    images = _images(entry, scale, cohort, problem, data_roots.get(entry.name), committed)
-    cohort, synthetic = images.cohort, images.synthetic
-    return TaskPlan(
-        cohort_run=COHORT_RUN,
-        cohort=cohort.dump(),
-        synthetic=synthetic,
-        stamp=images.stamp,
-        scale="" if synthetic else scale.scale,
-        sample_note="" if synthetic else entry.sample_note,
-        terms=terms,
-        trial_run=transferred.run,
-        transfer=transferred.dump(cohort),
-        metrics=transferred.metrics,
-        split_published=not synthetic and entry.split == "official" and not cohort.has_own_test,
-        test_cases=None if synthetic or images.problem or entry.sample else published_test_cases(cohort),
-        no_images=images.none_here,
-        other_images=images.others,
-        unavailable=images.problem,
-    )
+    return _Said(scale, transfer, cohort, terms, problem)
 
 
 @dataclass(frozen=True)
@@ -133,15 +162,9 @@ class _Images:
     others: str | None = None
 
 
-def _images(
-    entry: TaskEntry,
-    scale: Profile,
-    cohort: CohortConfiguration,
-    problem: str | None,
-    root: Path | None,
-    committed: Committed,
-) -> _Images:
+def _images(entry: TaskEntry, said: _Said, root: Path | None, committed: Committed) -> _Images:
     """Ask the files, or what is committed of them, which images a cohort has."""
+    scale, cohort, problem = said.scale, said.cohort, said.problem
     made_by = phantoms().get(cohort.generator or "")
     stamp = (made_by.stamp if made_by is not None else "") or scale.stamp
     if problem is not None or scale.pixels == "phantom":

@@ -1,4 +1,4 @@
-"""What anyone can run on a task entry, their own included: does it build, verify, judge rightly, and obey its seeds?"""
+"""What anyone can run on a task entry, their own included: does it build, verify, score rightly, and obey its seeds?"""
 
 from __future__ import annotations
 

@@ -74,10 +74,10 @@ def twins_seen(task: Path, pretraining: Path, /) -> list[str]:
         task: Folder of the task's cohort, with pixels in 2D.
         pretraining: Folder of the pretraining's.
     """
-    judged, seen = (np.concatenate([_ranks_of(folder, split) for split in SPLITS]) for folder in (task, pretraining))
+    tested, seen = (np.concatenate([_ranks_of(folder, split) for split in SPLITS]) for folder in (task, pretraining))
     cases = Pixels(pretraining).cases
     names = np.concatenate([cases.loc[cases["split"] == split, "case"].to_numpy() for split in SPLITS])
-    return sorted({str(name) for name in names[find_twins(judged, seen).pairs[:, 1]]})
+    return sorted({str(name) for name in names[find_twins(tested, seen).pairs[:, 1]]})
 
 
 @functools.lru_cache(maxsize=16)

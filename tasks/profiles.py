@@ -25,7 +25,7 @@ class Profile(Frozen):
         stamp: What every page prints beside a number from these pixels.
         scale: In one sentence, how small the experiment is: what pages print beside numbers from real images.
         cohorts: Adapter → how its images are made, split and cached.
-        transfers: Transfer → how an encoder is fine-tuned and judged; ``…_3d`` on volumes.
+        transfers: Transfer → how an encoder is fine-tuned and evaluated; ``…_3d`` on volumes.
         transfers_of: Adapter → what its data set has of its own in that.
     """
 

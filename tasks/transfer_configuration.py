@@ -109,14 +109,13 @@ def resolve_transfer(entry: TaskEntry, options: Options, scale: Profile, errors:
             f"options.metrics: has no effect with transfer {entry.transfer}, whose metrics are its own; remove it."
         )
     name = entry.transfer if entry.dimensions == 2 else f"{entry.transfer}_3d"
-    model, known = TRANSFERS[name], tuple(metric.name for metric in METRICS[name])
     errors += _unfit_metric(entry)
     if entry.transfer == "segmentation" and entry.outputs != 1:
         errors.append(f"outputs: found {entry.outputs}; segmentation scores one foreground; write outputs: 1")
     usual = merge(scale.transfers.get(name, {}), scale.transfers_of.get(entry.adapter, {}))
     merged = merge(usual, asked)
     try:
-        said = read_without_nulls(model, merged, "options.transfer.")
+        said = read_without_nulls(TRANSFERS[name], merged, "options.transfer.")
     except Mistakes as error:
         errors += error.lines
         return None
@@ -126,6 +125,12 @@ def resolve_transfer(entry: TaskEntry, options: Options, scale: Profile, errors:
         errors.append(
             f"outputs: found {entry.outputs} below the {len(scored)} scored_labels; expected an output for each"
         )
+    return _built_in(entry, name, said)
+
+
+def _built_in(entry: TaskEntry, name: str, said: BaseModel) -> Transferred:
+    """Add to what is said of a built-in transfer what identity needs besides."""
+    known = tuple(metric.name for metric in METRICS[name])
     parts = ["metrics", "transfer", *(["transfer_3d"] if entry.dimensions == 3 else [])]
     localization = getattr(said, "localization", None)
     if localization is not None:
@@ -140,7 +145,7 @@ def resolve_transfer(entry: TaskEntry, options: Options, scale: Profile, errors:
     }
     if name == "segmentation":
         resolved["augmentation_library"] = "albumentations 2.0.8"
-    metrics = (entry.metric, *(name for name in known if name != entry.metric))
+    metrics = (entry.metric, *(metric for metric in known if metric != entry.metric))
     return Transferred(resolved, metrics, TRIAL_RUN, SPECS[name])
 
 

@@ -2,8 +2,8 @@
 
 ``DIRA_BENCH_KEEP_WEIGHTS=none`` (the default) keeps none: a ResNet-50 is 94 MB and there are hundreds of trials, while
 predictions and evidence maps, from which every score can be computed again, are kept anyway. ``best`` keeps the weights
-that were judged, ``all`` those of every evaluation too. They lie in the attempt's folder as safetensors, hashed in its
-record like everything there. Never part of a trial's identity.
+that were evaluated on test, ``all`` those of every evaluation too. They lie in the attempt's folder as safetensors,
+hashed in its record like everything there. Never part of a trial's identity.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class KeptWeights:
 
         return watched
 
-    def judged(self, model: nn.Module) -> None:
-        """Write the weights that are judged, unless none are asked for."""
+    def selected(self, model: nn.Module) -> None:
+        """Write the weights that are evaluated on test, unless none are asked for."""
         if self.wish != "none":
             self._write(model, "weights_best")
 

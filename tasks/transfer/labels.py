@@ -7,7 +7,7 @@ Policies, of the authors' code and of Irvin et al. 2019:
   and class, from the trial's augmentation seed (the authors' draws are unseeded);
 * ``ignore``: left out of the loss.
 
-For validation the smoothed ones are their means, 0.70 and 0.15: a loss that is drawn anew is a noisier judge.
+For validation the smoothed ones are their means, 0.70 and 0.15: a loss that is drawn anew is noisier.
 Empty cells are 0 under every policy, as the authors read them.
 """
 

@@ -6,7 +6,6 @@ augmentation from ``seeds.augment``, the label subset and the patient resamples 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -24,6 +23,7 @@ from tasks.heads.patches import take_channels
 from tasks.inputs.interface import Source
 from tasks.inputs.loading import Batch, OrderHash, batches_per_epoch
 from tasks.inputs.patches import channels_of
+from tasks.scoring.case_names import hash_names
 from tasks.specs import ImageClassification, PatchClassification, TrialSpec
 from tasks.transfer.classification import Classification
 from tasks.transfer.kept_weights import KeptWeights
@@ -31,8 +31,6 @@ from tasks.transfer.parts import Cases, Transfer
 from tasks.transfer.segmentation import Segmentation
 from tasks.transfer.subsets import evaluated_rows, subset_hash, training_rows
 from tasks.transfer.training import Fit, fit
-
-CASE_HASH = 16  # hexadecimal digits of the SHA-256 of a case's name
 
 
 def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
@@ -73,7 +71,7 @@ def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
         context.report,
     )
     if result.selected is not None:
-        kept.judged(transfer.model)
+        kept.selected(transfer.model)
     facts |= {
         "first_batch_sha256": seen.first,
         "sample_order_sha256": seen.order,
@@ -155,9 +153,6 @@ def _outcome(cases: Cases, transfer: Transfer, result: Fit, facts: dict[str, Jso
         raise ConfigurationError(
             f"metric {', '.join(unknown)} is not among {', '.join(scored.values)} of {spec.task}; correct its entry"
         )
-    scored.arrays["case_hash"] = np.array(
-        [hashlib.sha256(case.encode()).hexdigest()[:CASE_HASH] for case in cases.tested["case"]],
-        dtype=f"S{CASE_HASH}",
-    )
+    scored.arrays["case_hash"] = hash_names(cases.tested["case"])
     values = {name: scored.values[name] for name in spec.metrics if name in scored.values}
     return Outcome(values, facts | scored.facts, scored.arrays, curve, status=status, message=message)

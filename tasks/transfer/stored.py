@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +12,11 @@ from harness.errors import DataError
 from harness.metrics import Cases, Classified, Segmented, metric_of
 from harness.pixels import Pixels
 from tasks.localization_options import Localization
+from tasks.scoring.case_names import hash_names
 from tasks.scoring.localization.rescore import has_localization, rescore
 from tasks.scoring.masks import MEASURED
 from tasks.specs import ImageClassification, PatchClassification, TrialSpec
 from tasks.transfer.labels import scored_columns, trained_labels
-
-CASE_HASH = 16  # hexadecimal digits of the SHA-256 of a case's name, as a trial stores it
 
 
 def rescored(name: str, raw: Mapping[str, object], arrays: Mapping[str, np.ndarray], cohort: Path | None) -> float:
@@ -62,8 +60,7 @@ def cases_of(spec: TrialSpec, arrays: Mapping[str, np.ndarray], cohort: Path | N
         raise DataError("no labels: its cohort is not in the store")
     pixels, transfer = Pixels(cohort), spec.transfer
     table = pixels.cases.set_index("row").loc[pixels.rows("test")]
-    hashed = [hashlib.sha256(case.encode()).hexdigest()[:CASE_HASH].encode() for case in table["case"]]
-    if hashed != list(arrays["case_hash"]):
+    if not np.array_equal(hash_names(table["case"]), arrays["case_hash"]):
         raise DataError("no labels of the same test cases: its cohort holds others")
     if not isinstance(transfer, ImageClassification | PatchClassification):
         raise DataError("predictions of a task that has no labels")

@@ -163,10 +163,7 @@ def fit(
         per_epoch: Steps an epoch, for a length in epochs.
         report: Progress.
     """
-    optimiser = make_optimiser(model, options.optimiser)
-    total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
-    length = options.epochs if options.epochs is not None else total
-    schedule = Schedule(optimiser, options.schedule, options.optimiser.learning_rate, length, options.patience_counting)
+    optimiser, schedule, total = _prepared(model, options, per_epoch)
     every, half = options.validation_every or per_epoch, options.precision == "bf16"
     result, selection, running = Fit(), Selection(model, options), list[Tensor]()
     device = next(model.parameters()).device.type
@@ -194,6 +191,15 @@ def fit(
     selection.restore()
     model.eval()
     return result
+
+
+def _prepared(model: nn.Module, options: Training, per_epoch: int) -> tuple[torch.optim.Optimizer, Schedule, int]:
+    """Return optimiser and schedule, and how many steps there are in all."""
+    optimiser = make_optimiser(model, options.optimiser)
+    total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
+    length = options.epochs if options.epochs is not None else total
+    rate, counting = options.optimiser.learning_rate, options.patience_counting
+    return optimiser, Schedule(optimiser, options.schedule, rate, length, counting), total
 
 
 def _evaluated(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,11 +17,10 @@ from tasks.inputs.image_augmentation import normalise, views
 from tasks.inputs.images import grey
 from tasks.inputs.loading import gather
 from tasks.localization_options import Localization
+from tasks.scoring.case_names import hash_names
 from tasks.scoring.localization.gradcam import BATCH, choose_level, grad_cam
 from tasks.scoring.localization.rescore import PREFIX, rescore, variants
 from tasks.specs import ImageClassification
-
-CASE_HASH = 16  # hexadecimal digits, as of the trial's own case names
 
 
 def has_boxes(pixels: Pixels) -> bool:
@@ -70,7 +68,7 @@ def score_localization(
         "class": classes.astype(np.int16),
         "class_names": np.array([name.encode() for name in names]),
         "image": image.astype(np.int32),
-        "case": _hashes(pixels.cases.set_index("row").loc[rows, "case"]),
+        "case": hash_names(pixels.cases.set_index("row").loc[rows, "case"]),
         "row": rows,
         "logits": logits,
         "rank": _ranks(probabilities, test, rows[image], classes),
@@ -79,6 +77,13 @@ def score_localization(
         "box_pair": owner.astype(np.int32),
     }
     arrays = {PREFIX + name: array for name, array in arrays.items()}
+    return _scores(arrays, cams, level, options)
+
+
+def _scores(
+    arrays: dict[str, np.ndarray], cams: np.ndarray, level: int, options: Localization
+) -> tuple[dict[str, float], dict[str, JsonValue], dict[str, np.ndarray]]:
+    """Score what is stored; adds what each pair came to."""
     scores = rescore(arrays, options)
     arrays[PREFIX + "overlap"] = scores.overlap.astype(np.float32)
     arrays[PREFIX + "found"] = scores.found.astype(np.float32)
@@ -130,10 +135,6 @@ def _scaled(cams: np.ndarray) -> dict[str, np.ndarray]:
         "cams": (cams / np.where(scale > 0, scale, 1.0)[:, None, None]).astype(np.float16),
         "scale": scale.astype(np.float32),
     }
-
-
-def _hashes(cases: pd.Series[str]) -> np.ndarray:
-    return np.array([hashlib.sha256(case.encode()).hexdigest()[:CASE_HASH] for case in cases], dtype=f"S{CASE_HASH}")
 
 
 def _ranks(probabilities: np.ndarray, test: np.ndarray, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
