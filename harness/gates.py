@@ -241,7 +241,7 @@ class _Whose:
         )
 
 
-def _phase_rows(who: _Whose, phase: Mapping[str, Any], gates: Gates, where: str) -> list[GateRow]:
+def _phase_rows(who: _Whose, phase: Mapping[str, object], gates: Gates, where: str) -> list[GateRow]:
     found = _measurements(phase, f"{where}, phase {who.phase}: ")
     if not found:
         status = phase.get("status", "ok")
@@ -254,7 +254,7 @@ def _phase_rows(who: _Whose, phase: Mapping[str, Any], gates: Gates, where: str)
     return rows
 
 
-def _types(phase: Mapping[str, Any]) -> list[str]:
+def _types(phase: Mapping[str, object]) -> list[str]:
     """Return the types of a phase's terms; a recipe of somebody's own may say nothing of the kind."""
     return [path for path in PhaseOutline.model_validate(phase["configuration"]).types if path]
 
@@ -268,7 +268,7 @@ def _measurements(phase: Mapping[str, Any], prefix: str) -> list[Measurement]:
         raise DataError(f"{text} Write the file again with `dira-bench report`.") from None
 
 
-def _finite(given: Mapping[str, Any]) -> dict[str, Any]:
+def _finite(given: Mapping[str, object]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in given.items()
     }

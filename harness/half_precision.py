@@ -8,8 +8,6 @@ in every trial, and so were float32 and the forward pass; the published sizes (7
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +31,7 @@ def refuse_unsound_gradients(module: nn.Module) -> None:
             layer.register_forward_pre_hook(_refuse)
 
 
-def _refuse(layer: nn.Module, given: tuple[Any, ...]) -> None:
+def _refuse(layer: nn.Module, given: tuple[object, ...]) -> None:
     maps: Tensor = given[0]
     if maps.device.type != "cpu" or not torch.is_grad_enabled() or not torch.is_autocast_enabled("cpu"):
         return

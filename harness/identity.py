@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 
-def canonical(value: Any) -> Any:
+def canonical(value: object) -> Any:
     """Reduce a value to JSON types, keeping the qualified type name of dataclasses and models.
 
     ``dataclasses.asdict`` would drop class names, and two different terms without fields would share a digest.
@@ -48,17 +48,17 @@ def canonical(value: Any) -> Any:
     raise TypeError(f"{type(value).__qualname__} {value!r} has no canonical form")
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """Write the canonical form as JSON: sorted keys, no spaces, shortest round-trip floats."""
     return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """Return the SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def item_id(kind: str, spec: Mapping[str, Any], written: Mapping[str, str] | None = None) -> str:
+def item_id(kind: str, spec: Mapping[str, object], written: Mapping[str, str] | None = None) -> str:
     """Return the id of an item: the digest of its kind and its spec and of nothing else.
 
     Args:
@@ -106,7 +106,7 @@ def code_digest(sources: Mapping[str, str]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _dump(node: Any) -> str:
+def _dump(node: object) -> str:
     """Write a syntax tree the same way on every Python version: empty and absent fields are left out.
 
     ``ast.dump`` is not stable: Python 3.12 added ``type_params`` and 3.13 leaves out empty lists.

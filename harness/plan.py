@@ -272,7 +272,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(line.strip() for line in str(error).splitlines())
 
 
-def _check_canonical(entry: MethodEntry | TaskEntry, *parts: dict[str, Any]) -> None:
+def _check_canonical(entry: MethodEntry | TaskEntry, *parts: Mapping[str, object]) -> None:
     """What an entry resolves to is identity: it must have a canonical form."""
     try:
         canonical_json(parts)
@@ -332,7 +332,7 @@ def _add(
     kind: Literal["cohort", "phase", "trial"],
     title: str,
     run: str,
-    spec: dict[str, Any],
+    spec: Mapping[str, object],
     needs: tuple[str, ...],
     cost: float,
     written: Mapping[str, str] | None = None,

@@ -437,7 +437,7 @@ def _dangling(registry: Registry, method: MethodEntry) -> list[str]:
     return sentences
 
 
-def load_parameters(root: Path, overrides: Mapping[str, Any] | None = None) -> Parameters:
+def load_parameters(root: Path, overrides: Mapping[str, object] | None = None) -> Parameters:
     """Read ``params.yaml``; ``overrides`` (from the command line) win.
 
     Raises:

@@ -55,7 +55,7 @@ class Mistakes(ConfigurationError):
         super().__init__("\n".join(self.lines))
 
 
-def read(model: type[M], given: Any, prefix: str = "", also: Iterable[str] = ()) -> M:
+def read(model: type[M], given: object, prefix: str = "", also: Iterable[str] = ()) -> M:
     """Make a model, or a plain dataclass, of what a file says.
 
     Args:
@@ -97,7 +97,7 @@ def given(model: BaseModel, *, nulls: bool = False) -> dict[str, Any]:
     return said
 
 
-def sentences(error: ValidationError, model: Any, also: Iterable[str] = ()) -> list[str]:
+def sentences(error: ValidationError, model: object, also: Iterable[str] = ()) -> list[str]:
     """Write what pydantic found as sentences: the place, what was found, what was expected, near names.
 
     Args:
@@ -114,7 +114,7 @@ def sentences(error: ValidationError, model: Any, also: Iterable[str] = ()) -> l
     return list(dict.fromkeys(lines))
 
 
-def unknown_nulls(model: Any, given: Any, prefix: str = "") -> Iterator[str]:
+def unknown_nulls(model: object, given: object, prefix: str = "") -> Iterator[str]:
     """Find keys that are set to null, which takes back what another layer said, and that no layer can have said.
 
     Args:
@@ -143,7 +143,7 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"expected one of {', '.join(names)}." if names else "remove it."
 
 
-def shown(value: Any, limit: int = 120) -> str:
+def shown(value: object, limit: int = 120) -> str:
     """Write what was found, shortened: a name of 300 letters or a number of 400 digits tells no more than its start."""
     try:
         text = repr(value)
@@ -176,11 +176,11 @@ def _sentence(problem: dict[str, Any], place: str, known: list[str]) -> str:
     return f"{at}found {shown(found)}; expected {message}.{hint}"
 
 
-def _choices(context: Mapping[str, Any]) -> list[str]:
+def _choices(context: Mapping[str, object]) -> list[str]:
     return str(context.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
 
 
-def _unfit(value: Any, place: str) -> Iterator[str]:
+def _unfit(value: object, place: str) -> Iterator[str]:
     """Find what no JSON file could hold."""
     at = f"{place}: " if place else ""
     if isinstance(value, Mapping):
@@ -197,7 +197,7 @@ def _unfit(value: Any, place: str) -> Iterator[str]:
         yield f"{at}found {shown(value)}; expected text, a number, a list or a mapping; write text in quotes."
 
 
-def _changed(given: Any, made: Any, place: str) -> Iterator[str]:
+def _changed(given: object, made: object, place: str) -> Iterator[str]:
     """Find what a choice such as 1 or 3 took for its own although it is of another kind: ``true``, 1.0."""
     if isinstance(given, Mapping) and isinstance(made, Mapping):
         for key in given:
@@ -212,7 +212,7 @@ def _changed(given: Any, made: Any, place: str) -> Iterator[str]:
             yield f"{place}: found {given!r}; expected {made!r}."
 
 
-def _place(model: Any, location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+def _place(model: object, location: tuple[int | str, ...]) -> tuple[str, list[str]]:
     """Return where in the file a mistake is, and which names stand beside it.
 
     pydantic's location also names the alternatives of a union, which stand in no file; they are left out.
@@ -239,7 +239,7 @@ def _place(model: Any, location: tuple[int | str, ...]) -> tuple[str, list[str]]
     return ".".join(parts), [name for option in _alternatives(_bare(here)) for name in _tags(option)] or known
 
 
-def _bare(annotation: Any) -> Any:
+def _bare(annotation: object) -> Any:
     """Take off what only qualifies a type: ``Annotated`` and ``| None``."""
     while True:
         if get_origin(annotation) is Annotated:
@@ -253,31 +253,31 @@ def _bare(annotation: Any) -> Any:
             return annotation
 
 
-def _alternatives(annotation: Any) -> list[Any]:
+def _alternatives(annotation: object) -> list[Any]:
     if get_origin(annotation) not in (typing.Union, types.UnionType):
         return []
     return [_bare(one) for one in get_args(annotation) if one is not type(None)]
 
 
-def _fields(annotation: Any) -> dict[str, Any]:
+def _fields(annotation: object) -> dict[str, Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {name: field.annotation for name, field in annotation.model_fields.items()}
     return dict(typing.get_type_hints(annotation)) if hasattr(annotation, "__dataclass_fields__") else {}
 
 
-def _known(annotation: Any) -> list[str]:
+def _known(annotation: object) -> list[str]:
     return list(_fields(_bare(annotation)))
 
 
-def _tags(annotation: Any) -> list[str]:
+def _tags(annotation: object) -> list[str]:
     return [str(one) for one in get_args(_bare(_fields(annotation).get("name")))]
 
 
-def _is_called(annotation: Any, part: int | str) -> bool:
+def _is_called(annotation: object, part: int | str) -> bool:
     return part in _tags(annotation) or part == getattr(annotation, "__name__", None)
 
 
-def _inner(annotation: Any, part: int | str) -> Any:
+def _inner(annotation: object, part: int | str) -> Any:
     fields = _fields(annotation)
     if fields:
         return fields.get(str(part))

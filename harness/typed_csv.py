@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -75,7 +75,7 @@ def read_rows(path: Path, model: type[Row]) -> list[Row]:
         ) from error
 
 
-def _may_be_none(annotation: Any) -> bool:
+def _may_be_none(annotation: object) -> bool:
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return union and type(None) in typing.get_args(annotation)
 

@@ -16,7 +16,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -66,7 +65,7 @@ def components(root: Path) -> dict[str, Component]:
     return found
 
 
-def _component(root: Path, side: str, name: str, body: Any) -> Component:
+def _component(root: Path, side: str, name: str, body: object) -> Component:
     where = f'component "{name}" of {side}/versions.yaml'
     if not isinstance(body, dict) or not isinstance(body.get("version"), int) or not body.get("modules"):
         raise VersionError(f"{where} is {body!r}; expected {{version: 1, code: …, modules: [path, …]}}.")

@@ -63,7 +63,7 @@ def list_entries(
         _print_terms(entries)
 
 
-def _state(entry: Mapping[str, Any]) -> str:
+def _state(entry: Mapping[str, object]) -> str:
     return "yes" if entry["available"] else f"no: {entry['reason']}"
 
 

@@ -133,20 +133,20 @@ class Session:
         return found
 
 
-def open_session(profile: str | None = None, **overrides: Any) -> Session:
+def open_session(profile: str | None = None, **overrides: object) -> Session:
     """Find the project and read its parameters; ``profile`` and other overrides win over ``params.yaml``."""
     output.take()
     root = project_root()
     return Session(root, load_parameters(root, {"profile": profile, **overrides}))
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Write JSON for a program to read: sorted keys, one document, nothing else on standard output."""
     text = json.dumps(value, indent=1, sort_keys=True, default=_jsonable)
     print(text, file=console.file, flush=True)
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, set | frozenset | tuple):

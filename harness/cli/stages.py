@@ -274,7 +274,7 @@ def clear_dead_lock(root: Path) -> str:
     return f"process {', '.join(map(str, sorted(processes)))} is gone"
 
 
-def _holders(value: Any) -> list[dict[str, Any]]:
+def _holders(value: object) -> list[dict[str, Any]]:
     if isinstance(value, dict):
         if "pid" in value:
             return [value]
@@ -334,6 +334,6 @@ def _has_failed(session: Session, item: Item, done: Collection[str]) -> bool:
     return any(_has_failed(session, need, done) for need in needs)
 
 
-def _known(name: str, names: Any, kind: str) -> None:
+def _known(name: str, names: Collection[str], kind: str) -> None:
     if name not in names:
         raise unknown(kind, name, names, "the registries")

@@ -64,7 +64,7 @@ def _facts(path: Path) -> dict[str, set[str]]:
     return found
 
 
-def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def _flat(facts: Mapping[str, object], before: str = "") -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         if before or name not in IDLE:
             if isinstance(value, Mapping):
@@ -84,5 +84,5 @@ def _object(path: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}

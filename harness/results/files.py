@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.store import files
 from harness.store.files import writing
@@ -42,7 +42,7 @@ def parse_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def table(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> str:
     """Write rows as CSV text; a row may leave columns out, and has no others."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=list(columns), lineterminator="\n")

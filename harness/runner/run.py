@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from harness.environment import Slot, provenance
 from harness.errors import StoreError
@@ -73,7 +72,7 @@ def run(
     workers: int = 0,
     data_roots: Mapping[str, Path] | None = None,
     grace: float = GRACE,
-    preamble: Mapping[str, Any] | None = None,
+    preamble: Mapping[str, object] | None = None,
 ) -> Summary:
     """Run every item that is not done, longest chain first, and return how each ended.
 
@@ -133,7 +132,7 @@ class _Loop:
         workers: int,
         data_roots: dict[str, Path],
         grace: float,
-        preamble: Mapping[str, Any] | None,
+        preamble: Mapping[str, object] | None,
     ) -> None:
         self.items = {item.id: item for item in items}
         self.priority = priorities(items)

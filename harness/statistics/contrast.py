@@ -84,7 +84,7 @@ def compare(
     margin: float,
     parameters: Parameters,
     not_the_papers: str,
-    names: Mapping[str, Any],
+    names: Mapping[str, object],
 ) -> Comparison:
     """Test method − reference and give both answers.
 

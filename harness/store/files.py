@@ -161,7 +161,7 @@ def read_arrays(path: Path | io.BytesIO) -> dict[str, np.ndarray]:
         raise ValueError(f"{where} is no archive of arrays ({error}); expected what numpy.savez writes") from error
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Reduce NumPy scalars, arrays and paths to what JSON holds; the ``default`` of ``json.dumps``."""
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         return value.item()
@@ -172,6 +172,6 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__qualname__} {value!r} is not JSON; leave numbers, text, lists and mappings")
 
 
-def json_line(value: Any) -> str:
+def json_line(value: object) -> str:
     """Write one value as one line of JSON with sorted keys."""
     return json.dumps(value, sort_keys=True, default=plain, ensure_ascii=True)

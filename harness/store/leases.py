@@ -69,13 +69,13 @@ def myself() -> dict[str, Any]:
     return {"machine": machine(), "pid": os.getpid(), "start": process_start(os.getpid())}
 
 
-def process_id(owner: Mapping[str, Any]) -> int:
+def process_id(owner: Mapping[str, object]) -> int:
     """Return the process id that a file names; -1, which no process has, for anything else."""
     found = owner.get("pid")
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < 2**31 else -1
 
 
-def owner_alive(owner: Mapping[str, Any], beat: Path, clock: FileClock) -> bool:
+def owner_alive(owner: Mapping[str, object], beat: Path, clock: FileClock) -> bool:
     """Say whether a process that wrote ``myself()`` into a file lives.
 
     Args:

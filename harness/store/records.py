@@ -469,11 +469,11 @@ class Store:
         status: Status,
         *,
         values: Mapping[str, float] | None = None,
-        facts: Mapping[str, Any] | None = None,
+        facts: Mapping[str, object] | None = None,
         arrays: Mapping[str, np.ndarray] | None = None,
-        curve: Iterable[Mapping[str, Any]] = (),
+        curve: Iterable[Mapping[str, object]] = (),
         error: Mapping[str, str] | None = None,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, object] | None = None,
         keep_files: bool = True,
     ) -> Record:
         """Write what an attempt left; the record comes last, in one step.
@@ -520,7 +520,7 @@ class Store:
         attempt: Attempt,
         status: Status,
         error: Mapping[str, str],
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, object] | None = None,
     ) -> Record:
         """Record how an attempt ended that could not record it itself; its files are removed, what it printed stays."""
         existing = self._load(attempt.item.kind, attempt.item.id, attempt.ordinal, attempt.folder)
@@ -613,7 +613,7 @@ class Store:
                 write_whole(self._index_path, "".join(rest).encode())
         return index
 
-    def _matches(self, kind: Kind, id: str, entry: Mapping[str, Any]) -> bool:
+    def _matches(self, kind: Kind, id: str, entry: Mapping[str, object]) -> bool:
         try:
             found = (self.item_folder(kind, id) / f"{entry['ordinal']:04d}" / RECORD).stat()
         except (OSError, ValueError):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 SEAL = "seal"
 
 
-def record_seal(document: Mapping[str, Any]) -> str:
+def record_seal(document: Mapping[str, object]) -> str:
     """Return the seal of a record, 64 hexadecimal digits.
 
     Args:
@@ -24,7 +23,7 @@ def record_seal(document: Mapping[str, Any]) -> str:
     return seal_of({key: value for key, value in document.items() if key != SEAL})
 
 
-def seal_of(content: Mapping[str, Any]) -> str:
+def seal_of(content: Mapping[str, object]) -> str:
     """Return the SHA-256 of JSON values, 64 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

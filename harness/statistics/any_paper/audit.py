@@ -118,6 +118,6 @@ def _row(claim: Claim, answer: Answer, evidence: Evidence) -> TableClaim:
     )
 
 
-def _side(name: str, number: Any) -> dict[str, Any]:
+def _side(name: str, number: object) -> dict[str, Any]:
     """Return one side's columns; None where the table has no such number."""
     return {f"{field}_{name}": getattr(number, field, None) for field in ("mean", "sd", "n")}
