@@ -269,7 +269,7 @@ def git_state(folder: Path | None = None) -> dict[str, str]:
     return state
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> dict[str, object]:
     """Return everything about this machine and this set-up that is recorded beside a number and is never identity."""
     return {
         "host": socket.gethostname(),

@@ -268,7 +268,7 @@ def _measurements(phase: Mapping[str, Any], prefix: str) -> list[Measurement]:
         raise DataError(f"{text} Write the file again with `dira-bench report`.") from None
 
 
-def _finite(given: Mapping[str, object]) -> dict[str, Any]:
+def _finite(given: Mapping[str, object]) -> dict[str, object]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in given.items()
     }

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 
-def canonical(value: object) -> Any:
+def canonical(value: object) -> object:
     """Reduce a value to JSON types, keeping the qualified type name of dataclasses and models.
 
     ``dataclasses.asdict`` would drop class names, and two different terms without fields would share a digest.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.errors import ConfigurationError, DiraBenchError, Unavailable, unknown
 from harness.identity import canonical_json, digest, item_id
@@ -242,7 +242,7 @@ def _resolved_tasks(
     return resolved
 
 
-def _committed_cohort(root: Path, profile: str, task: str) -> Mapping[str, Any] | None:
+def _committed_cohort(root: Path, profile: str, task: str) -> Mapping[str, object] | None:
     """Return the manifest of a task's cohort as the committed results have it; None if none stands there."""
     content = standing_content(root, root / "results" / profile / "cohorts" / f"{task}.json")
     with contextlib.suppress(ValueError):

@@ -469,6 +469,6 @@ def percent(fraction: float) -> str:
     return f"{fraction * 100:g} %"
 
 
-def extras(entry: MethodEntry) -> Mapping[str, Any]:
+def extras(entry: MethodEntry) -> Mapping[str, object]:
     """Return the keys of a method entry that belong to its recipe, not to every method."""
     return dict(entry.model_extra or {})

@@ -239,7 +239,7 @@ def _place(model: object, location: tuple[int | str, ...]) -> tuple[str, list[st
     return ".".join(parts), [name for option in _alternatives(_bare(here)) for name in _tags(option)] or known
 
 
-def _bare(annotation: object) -> Any:
+def _bare(annotation: object) -> object:
     """Take off what only qualifies a type: ``Annotated`` and ``| None``."""
     while True:
         if get_origin(annotation) is Annotated:
@@ -253,13 +253,13 @@ def _bare(annotation: object) -> Any:
             return annotation
 
 
-def _alternatives(annotation: object) -> list[Any]:
+def _alternatives(annotation: object) -> list[object]:
     if get_origin(annotation) not in (typing.Union, types.UnionType):
         return []
     return [_bare(one) for one in get_args(annotation) if one is not type(None)]
 
 
-def _fields(annotation: object) -> dict[str, Any]:
+def _fields(annotation: object) -> dict[str, object]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {name: field.annotation for name, field in annotation.model_fields.items()}
     return dict(typing.get_type_hints(annotation)) if hasattr(annotation, "__dataclass_fields__") else {}
@@ -277,7 +277,7 @@ def _is_called(annotation: object, part: int | str) -> bool:
     return part in _tags(annotation) or part == getattr(annotation, "__name__", None)
 
 
-def _inner(annotation: object, part: int | str) -> Any:
+def _inner(annotation: object, part: int | str) -> object:
     fields = _fields(annotation)
     if fields:
         return fields.get(str(part))

@@ -77,7 +77,7 @@ def _list_narrowly(kind: str, entries: Sequence[Mapping[str, Any]], profile: str
     console.print()
 
 
-def _terms(resolved: MethodPlan | TaskPlan) -> dict[str, Any]:
+def _terms(resolved: MethodPlan | TaskPlan) -> dict[str, object]:
     """Return licence and citation of a task's images, where anything is known of them; a method has none."""
     terms = resolved.terms if isinstance(resolved, TaskPlan) else None
     return {} if terms is None else {"data_set": terms.model_dump(mode="json")}

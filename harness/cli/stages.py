@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -274,7 +274,7 @@ def clear_dead_lock(root: Path) -> str:
     return f"process {', '.join(map(str, sorted(processes)))} is gone"
 
 
-def _holders(value: object) -> list[dict[str, Any]]:
+def _holders(value: object) -> list[dict[str, object]]:
     if isinstance(value, dict):
         if "pid" in value:
             return [value]

@@ -204,7 +204,7 @@ def _real_files(resolved: MethodPlan | TaskPlan, name: str) -> str | None:
     return f'its images are real files, which "dira-bench data verify {name}" checks'
 
 
-def _conformance(session: Session, kind: str, name: str) -> dict[str, Any]:
+def _conformance(session: Session, kind: str, name: str) -> dict[str, object]:
     """Check one entry; whatever its code does, the others are checked too."""
     conformance = import_dotted(f"{kind}s.conformance:check")
     try:

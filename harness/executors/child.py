@@ -234,7 +234,7 @@ def _context(job: Job, store: Store, report: Reporter) -> Context:
     )
 
 
-def _provenance(job: Job, started: float, clock: float, processor: float) -> dict[str, Any]:
+def _provenance(job: Job, started: float, clock: float, processor: float) -> dict[str, object]:
     return {
         **job.provenance,
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),

@@ -59,7 +59,7 @@ def committed_as_planned(plan: Plan, root: Path, task: str) -> bool:
     return bool(plan.tasks[task].no_images) and _is_manifest(standing_content(root, path), plan.cohorts[task].id)
 
 
-def _boxes(path: Path) -> dict[str, Any]:
+def _boxes(path: Path) -> dict[str, object]:
     """Count the annotated boxes of each class, and the images that have one, in the cohort's ``boxes.csv``."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))

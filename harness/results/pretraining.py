@@ -58,7 +58,7 @@ def _stands(chain: list[Item], store: Store, adopted: Adopted) -> bool:
     return all(item.id in adopted.phases for item in chain) and not all(store.ok("phase", item.id) for item in chain)
 
 
-def _phase_facts(item: Item, record: Record | None) -> dict[str, Any]:
+def _phase_facts(item: Item, record: Record | None) -> dict[str, object]:
     """Return what ``pretraining/<method>.json`` says of a phase."""
     facts = dict(record.facts) if record and record.status in (Status.OK, Status.DIVERGED) else {}
     return {

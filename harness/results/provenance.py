@@ -87,7 +87,7 @@ def read_provenance(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _environments(path: Path) -> dict[str, Any]:
+def _environments(path: Path) -> dict[str, object]:
     """Read ``environments.json``; empty if it is absent."""
     try:
         found = json.loads(path.read_text()) if path.is_file() else {}

@@ -161,7 +161,7 @@ def read_arrays(path: Path | io.BytesIO) -> dict[str, np.ndarray]:
         raise ValueError(f"{where} is no archive of arrays ({error}); expected what numpy.savez writes") from error
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> object:
     """Reduce NumPy scalars, arrays and paths to what JSON holds; the ``default`` of ``json.dumps``."""
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         return value.item()

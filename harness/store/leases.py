@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from harness.store.files import make_way, parse_json, writing
 from harness.whole_files import write_whole
@@ -64,7 +63,7 @@ def process_alive(pid: int, start: str | None) -> bool:
     return True
 
 
-def myself() -> dict[str, Any]:
+def myself() -> dict[str, object]:
     """Describe this process so that others can tell whether it lives."""
     return {"machine": machine(), "pid": os.getpid(), "start": process_start(os.getpid())}
 
@@ -98,7 +97,7 @@ def owner_alive(owner: Mapping[str, object], beat: Path, clock: FileClock) -> bo
     return clock.unchanged(beat, touched) < SILENT_SECONDS  # dated in the future: its date says nothing
 
 
-def read_object(path: Path) -> dict[str, Any] | None:
+def read_object(path: Path) -> dict[str, object] | None:
     """Read a small JSON object that others replace at any time; None if it is absent, damaged or not one."""
     try:
         value = parse_json(path.read_bytes()) if path.is_file() else None

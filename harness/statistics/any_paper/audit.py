@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from harness.errors import ConfigurationError
 from harness.statistics.any_paper.claims import ClaimLine
@@ -118,6 +117,6 @@ def _row(claim: Claim, answer: Answer, evidence: Evidence) -> TableClaim:
     )
 
 
-def _side(name: str, number: object) -> dict[str, Any]:
+def _side(name: str, number: object) -> dict[str, object]:
     """Return one side's columns; None where the table has no such number."""
     return {f"{field}_{name}": getattr(number, field, None) for field in ("mean", "sd", "n")}
