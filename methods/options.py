@@ -149,7 +149,7 @@ class Plateau(_Schedule, _Fall):
 Schedule = Annotated[Cosine | Constant | Plateau, Field(discriminator="name")]
 
 
-def without_effect(options: Mapping[str, Any], needs: Mapping[str, tuple[str, bool]]) -> list[str]:
+def without_effect(options: Mapping[str, object], needs: Mapping[str, tuple[str, bool]]) -> list[str]:
     """Write a sentence for each option of an entry that changes nothing there.
 
     Args:

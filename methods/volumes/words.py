@@ -89,14 +89,9 @@ def find_words(
                 raise _nowhere(len(words), fruitless, rules)
             continue
         fruitless = 0
-        words.append(
-            Word(
-                reference,
-                corner,
-                nearest(features, reference, training, rules.nearest_training),
-                nearest(features, reference, validation, rules.nearest_validation),
-            )
-        )
+        like = nearest(features, reference, training, rules.nearest_training)
+        like_held_out = nearest(features, reference, validation, rules.nearest_validation)
+        words.append(Word(reference, corner, like, like_held_out))
     return words
 
 
