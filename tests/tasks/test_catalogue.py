@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import tasks.datasets
+from harness.contracts import Context
 from harness.errors import BrokenCode, ConfigurationError, UnknownName
 from harness.spec import NOT_STATED, TaskEntry
+from tasks.cohorts.build import build
 from tasks.configuration import resolve
 from tasks.datasets.catalogue import adapter_of, catalogue, phantoms, readers, terms_of
 from tasks.layouts.adapter import Adapter, AdapterWithOptions, MaskedVolumes, VolumeAdapter
@@ -140,6 +142,24 @@ def test_a_path_from_outside_may_lead_to_an_adapter_or_to_a_whole_data_set(tmp_p
         adapter_of("elsewhere_toy:NOTHING")
     with pytest.raises(UnknownName, match="chestxray14"):
         adapter_of("chestxray15")
+
+
+def test_a_data_set_of_an_outside_package_is_one_file_with_its_phantom_and_its_terms(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests/outside_package/src"))
+    theirs = entry(
+        adapter="outside_clusters.stripes:DATASET", outputs=1, split="random",
+        options={"cohort": {"cache_px": 32, "split": {"test_fraction": 0.25}}, "versions": {"stripes": 1}},
+    )  # fmt: skip
+    plan = resolve(theirs, "smoke", {})
+    assert plan.unavailable is None and plan.terms.licence == "CC0"
+    context = Context(device="cpu", folder=tmp_path, inputs={}, resume=tmp_path)
+    built = build({"task": "mine", "configuration": plan.cohort}, context)
+    assert built.facts["labels"] == ["upright"] and built.values["images"] == 40.0
+    wrong = theirs.model_copy(
+        update={"options": {"cohort": {"generator": {"imagse": 3}, "split": {"test_fraction": 0.25}}}}
+    )
+    with pytest.raises(ConfigurationError, match=r"imagse.*images"):
+        resolve(wrong, "smoke", {})
 
 
 def test_a_folder_without_a_data_set_is_named(tmp_path, monkeypatch):
