@@ -247,7 +247,7 @@ def test_options_of_the_adapter_are_checked_when_the_entry_is_read() -> None:
     from tasks.configuration import resolve
     from tests.tasks.test_configuration import entry
 
-    with pytest.raises(ConfigurationError, match="all, frontal, lateral"):
+    with pytest.raises(ConfigurationError, match="'all', 'frontal' or 'lateral'"):
         resolve(entry(adapter="chexpert", options={"cohort": {"adapter": {"views": "oblique"}}}), "smoke", {})
     with pytest.raises(ConfigurationError, match='did you mean "views"'):
         resolve(entry(adapter="chexpert", options={"cohort": {"adapter": {"view": "frontal"}}}), "smoke", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.spec import Citation, DataTerms
 from tasks.datasets.chestxray14 import anatomy, phantom
-from tasks.datasets.chestxray14.adapter import ADAPTER
+from tasks.datasets.chestxray14.adapter import ADAPTER, Options
 from tasks.layouts.data_set import DataSet, Phantom
 from tasks.phantoms.anatomy_files import STAMP
 
@@ -27,6 +27,7 @@ DATASET = DataSet(
     ),
     dimensions=2,
     adapter=ADAPTER,
+    options=Options,
     phantom=Phantom(phantom.write, phantom.Options),
     anatomy=Phantom(anatomy.write, anatomy.Options, ("labels", "boxes", "relabelled", "scan", "organs"), STAMP),
 )

@@ -26,8 +26,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+from pydantic import Field
 
-from harness.errors import ConfigurationError, DataError, unknown
+from harness.errors import DataError
+from harness.spec import Frozen
+from harness.typed import read
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.images import image_size, plain_name, read_grey
 from tasks.layouts.index import (
@@ -262,6 +265,16 @@ def absent_images(layout: Layout, listed: pd.DataFrame, split: Split) -> list[Fi
     return findings
 
 
+class Options(Frozen):
+    """How the files are read.
+
+    Attributes:
+        original_px: Side of the images in which boxes were drawn, where those on disk were reduced; None: not reduced.
+    """
+
+    original_px: int | None = Field(default=None, ge=1)
+
+
 @dataclass(frozen=True)
 class ChestXray14:
     """The adapter; see the module for what it copes with.
@@ -280,18 +293,9 @@ class ChestXray14:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{original_px: SIDE | null}``.
 
         Raises:
-            ConfigurationError: For an unknown key or value.
+            Mistakes: For an unknown key or value.
         """
-        for key in options:
-            if key != "original_px":
-                raise unknown("key", key, ("original_px",), "options.cohort.adapter")
-        side = options.get("original_px")
-        if side is not None and (type(side) is not int or side < 1):
-            raise ConfigurationError(
-                f"options.cohort.adapter.original_px: found {side!r}; expected a side in pixels, or null; "
-                "correct the entry"
-            )
-        return replace(self, original_px=side)
+        return replace(self, original_px=read(Options, dict(options), "options.cohort.adapter.").original_px)
 
     @property
     def box_frame(self) -> tuple[int, int] | None:

@@ -21,11 +21,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
-from harness.errors import ConfigurationError, DataError, unknown
+from harness.errors import DataError
+from harness.spec import Frozen
+from harness.typed import read
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.images import read_grey
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
@@ -59,7 +61,6 @@ IMAGE = re.compile(rf"(?:^|/)(patient\d+)/(?:\1/)*(study\d+)/(?:\2/)*(?:{NAME}/)
 PART = re.compile(r"(?:^|/)(?:(train|valid)|CheXpert-v1\.0 batch \d+ \((train|valid)[^/]*)(?=/)")
 BLANK, UNKNOWN = 2, 9
 STATE_NAMES = {1: "positive", 0: "negative", -1: "uncertain", BLANK: "blank"}
-VIEWS = ("all", "frontal", "lateral")
 DEFAULT_SPLIT = Split(rule="official", validation_fraction=0.1, seed=99)
 _FIVE = {  # positive, negative, uncertain, blank cells of train.csv
     "Atelectasis": (33_376, 1_328, 33_739, 154_971),
@@ -185,6 +186,16 @@ def _image(path: str) -> tuple[str, str] | None:
     return ("".join(parts[-1]) if parts else ""), "/".join(match.groups())
 
 
+class Options(Frozen):
+    """How the files are read.
+
+    Attributes:
+        views: Which views are cases.
+    """
+
+    views: Literal["all", "frontal", "lateral"] = "all"
+
+
 @dataclass(frozen=True)
 class CheXpert:
     """The adapter; see the module for what it copes with.
@@ -202,17 +213,9 @@ class CheXpert:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{views: all | frontal | lateral}``.
 
         Raises:
-            ConfigurationError: For an unknown key or value.
+            Mistakes: For an unknown key or value.
         """
-        for key in options:
-            if key != "views":
-                raise unknown("key", key, ("views",), "options.cohort.adapter")
-        views = options.get("views", "all")
-        if views not in VIEWS:
-            raise ConfigurationError(
-                f"options.cohort.adapter.views: found {views!r}; expected {', '.join(VIEWS)}; correct the entry"
-            )
-        return replace(self, views=views)
+        return replace(self, views=read(Options, dict(options), "options.cohort.adapter.").views)
 
     def _cases(self, layout: Layout, split: Split) -> tuple[pd.DataFrame, str]:
         """Return every row with its split, and the rule in words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.spec import Citation, DataTerms
 from tasks.datasets.montgomery import anatomy, phantom
-from tasks.datasets.montgomery.adapter import ADAPTER
+from tasks.datasets.montgomery.adapter import ADAPTER, Options
 from tasks.layouts.data_set import DataSet, Phantom
 from tasks.phantoms.anatomy_files import STAMP
 
@@ -29,6 +29,7 @@ DATASET = DataSet(
     ),
     dimensions=2,
     adapter=ADAPTER,
+    options=Options,
     phantom=Phantom(phantom.write, phantom.Options),
     anatomy=Phantom(anatomy.write, phantom.Options, ("scan", "organs"), STAMP),
 )

@@ -19,8 +19,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from harness.errors import ConfigurationError, DataError, unknown
+from harness.errors import DataError
+from harness.spec import Frozen
+from harness.typed import read
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.images import read_binary, read_grey
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, refuse
@@ -30,7 +33,6 @@ from tasks.options import Split
 NAME = re.compile(r"^MCUCXR_(\d{4})_([01])\.png$")
 IMAGES, LEFT, RIGHT, READINGS = "CXR_png", "ManualMask/leftMask", "ManualMask/rightMask", "ClinicalReadings"
 FOLDERS = {part.rpartition("/")[2].lower(): part for part in (IMAGES, LEFT, RIGHT)}
-WHITES = range(256, 2**16)
 OPTIONS = "options.cohort.adapter"  # where an entry says what it asks of this adapter
 PUBLISHED = {"images": 138, "normal": 80, "tuberculosis": 58}
 
@@ -65,6 +67,16 @@ def _halves(paths: Mapping[tuple[str, str], str]) -> list[Finding]:
     return findings
 
 
+class Options(Frozen):
+    """How the files are read.
+
+    Attributes:
+        white: The value of 16-bit PNGs that becomes 255, 4095 of 12 bits for example; None: 16 bits are refused.
+    """
+
+    white: int | None = Field(default=None, ge=256, le=65535)
+
+
 @dataclass(frozen=True)
 class Montgomery:
     """The adapter; see the module for the layout.
@@ -81,18 +93,9 @@ class Montgomery:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{white: 256 … 65535 | null}``.
 
         Raises:
-            ConfigurationError: For an unknown key or value.
+            Mistakes: For an unknown key or value.
         """
-        for key in options:
-            if key != "white":
-                raise unknown("key", key, ("white",), "options.cohort.adapter")
-        white = options.get("white")
-        if white is not None and (type(white) is not int or white not in WHITES):
-            raise ConfigurationError(
-                f"options.cohort.adapter.white: found {white!r}; expected a whole number from 256 to 65535, or null; "
-                "correct the entry"
-            )
-        return replace(self, white=white)
+        return replace(self, white=read(Options, dict(options), f"{OPTIONS}.").white)
 
     def read(self, root: Path, split: Split) -> Index:
         """Index every image with both of its masks.

@@ -21,11 +21,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from harness.errors import ConfigurationError, DataError, unknown
+from harness.errors import DataError
+from harness.spec import Frozen
+from harness.typed import read
 from tasks.layouts.dicom import dicom_shape, read_dicom
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.images import plain_name
@@ -111,6 +113,16 @@ def check_rows(rows: Mapping[str, tuple[str, ...]], path: Path) -> list[Finding]
     return findings
 
 
+class Options(Frozen):
+    """How the files are read.
+
+    Attributes:
+        stage: Whose label file is read; None: that of stage 2 where both are there.
+    """
+
+    stage: Literal[1, 2] | None = None
+
+
 @dataclass(frozen=True)
 class SiimAcr:
     """The adapter; see the module for what it copes with.
@@ -127,17 +139,9 @@ class SiimAcr:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{stage: 1 | 2 | null}``.
 
         Raises:
-            ConfigurationError: For an unknown key or value.
+            Mistakes: For an unknown key or value.
         """
-        for key in options:
-            if key != "stage":
-                raise unknown("key", key, ("stage",), "options.cohort.adapter")
-        stage = options.get("stage")
-        if stage is not None and (type(stage) is not int or stage not in LABEL_FILES):
-            raise ConfigurationError(
-                f"options.cohort.adapter.stage: found {stage!r}; expected 1, 2 or null; correct the entry"
-            )
-        return replace(self, stage=stage)
+        return replace(self, stage=read(Options, dict(options), "options.cohort.adapter.").stage)
 
     def read(self, root: Path, split: Split) -> Index:
         """Index every labelled image with its run lengths.
