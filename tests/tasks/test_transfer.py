@@ -158,12 +158,12 @@ def test_a_diverged_trial_scores_its_best_validated_weights_or_nothing(
 
 
 def test_the_weights_that_are_judged_are_those_of_the_best_evaluation(cohorts: dict[str, Path], tmp_path: Path) -> None:
-    plan = plan_of("chestxray14", steps=30, evaluate_every=3, optimiser={"lr": 0.02})
+    plan = plan_of("chestxray14", steps=45, evaluate_every=3, optimiser={"lr": 0.03})
     found = run("chestxray14", cohorts, tmp_path, plan=plan)
     losses = {point["step"]: point["validation_loss"] for point in found.curve}
     assert found.facts["selected_step"] == min(losses, key=losses.__getitem__)
     assert found.facts["selected_step"] != max(losses), "the test needs a best that is not the last"
-    cut = plan_of("chestxray14", steps=30, evaluate_every=3, optimiser={"lr": 0.02}, early_stopping=2)
+    cut = plan_of("chestxray14", steps=45, evaluate_every=3, optimiser={"lr": 0.03}, early_stopping=2)
     assert run("chestxray14", cohorts, tmp_path, plan=cut).facts["stopped_early"]
 
 
