@@ -354,7 +354,6 @@ def report_page(
     rows = tally(results.contrasts)
     # A profile of other tasks alone has nothing of the paper's to count.
     main = "published" if any(row.tested for row in rows if row.block == "published") else "added"
-    primary = _primary(results)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -399,11 +398,19 @@ def report_page(
             audit=audit_tally(results.claims),
             audit_total=Counter(c.outcome for c in results.claims),
             outcomes=OUTCOMES,
-            planned=sum(c.planned for c in primary if not wording.unavailable(c)),
-            done=sum(c.done for c in primary),
-            unavailable=sum(c.planned for c in primary if wording.unavailable(c)),
+            **_trials_counted(results),
         )
     )
+
+
+def _trials_counted(results: Results) -> dict[str, int]:
+    """Count the trials that can be run here, those that are done, and those that cannot be run here."""
+    cells = _primary(results)
+    return {
+        "planned": sum(c.planned for c in cells if not wording.unavailable(c)),
+        "done": sum(c.done for c in cells),
+        "unavailable": sum(c.planned for c in cells if wording.unavailable(c)),
+    }
 
 
 def view_place(text: str, tasks: Mapping[str, str]) -> str:
