@@ -20,6 +20,7 @@ from harness.whole_files import replacing
 ENCODER = "encoder.safetensors"
 LAST = "last.pt"
 CHECKPOINT = "checkpoint.pt"
+FORM = 2  # of what an interrupted training leaves; another form is left aside and training restarts
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:

@@ -27,7 +27,7 @@ from methods.networks.normalisation import share_batch_norm
 from methods.phases import TrainedSpec
 from methods.terms.bound import BoundTerm, Forward, Views
 from methods.training.batches import Order, as_views, memory_layout, place
-from methods.training.checkpoints import CHECKPOINT, load_state, state_sha256, write_atomically
+from methods.training.checkpoints import CHECKPOINT, FORM, load_state, state_sha256, write_atomically
 from methods.training.means import Means, SumsOnDevice
 from methods.training.micro_batches import OneUpdate, cut, micro_batch
 from methods.training.optimisers import build_optimiser, plateau_of, rate_factor, set_rates
@@ -312,6 +312,7 @@ class Training:
         if self._processes.rank > 0:
             return
         state = {
+            "form": FORM,
             "spec": self._spec_digest,
             "step": self.step,
             "objective": self.objective.state_dict(),
@@ -339,7 +340,7 @@ class Training:
             state = load_state(self._checkpoint())
         except CheckpointError:
             return
-        if state.get("spec") != self._spec_digest:
+        if (state.get("form"), state.get("spec")) != (FORM, self._spec_digest):
             return
         self.objective.load_state_dict(state["objective"])
         for player, saved, scale in zip(self._players(), state["optimisers"], state["scalers"], strict=True):

@@ -27,7 +27,7 @@ from harness.typed import given
 from methods.networks import build
 from methods.networks.backbone import random_numbers_from
 from methods.phases import DiscoveryConfiguration, NetworkSpec
-from methods.training.checkpoints import load_state, write_atomically
+from methods.training.checkpoints import FORM, load_state, write_atomically
 from methods.volumes.words import Volumes, unit
 
 CHECKPOINT_SECONDS = 60.0
@@ -193,7 +193,7 @@ def _save(
     """Write what ``_resumed`` reads."""
     states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "plateau": plateau.state()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, {"marks": marks, **states, "progress": vars(now)})
+    write_atomically(path, {"form": FORM, "marks": marks, **states, "progress": vars(now)})
 
 
 def _resumed(
@@ -206,7 +206,7 @@ def _resumed(
         state = load_state(path)
     except CheckpointError:
         return _Progress()
-    if state.get("marks") != marks:
+    if (state.get("form"), state.get("marks")) != (FORM, marks):
         return _Progress()
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
