@@ -98,6 +98,11 @@ class Body:
         high = np.clip(np.ceil(middle + steps) + 1, 0, self.hu.shape).astype(int)
         return low, high, tuple(slice(a, b) for a, b in zip(low, high, strict=True))
 
+    def lay(self, name: str, where: np.ndarray, hu: float) -> None:
+        """Fill an organ with one value, and keep where it is, bool ``(X, Y, Z)``, under its name."""
+        self.organs[name] = where
+        self.hu[where] = hu
+
     def paint_ellipsoid(self, centre: np.ndarray, radii: np.ndarray | float, hu: float) -> np.ndarray:
         """Paint an ellipsoid with axes along the grid; its border voxels are shared in proportion.
 
@@ -137,6 +142,49 @@ class Body:
         return found
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the voxels lie in one patient.
+
+    Attributes:
+        u, w, v: To the left ``(X, 1, 1)``, to the back ``(1, Y, 1)`` and down ``(1, 1, Z)``, in the patient's units.
+        around: Distance from the axis of the trunk, as a share of that of the skin, ``(X, Y, Z)``.
+        base: ``v`` of the base of the lungs.
+    """
+
+    u: np.ndarray
+    w: np.ndarray
+    v: np.ndarray
+    around: np.ndarray
+    base: float
+
+    def ellipsoid(
+        self,
+        centre: tuple[float, ...],
+        radii: tuple[float, ...],
+        spread: float,
+        generator: np.random.Generator,
+    ) -> np.ndarray:
+        """Return an ellipsoid of drawn place and size, bool ``(X, Y, Z)``; centre, radii and spread are (u, w, v)."""
+        middle = np.array(centre) + spread * generator.standard_normal(3)
+        size = np.array(radii) * (1.0 + 0.08 * generator.standard_normal(3))
+        found: np.ndarray = (
+            ((self.u - middle[0]) / size[0]) ** 2
+            + ((self.w - middle[1]) / size[1]) ** 2
+            + ((self.v - middle[2]) / size[2]) ** 2
+        ) < 1.0
+        return found
+
+
+@dataclass(frozen=True)
+class _Chest:
+    """What the chest leaves to the rest: bool ``(X, Y, Z)``, but for ``wall``, the depth inside the cage's wall."""
+
+    wall: np.ndarray
+    above: np.ndarray  # the diaphragm
+    lung: np.ndarray
+
+
 def make_body(
     build: Build,
     shape: tuple[int, int, int],
@@ -157,28 +205,48 @@ def make_body(
         organ_spread: Standard deviation of a patient's shift, common to liver, spleen, kidneys and bowel, so that no
             fixed threshold finds one of them.
     """
+    body = _air(shape, frame)
+    place = _place(body, build)
+    shift = float(organ_spread * generator.standard_normal())
+    _lay_skin(body, place)
+    chest = _lay_chest(body, place, build, blood)
+    _lay_abdomen(body, place, chest, shift, LOOPS if frame == "abdomen" else 0, generator)
+    _lay_bones_and_aorta(body, place, chest, build, blood)
+    body.vessels = grow_vessels(build, generator) if frame == "chest" else ()
+    body.organs["vessels"] = _paint_vessels(body, blood)
+    return body
+
+
+def _air(shape: tuple[int, int, int], frame: str) -> Body:
+    """Return a scan of nothing but air."""
     (u0, u1), (w0, w1), (v0, v1) = FRAMES[frame]
     low = np.array([u0, w0, -v1]) * UNIT_MM
     high = np.array([u1, w1, -v0]) * UNIT_MM
     spacing = (high - low) / shape
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = low + spacing / 2
-    body = Body(np.full(shape, HU["air"], np.float32), affine, {}, ())
+    return Body(np.full(shape, HU["air"], np.float32), affine, {}, ())
+
+
+def _place(body: Body, build: Build) -> _Place:
     x, y, z = body.millimetres()
     scale = np.float32(build.scale.item() * UNIT_MM)
     u, w, v = x / scale, y / scale, -z / scale
-    shift = float(organ_spread * generator.standard_normal())
-
-    def lay(name: str, where: np.ndarray, value: float) -> np.ndarray:
-        body.organs[name] = where
-        body.hu[where] = value
-        return where
-
-    # the skin, a layer of fat, a wall of muscle; the cage narrows towards front and back as it does towards the apex
     around = np.sqrt((u / 0.44) ** 2 + (w / 0.27) ** 2) + 0.0 * v
-    neck = np.maximum(-(v + 0.36), 0.0) * 1.4
-    lay("body", around + neck < 1.0, HU["fat"])
+    return _Place(u, w, v, around, float(build.base.item()))
+
+
+def _lay_skin(body: Body, place: _Place) -> None:
+    """Lay the skin, a layer of fat and a wall of muscle."""
+    around = place.around
+    neck = np.maximum(-(place.v + 0.36), 0.0) * 1.4
+    body.lay("body", around + neck < 1.0, HU["fat"])
     body.hu[(around + neck < 0.93) & (around > 0.80)] = HU["muscle"]
+
+
+def _lay_chest(body: Body, place: _Place, build: Build, blood: float) -> _Chest:
+    """Lay lungs and heart in their cage, which narrows towards front and back as it does towards the apex."""
+    u, w, v, around = place.u, place.w, place.v, place.around
     slim = np.sqrt(np.maximum(1.0 - (w / DEPTH) ** 2, 0.0025))
     wall, _, _, _ = outline(build, u / slim, v)
     _, inner, diaphragm, heart_in_front = outline(build, u, v)
@@ -188,50 +256,53 @@ def make_body(
     body.hu[cage & above] = HU["muscle"]
     heart = (np.sqrt((1.0 - heart_in_front / 0.115) ** 2 + ((w + 0.06) / 0.105) ** 2) < 1.0) & cage
     lung = cage & above & (np.abs(u) > np.minimum(inner, 0.075)) & ~heart
-    lay("lungs", lung, HU["lung"] * float(build.air.item() / 0.62) ** 0.1)
-    lay("heart", heart & (v < dome + 0.03), blood)
-    base = float(build.base.item())
-    inside = (around < 0.80) & ~above
+    body.lay("lungs", lung, HU["lung"] * float(build.air.item() / 0.62) ** 0.1)
+    body.lay("heart", heart & (v < dome + 0.03), blood)
+    return _Chest(wall, above, lung)
 
-    def ellipsoid(centre: tuple[float, float, float], radii: tuple[float, float, float], spread: float) -> np.ndarray:
-        middle = np.array(centre) + spread * generator.standard_normal(3)
-        size = np.array(radii) * (1.0 + 0.08 * generator.standard_normal(3))
-        found: np.ndarray = (
-            ((u - middle[0]) / size[0]) ** 2 + ((w - middle[1]) / size[1]) ** 2 + ((v - middle[2]) / size[2]) ** 2
-        ) < 1.0
-        return found
 
-    stomach = ellipsoid((0.13, -0.09, base + 0.09), (0.10, 0.08, 0.08), 0.012) & inside
+def _lay_abdomen(
+    body: Body, place: _Place, chest: _Chest, shift: float, loops: int, generator: np.random.Generator
+) -> None:
+    """Lay the organs below the diaphragm, brighter by ``shift`` HU than the textbook's, and ``loops`` of bowel."""
+    base, ellipsoid = place.base, place.ellipsoid
+    inside = (place.around < 0.80) & ~chest.above
+    stomach = ellipsoid((0.13, -0.09, base + 0.09), (0.10, 0.08, 0.08), 0.012, generator) & inside
     kidneys = inside & (
-        ellipsoid((-0.14, 0.10, base + 0.21), (0.045, 0.045, 0.075), 0.010)
-        | ellipsoid((0.15, 0.10, base + 0.19), (0.045, 0.045, 0.075), 0.010)
+        ellipsoid((-0.14, 0.10, base + 0.21), (0.045, 0.045, 0.075), 0.010, generator)
+        | ellipsoid((0.15, 0.10, base + 0.19), (0.045, 0.045, 0.075), 0.010, generator)
     )
-    spleen = ellipsoid((0.25, 0.08, base + 0.05), (0.075, 0.085, 0.095), 0.012) & inside
+    spleen = ellipsoid((0.25, 0.08, base + 0.05), (0.075, 0.085, 0.095), 0.012, generator) & inside
     # a large right lobe and a thin left one across the midline
-    liver = ellipsoid((-0.16, 0.0, base + 0.08), (0.19, 0.165, 0.155), 0.012)
-    liver |= ellipsoid((0.0, -0.08, base + 0.03), (0.15, 0.075, 0.06), 0.012)
+    liver = ellipsoid((-0.16, 0.0, base + 0.08), (0.19, 0.165, 0.155), 0.012, generator)
+    liver |= ellipsoid((0.0, -0.08, base + 0.03), (0.15, 0.075, 0.06), 0.012, generator)
     # loops of bowel filled with contrast medium, as bright as the liver beside them
-    bowel = np.zeros(shape, bool)
-    for _ in range(LOOPS if frame == "abdomen" else 0):
-        place = (generator.uniform(-0.28, 0.28), generator.uniform(-0.17, 0.10), base + generator.uniform(-0.04, 0.34))
-        bowel |= ellipsoid(place, tuple(generator.uniform(0.030, 0.065, 3)), 0.0)
-    lay("bowel", bowel & inside & (around < 0.76), HU["bowel"] + shift)
-    lay("stomach", stomach, HU["stomach"])
-    lay("kidneys", kidneys, HU["kidneys"] + shift)
-    lay("spleen", spleen & ~kidneys & ~stomach, HU["spleen"] + shift)
-    lay("liver", liver & inside & ~kidneys & ~stomach & ~spleen, HU["liver"] + shift)
+    bowel = np.zeros(body.hu.shape, bool)
+    for _ in range(loops):
+        centre = (generator.uniform(-0.28, 0.28), generator.uniform(-0.17, 0.10), base + generator.uniform(-0.04, 0.34))
+        bowel |= ellipsoid(centre, tuple(generator.uniform(0.030, 0.065, 3)), 0.0, generator)
+    body.lay("bowel", bowel & inside & (place.around < 0.76), HU["bowel"] + shift)
+    body.lay("stomach", stomach, HU["stomach"])
+    body.lay("kidneys", kidneys, HU["kidneys"] + shift)
+    body.lay("spleen", spleen & ~kidneys & ~stomach, HU["spleen"] + shift)
+    body.lay("liver", liver & inside & ~kidneys & ~stomach & ~spleen, HU["liver"] + shift)
+
+
+def _lay_bones_and_aorta(body: Body, place: _Place, chest: _Chest, build: Build, blood: float) -> None:
+    """Lay ribs, spine and aorta, and take the bones out of the lungs."""
+    u, w, v, around = place.u, place.w, place.v, place.around
+    wall, lung = chest.wall, chest.lung
     rows = (v + 0.45 * w) / float(build.spacing.item())
-    rib = (np.abs(rows - np.round(rows)) < 0.22) & (np.abs(wall + 0.010) < 0.014) & (v < base + 0.06) & (around < 0.93)
-    lay("ribs", rib & ~lung, HU["bone"])
+    near = np.abs(rows - np.round(rows)) < 0.22
+    rib = near & (np.abs(wall + 0.010) < 0.014) & (v < place.base + 0.06) & (around < 0.93)
+    body.lay("ribs", rib & ~lung, HU["bone"])
     column = np.sqrt((u / 0.045) ** 2 + ((w - 0.155) / 0.045) ** 2) + 0.0 * v
-    spine = lay("spine", (column < 1.0) & (around < 0.93), HU["marrow"])
+    spine = (column < 1.0) & (around < 0.93)
+    body.lay("spine", spine, HU["marrow"])
     body.hu[spine & (column > 0.75)] = HU["bone"]
     aorta = (np.sqrt((u - 0.045) ** 2 + (w - 0.09) ** 2) < 0.026) & body.organs["body"] & ~spine
     body.hu[aorta & ~lung] = blood
     body.organs["lungs"] = lung & ~rib & ~spine
-    body.vessels = grow_vessels(build, generator) if frame == "chest" else ()
-    body.organs["vessels"] = _paint_vessels(body, blood)
-    return body
 
 
 def grow_vessels(build: Build, generator: np.random.Generator, generations: int = 5) -> tuple[Tube, ...]:
