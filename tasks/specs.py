@@ -7,7 +7,7 @@ there on. ``dump()`` returns the JSON values that identity is computed from: a k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, JsonValue, Tag, TypeAdapter, model_validator
 
@@ -32,7 +32,7 @@ class Resolved(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_a_dump(cls, raw: Any) -> Any:
+    def _of_a_dump(cls, raw: object) -> object:
         return Training.from_dump(raw) if isinstance(raw, Mapping) else raw
 
     def dump(self) -> dict[str, JsonValue]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ class Adapter(Protocol):
 class AdapterWithOptions(Adapter, Protocol):
     """An adapter with options of its own."""
 
-    def with_options(self, options: Mapping[str, Any]) -> Adapter:
+    def with_options(self, options: Mapping[str, object]) -> Adapter:
         """Return the adapter with ``options.cohort.adapter`` of an entry.
 
         Raises:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from harness.spec import DataTerms
 from tasks.layouts.adapter import Adapter
 
 # Writes a phantom in the data set's true layout, from the generator's own options; returns facts for the manifest.
-Generator = Callable[[Path, Mapping[str, Any]], Mapping[str, Any] | None]
+Generator = Callable[[Path, Mapping[str, object]], Mapping[str, JsonValue] | None]
 Library = Literal["pydicom", "nibabel", "SimpleITK"]
 
 

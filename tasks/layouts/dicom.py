@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import DataError, Unavailable
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 MISSING = 'DICOM files need the package pydicom, which is not installed; run: pip install "dira-bench[data]".'
 
@@ -18,7 +22,7 @@ def installed() -> bool:
     return find_spec("pydicom") is not None
 
 
-def library() -> Any:
+def library() -> ModuleType:
     """Return the module ``pydicom``.
 
     Raises:
@@ -28,10 +32,11 @@ def library() -> Any:
         import pydicom
     except ImportError:
         raise Unavailable(MISSING) from None
-    return pydicom
+    module: ModuleType = pydicom
+    return module
 
 
-def _open(path: Path, *, pixels: bool) -> Any:
+def _open(path: Path, *, pixels: bool) -> Dataset:
     reader = library()
     try:
         return reader.dcmread(path, stop_before_pixels=not pixels)
@@ -46,7 +51,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} cannot be read as DICOM ({reason}); expected a whole file; fetch it again")
 
 
-def decode(path: Path, data: Any) -> np.ndarray:
+def decode(path: Path, data: Dataset) -> np.ndarray:
     """Return the stored numbers of a file's pixels, whatever their depth.
 
     Args:
@@ -67,7 +72,7 @@ def decode(path: Path, data: Any) -> np.ndarray:
         raise _damaged(path, error) from error
 
 
-def _expect(path: Path, data: Any) -> tuple[int, int]:
+def _expect(path: Path, data: Dataset) -> tuple[int, int]:
     """Return (height, width); raises for what is no 8-bit grey picture."""
     rows, columns = data.get("Rows"), data.get("Columns")
     found = {
@@ -89,7 +94,7 @@ def _expect(path: Path, data: Any) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def rescale(path: Path, data: Any) -> tuple[float, float]:
+def rescale(path: Path, data: Dataset) -> tuple[float, float]:
     """Return RescaleSlope and RescaleIntercept, (1, 0) where the file has neither.
 
     Raises:
@@ -109,7 +114,7 @@ def rescale(path: Path, data: Any) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def require_decoder(path: Path, data: Any) -> None:
+def require_decoder(path: Path, data: Dataset) -> None:
     """Refuse a compressed file whose decoder is not installed, by the decoder's name.
 
     Raises:
@@ -141,7 +146,7 @@ def _packages(requirement: str) -> str:
     return " ".join(f'"{text}"' if ">" in text else text for text in wanted)
 
 
-def _expect_length(path: Path, data: Any, shape: tuple[int, int]) -> None:
+def _expect_length(path: Path, data: Dataset, shape: tuple[int, int]) -> None:
     """Refuse plain pixels that are more or fewer than the header says, whatever their depth and number of frames.
 
     The library cuts a surplus off in silence. How long compressed pixels are says nothing.

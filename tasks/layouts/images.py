@@ -8,7 +8,6 @@ colour or as a palette is that grey. Anything else is refused by name.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -149,9 +148,8 @@ def _scaled(path: Path, image: np.ndarray, white: int) -> np.ndarray:
     return np.rint(values * 255 / white).astype(np.uint8)
 
 
-def _damaged(path: Path, error: Any) -> DataError:
+def _damaged(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"no image {path}; expected every listed image to be there; fetch it again")
-    if isinstance(error, UnidentifiedImageError):
-        error = "it is no PNG and no JPEG"
-    return DataError(f"{path} cannot be read as an image ({error}); expected a whole file; fetch it again")
+    reason = "it is no PNG and no JPEG" if isinstance(error, UnidentifiedImageError) else error
+    return DataError(f"{path} cannot be read as an image ({reason}); expected a whole file; fetch it again")

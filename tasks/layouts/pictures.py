@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
 from harness.errors import DataError
 from harness.identity import digest, file_sha256
@@ -50,7 +50,7 @@ class Pictures(Frozen):
             root / image, self.white, colour=self.colour == "luma", white_option=f"{OPTIONS}.white"
         )
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, JsonValue]:
         """Return what a manifest should say of it: what is not the default."""
         return {
             key: value

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from harness.errors import DataError
 from harness.typed import near
@@ -33,7 +33,7 @@ def read_rows(path: Path, wanted: Sequence[str]) -> list[Row]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = list(_lines(csv.reader(stream, strict=True)))
+            lines = list(_lines(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV ({error}); expected UTF-8 and commas; save it so") from None
     if not lines:
@@ -50,7 +50,8 @@ def read_rows(path: Path, wanted: Sequence[str]) -> list[Row]:
     return [Row(f"line {number} of {path}", dict(zip(header, cells, strict=True))) for number, cells in rows]
 
 
-def _lines(reader: Any) -> Iterator[tuple[int, list[str]]]:
+def _lines(stream: TextIO) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(stream, strict=True)
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield reader.line_num, [cell.strip() for cell in cells]

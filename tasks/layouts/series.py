@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from harness.errors import DataError
 from tasks.layouts.dicom import decode, rescale
 from tasks.layouts.space import dot, length, transformed
 from tasks.layouts.volumes import ORTHONORMAL_TOLERANCE, Volume, optional, oriented, short
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 SPACING_TOLERANCE = 0.01  # share of the usual distance by which two slices may be nearer or farther
 ONE_PLACE_MM = 0.01  # slices nearer than this lie at one place
@@ -53,7 +56,7 @@ class Place:
         return np.cross(self.turn[:3], self.turn[3:])
 
 
-def place_of(header: Any, name: str) -> Place:
+def place_of(header: Dataset, name: str) -> Place:
     """Return where a slice lies.
 
     Raises:
@@ -135,7 +138,7 @@ def uneven(heights: Sequence[float], names: Sequence[str]) -> str:
     return ""
 
 
-def read_series(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
+def read_series(files: Iterable[Path]) -> tuple[Volume, list[Dataset]]:
     """Read one CT series.
 
     Args:
@@ -182,7 +185,7 @@ def read_series(files: Iterable[Path]) -> tuple[Volume, list[Any]]:
     return volume, headers if normal[along] > 0 else headers[::-1]
 
 
-def hounsfield(header: Any, name: str) -> np.ndarray:
+def hounsfield(header: Dataset, name: str) -> np.ndarray:
     """Return a slice in Hounsfield units, float32 ``(rows, columns)``.
 
     Raises:
@@ -199,7 +202,7 @@ def hounsfield(header: Any, name: str) -> np.ndarray:
     return stored * np.float32(slope) + np.float32(shift)
 
 
-def _numbers(header: Any, tag: str, count: int, name: str) -> np.ndarray:
+def _numbers(header: Dataset, tag: str, count: int, name: str) -> np.ndarray:
     """Return the finite numbers of a tag, ``(count,)``."""
     try:
         value = header.get(tag)
@@ -237,7 +240,7 @@ def first_of_each_place(slices: Sequence[tuple[float, int, str]]) -> tuple[list[
     return kept, left_out
 
 
-def instance_number(header: Any) -> int:
+def instance_number(header: Dataset) -> int:
     """Return the instance number of a slice; one that names none comes after all others."""
     try:
         return int(header.InstanceNumber)

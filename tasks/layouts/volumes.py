@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from harness.dotted import import_module
 from harness.errors import DataError
 from tasks.layouts.grids import Grid, farthest_corner, shape_of
 from tasks.layouts.space import inverse, length, lps_from_ras, transformed
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
 
 QFORM_TOLERANCE = 0.5  # of a voxel: a quaternion in single precision turns a corner by up to some tenths of one
 ORTHONORMAL_TOLERANCE = 1e-3
@@ -91,7 +95,7 @@ def canonical(voxels: np.ndarray, affine: np.ndarray) -> Volume:
     return Volume(np.flip(voxels.transpose(order), reversed_axes), grid.affine)
 
 
-def optional(module: str, package: str, what: str) -> Any:
+def optional(module: str, package: str, what: str) -> ModuleType:
     """Import a module of the extra ``data``.
 
     Raises:
@@ -141,7 +145,7 @@ def nifti_header(path: Path) -> Header:
     return _nifti_header(_open_nifti(path), path)
 
 
-def _nifti_header(image: Any, path: Path) -> Header:
+def _nifti_header(image: Nifti1Image, path: Path) -> Header:
     stored = image.get_data_dtype()
     if stored.fields or not (np.issubdtype(stored, np.integer) or np.issubdtype(stored, np.floating)):
         kind = "colours" if stored.fields else f"numbers of type {stored}"
@@ -195,7 +199,7 @@ def read_nifti(path: Path, affine: np.ndarray | None = None, *, world: bool = Fa
     return oriented(voxels, header.grid.affine if affine is None else affine, path)
 
 
-def _open_nifti(path: Path) -> Any:
+def _open_nifti(path: Path) -> Nifti1Image:
     nibabel = optional("nibabel", "nibabel", "NIfTI files")
     if not path.is_file():
         raise DataError(f"no file {path}; expected a NIfTI file; fetch it")

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from harness.errors import DataError
 from harness.identity import digest
@@ -156,7 +156,7 @@ class Arrays:
     labels: tuple[str, ...] = ()  # they are in the file
     options: Options = field(default_factory=Options)
 
-    def with_options(self, options: Mapping[str, Any]) -> Arrays:
+    def with_options(self, options: Mapping[str, object]) -> Arrays:
         """Return the adapter with ``options.cohort.adapter`` of an entry.
 
         Raises:
@@ -216,7 +216,7 @@ class Arrays:
         rule = "as the file says"
         if split.rule == "random":
             cases["split"], rule = draw_splits(cases["patient"].tolist(), split, self.options.archive)
-        facts: dict[str, Any] = {"patients_named": named}
+        facts: dict[str, JsonValue] = {"patients_named": named}
         if self.options.colour != "refuse":
             facts["colour"] = self.options.colour
         reader = self._reader(path, parts)

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -190,7 +190,7 @@ class Brats:
         """How many sequences a patch holds."""
         return len(self.options.modalities)
 
-    def with_options(self, options: Mapping[str, Any]) -> Brats:
+    def with_options(self, options: Mapping[str, object]) -> Brats:
         """Return the adapter with ``Options`` of its own.
 
         Raises:

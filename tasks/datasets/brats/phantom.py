@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 from scipy.ndimage import gaussian_filter
 
 from harness.seeding import seed
@@ -50,7 +49,7 @@ class Options(Frozen):
     noise: float = Field(default=25.0, ge=0)
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the data set into ``folder``; returns facts for the manifest."""
     chosen = Options.model_validate(dict(options))
     root = folder / FOLDER

@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 from pydantic import Field
@@ -289,7 +289,7 @@ class ChestXray14:
     original_px: int | None = None
     test_cases: ClassVar[str] = TEST_CASES
 
-    def with_options(self, options: Mapping[str, Any]) -> ChestXray14:
+    def with_options(self, options: Mapping[str, object]) -> ChestXray14:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{original_px: SIDE | null}``.
 
         Raises:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from pydantic import Field
+import pandas as pd
+from pydantic import Field, JsonValue
 
 from harness.seeding import seed
 from harness.spec import Frozen
@@ -49,7 +49,7 @@ class Options(Frozen):
     strength: float = Field(default=1.0, gt=0)
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the sample in ChestX-ray14's layout; returns facts for the manifest."""
     chosen = Options.model_validate(dict(options))
     text = gzip.decompress(locate("labels").read_bytes()).decode("utf-8-sig")
@@ -82,7 +82,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"stamp": STAMP, "images": len(kept), "patients": int(kept["patient"].nunique()), "boxes": len(boxes)}
 
 
-def _official(cases: Any, boxes: Any, relabelled: str) -> tuple[set[str], set[str]]:
+def _official(cases: pd.DataFrame, boxes: pd.DataFrame, relabelled: str) -> tuple[set[str], set[str]]:
     """Return the patients known to be in the official test list and those known not to be."""
     patient = dict(zip(cases["case"], cases["patient"], strict=True))
     test = {patient[name] for name in boxes["case"]}
@@ -93,7 +93,9 @@ def _official(cases: Any, boxes: Any, relabelled: str) -> tuple[set[str], set[st
     return test, rest - test
 
 
-def _sample(first: list[str], others: list[str], sizes: Any, images: int, generator: np.random.Generator) -> set[str]:
+def _sample(
+    first: list[str], others: list[str], sizes: pd.Series[int], images: int, generator: np.random.Generator
+) -> set[str]:
     """Take patients in random order, half of the images from ``first``, until there are enough images."""
     taken: set[str] = set()
     count = 0
@@ -106,7 +108,7 @@ def _sample(first: list[str], others: list[str], sizes: Any, images: int, genera
     return taken
 
 
-def _write_boxes(path: Path, boxes: Any, scale: float) -> None:
+def _write_boxes(path: Path, boxes: pd.DataFrame, scale: float) -> None:
     spelling = {ours: theirs for theirs, ours in layout.BOX_SPELLING.items()}
     lines = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
     for box in boxes_of(boxes):
@@ -115,7 +117,9 @@ def _write_boxes(path: Path, boxes: Any, scale: float) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _write_images(folder: Path, cases: Any, boxes: Any, options: Options, generator: np.random.Generator) -> None:
+def _write_images(
+    folder: Path, cases: pd.DataFrame, boxes: pd.DataFrame, options: Options, generator: np.random.Generator
+) -> None:
     folder.mkdir()
     patients = {name: i for i, name in enumerate(cases["patient"].unique())}
     builds = draw_builds(cases["patient"].map(patients).to_numpy(), generator)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.seeding import seed
 from harness.spec import Frozen
@@ -69,7 +69,7 @@ class Options(Frozen):
     variety: float = Field(default=1.0, ge=1)
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the data set into ``folder``.
 
     Args:

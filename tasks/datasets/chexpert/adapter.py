@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 
@@ -209,7 +209,7 @@ class CheXpert:
     views: str = "all"
     test_cases: ClassVar[str] = TEST_CASES
 
-    def with_options(self, options: Mapping[str, Any]) -> CheXpert:
+    def with_options(self, options: Mapping[str, object]) -> CheXpert:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{views: all | frontal | lateral}``.
 
         Raises:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from pydantic import Field
+import pandas as pd
+from pydantic import Field, JsonValue
 
 from harness.seeding import seed
 from harness.spec import Frozen
@@ -51,7 +51,7 @@ class Options(Frozen):
     strength: float = Field(default=1.0, gt=0)
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the sample into ``folder/CheXpert-v1.0-small``; returns facts for the manifest."""
     chosen = Options.model_validate(dict(options))
     root = folder / "CheXpert-v1.0-small"
@@ -73,7 +73,9 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"stamp": STAMP, "images": len(kept), "patients": int(kept["patient"].nunique())}
 
 
-def _sample(cases: Any, lines: list[str], options: Options, generator: np.random.Generator) -> dict[str, set[str]]:
+def _sample(
+    cases: pd.DataFrame, lines: list[str], options: Options, generator: np.random.Generator
+) -> dict[str, set[str]]:
     """Take whole patients: the odd ones first for training, those without an uncertain cell for test."""
     sizes = cases["patient"].value_counts()
     fields = [line.split(",", 5) for line in lines[1:]]
@@ -105,7 +107,7 @@ def _as_test(line: str) -> str:
     return ",".join([*fields[:5], *(cell or "0.0" for cell in fields[5:])])
 
 
-def _write_images(root: Path, cases: Any, options: Options, generator: np.random.Generator) -> None:
+def _write_images(root: Path, cases: pd.DataFrame, options: Options, generator: np.random.Generator) -> None:
     for parent in sorted({str(Path(path).parent) for path in cases["path"]}):
         (root / parent).mkdir(parents=True)
     patients = {name: i for i, name in enumerate(cases["patient"].unique())}

@@ -12,18 +12,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.chexpert import adapter as layout
 from tasks.phantoms.elementary import exp, power, sin
 from tasks.phantoms.findings import Painter, shape_by_findings
-from tasks.phantoms.thorax import Thorax, draw_builds, smooth_step
+from tasks.phantoms.thorax import Build, Thorax, draw_builds, smooth_step
 
 BATCH = 256  # images rendered at once; part of the recipe, for each batch has a generator of its own
 # Share of studies that truly show a finding: about the real share of positive cells and 70 % of the uncertain ones, the
@@ -108,7 +108,7 @@ class _Images:
     test: np.ndarray
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the data set into ``folder/CheXpert-v1.0-small`` (or as ``Options.folder`` says); returns facts."""
     chosen = Options.model_validate(dict(options))
     generator = np.random.Generator(np.random.PCG64(seed(chosen.seed, "chexpert", "patients")))
@@ -203,7 +203,7 @@ def _draw_truth(images: _Images, generator: np.random.Generator) -> np.ndarray:
 
 
 def _paint(
-    build: Any,
+    build: Build,
     here: Mapping[str, np.ndarray],
     lateral: np.ndarray,
     size: tuple[int, int],

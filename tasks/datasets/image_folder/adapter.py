@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
+from pydantic import JsonValue
 
 from harness.errors import DataError
 from harness.typed import read
@@ -73,7 +74,7 @@ class ImageFolder:
     labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 
-    def with_options(self, options: Mapping[str, Any]) -> ImageFolder:
+    def with_options(self, options: Mapping[str, object]) -> ImageFolder:
         """Return the adapter with ``options.cohort.adapter`` of an entry.
 
         Raises:
@@ -111,7 +112,7 @@ class ImageFolder:
             raise DataError(f"no PNG or JPEG below {root}; expected {WHAT} to pretrain on; put it there")
         found = len(paths)
         paths = self._without_listed(root, paths)
-        facts: dict[str, Any] = self.options.facts()
+        facts: dict[str, JsonValue] = self.options.facts()
         if self.options.leave_out is not None:
             facts["left_out"] = {**describe_list(root, self.options.leave_out), "images": found - len(paths)}
         patients = [patient_of(path, self.options.patient_pattern) for path in paths]

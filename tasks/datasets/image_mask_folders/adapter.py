@@ -11,10 +11,10 @@ be of different sizes. Who is the patient is said by file names (``patient_patte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ class ImageMaskFolders:
     labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 
-    def with_options(self, options: Mapping[str, Any]) -> ImageMaskFolders:
+    def with_options(self, options: Mapping[str, object]) -> ImageMaskFolders:
         """Return the adapter with ``options.cohort.adapter`` of an entry.
 
         Raises:
@@ -218,7 +218,7 @@ class ImageMaskFolders:
             )
         return [said[_file_name(image)] for image in images]
 
-    def _look(self, root: Path, index: Index) -> Any:
+    def _look(self, root: Path, index: Index) -> Callable[[str, str], np.ndarray]:
         """Return what reads an image and refuses a mask of another shape or with other values."""
         reader = self.options.reader(root)
 

@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,9 @@ from tasks.layouts.space import dot
 from tasks.layouts.volumes import Volume, optional, require_values
 from tasks.options import Split
 from tasks.patch_options import Patches
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 PATIENT = re.compile(r"^LIDC-IDRI-\d{4}$")
 UNEVEN = ("LIDC-IDRI-0123", "LIDC-IDRI-0267", "LIDC-IDRI-0514", "LIDC-IDRI-0672")
@@ -91,7 +94,7 @@ class Series:
     messages: tuple[str, ...]
 
 
-def read_header(path: Path) -> Any:
+def read_header(path: Path) -> Dataset:
     """Return the tags of a slice that say what and where it is, without its pixels.
 
     Raises:
@@ -284,7 +287,7 @@ def draw_split(scans: pd.DataFrame, split: Split, kept_out: set[str]) -> dict[st
 
 
 def mask_of(
-    readings: list[Reading], headers: list[Any], volume: Volume, agreement: float, where: str
+    readings: list[Reading], headers: list[Dataset], volume: Volume, agreement: float, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the voxels of a nodule's mask in the canonical volume, and its centre.
 
@@ -318,7 +321,7 @@ def mask_of(
     return voxels, voxels.mean(axis=0)
 
 
-def slice_of(headers: list[Any], uid: str, z: float) -> Any:
+def slice_of(headers: list[Dataset], uid: str, z: float) -> Dataset | None:
     """Return the slice of that UID, else the one at that height, else None."""
     for header in headers:
         if uid and str(header.SOPInstanceUID) == uid:
@@ -329,7 +332,7 @@ def slice_of(headers: list[Any], uid: str, z: float) -> Any:
     return nearest if abs(float(nearest.ImagePositionPatient[2]) - z) < gap / 2 else None
 
 
-def to_world(pixels: np.ndarray, header: Any) -> np.ndarray:
+def to_world(pixels: np.ndarray, header: Dataset) -> np.ndarray:
     """Map (column, row) of a slice to LPS millimetres (DICOM PS3.3 C.7.6.2.1.1)."""
     place = np.asarray(header.ImagePositionPatient, float)
     turn = np.asarray(header.ImageOrientationPatient, float)
@@ -348,7 +351,7 @@ class LidcIdri:
     labels: tuple[str, ...] = ("malignant",)
     options: Options = field(default_factory=Options)
 
-    def with_options(self, options: Mapping[str, Any]) -> LidcIdri:
+    def with_options(self, options: Mapping[str, object]) -> LidcIdri:
         """Return the adapter with ``Options`` of its own.
 
         Raises:

@@ -13,12 +13,12 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.spec import Frozen
 from tasks.datasets.lidc_idri import adapter as layout
@@ -35,6 +35,9 @@ from tasks.phantoms.lungs import (
     paint_piece,
     place_in_lung,
 )
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 RADIUS_MM = (6.0, 12.0)
 DENSITY_HU = (30.0, 25.0)
@@ -77,7 +80,7 @@ class Nodule:
     malignancy: int
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the data set into ``folder/LIDC-IDRI``; returns facts for the manifest.
 
     Raises:
@@ -290,7 +293,7 @@ def _write_xml(path: Path, root: ElementTree.Element) -> None:
     ElementTree.ElementTree(root).write(path, encoding="UTF-8", xml_declaration=True)
 
 
-def _dataset(series: str, image: str, modality: str, patient: str) -> Any:
+def _dataset(series: str, image: str, modality: str, patient: str) -> Dataset:
     pydicom = optional("pydicom", "pydicom", "DICOM files")
     meta = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
@@ -303,7 +306,7 @@ def _dataset(series: str, image: str, modality: str, patient: str) -> Any:
     return data
 
 
-def _set_pixels(data: Any, stored: np.ndarray, signed: bool) -> None:
+def _set_pixels(data: Dataset, stored: np.ndarray, signed: bool) -> None:
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16 if signed else 12, 15 if signed else 11
     data.PixelRepresentation = int(signed)

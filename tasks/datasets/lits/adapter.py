@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -95,7 +95,7 @@ class Lits:
     labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 
-    def with_options(self, options: Mapping[str, Any]) -> Lits:
+    def with_options(self, options: Mapping[str, object]) -> Lits:
         """Return the adapter with ``Options`` of its own.
 
         Raises:

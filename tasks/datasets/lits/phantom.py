@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.seeding import seed
 from harness.spec import Frozen
@@ -49,7 +49,7 @@ class Options(Frozen):
     layout: Literal["batches", "kaggle"] = "batches"
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the data set into ``folder``; returns facts for the manifest."""
     chosen = Options.model_validate(dict(options))
     numbers: list[int] = []

@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -130,7 +130,7 @@ class Luna16:
     labels: tuple[str, ...] = ("nodule",)
     options: Options = field(default_factory=Options)
 
-    def with_options(self, options: Mapping[str, Any]) -> Luna16:
+    def with_options(self, options: Mapping[str, object]) -> Luna16:
         """Return the adapter with ``Options`` of its own.
 
         Raises:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.spec import Frozen
 from tasks.datasets.luna16 import adapter as layout
@@ -59,7 +58,7 @@ class Options(Frozen):
     voxels: tuple[int, int, int]
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the data set into ``folder``; returns facts for the manifest."""
     chosen = Options.model_validate(dict(options))
     count = 10 * chosen.scans
@@ -131,7 +130,7 @@ def _in_lung(body: Body, point: np.ndarray) -> bool:
     return bool((voxel >= 0).all() and (voxel < lungs.shape).all() and lungs[tuple(voxel)])
 
 
-def _write_table(path: Path, columns: tuple[str, ...], rows: list[list[Any]]) -> None:
+def _write_table(path: Path, columns: tuple[str, ...], rows: list[list[object]]) -> None:
     lines = [",".join(columns)]
     lines += [",".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row) for row in rows]
     path.write_text("\n".join(lines) + "\n")

@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +88,7 @@ class Montgomery:
     labels: tuple[str, ...] = ("tuberculosis",)
     white: int | None = None
 
-    def with_options(self, options: Mapping[str, Any]) -> Montgomery:
+    def with_options(self, options: Mapping[str, object]) -> Montgomery:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{white: 256 … 65535 | null}``.
 
         Raises:

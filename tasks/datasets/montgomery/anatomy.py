@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from tasks.datasets.montgomery import phantom
 from tasks.phantoms.anatomy_files import STAMP
 from tasks.phantoms.projection import Projection
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the projections in Montgomery's layout; returns facts for the manifest."""
     return {**phantom.write(folder, options, Projection), "stamp": STAMP}

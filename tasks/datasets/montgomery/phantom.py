@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.seeding import seed
 from harness.spec import Frozen
@@ -39,7 +38,7 @@ class Options(Frozen):
     strength: float = Field(default=1.0, gt=0)
 
 
-def write(folder: Path, options: Mapping[str, Any], thorax: type[Thorax] = Thorax) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object], thorax: type[Thorax] = Thorax) -> dict[str, JsonValue]:
     """Write the data set into ``folder/MontgomerySet``; returns facts for the manifest.
 
     Args:

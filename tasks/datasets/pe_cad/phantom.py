@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.spec import Frozen
 from tasks.datasets.pe_cad import adapter as layout
@@ -61,7 +60,7 @@ class Options(Frozen):
     voxels: tuple[int, int, int]
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the data set into ``folder``; returns facts for the manifest.
 
     Raises:
@@ -72,7 +71,7 @@ def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     drawn = generator_of(chosen.seed, "pe_cad", "patients")
     names = [f"Patient{number:05d}" for number in np.sort(drawn.permutation(9000)[: chosen.patients])]
     test = set(drawn.permutation(chosen.patients)[: round(TEST_SHARE * chosen.patients)].tolist())
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     for patient, name in enumerate(names):
         blood = float(generator_of(chosen.seed, "pe_cad", "blood", patient).normal(*CONTRAST_HU))
         body, generator = make_patient(chosen.seed, "pe_cad", patient, chosen.voxels, blood)

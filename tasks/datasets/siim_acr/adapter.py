@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -135,7 +135,7 @@ class SiimAcr:
     labels: tuple[str, ...] = ("pneumothorax",)
     stage: int | None = None
 
-    def with_options(self, options: Mapping[str, Any]) -> SiimAcr:
+    def with_options(self, options: Mapping[str, object]) -> SiimAcr:
         """Return the adapter with ``options.cohort.adapter`` of an entry: ``{stage: 1 | 2 | null}``.
 
         Raises:

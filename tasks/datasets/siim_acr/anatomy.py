@@ -14,11 +14,10 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from harness.seeding import seed
 from harness.spec import Frozen
@@ -54,7 +53,7 @@ class Options(Frozen):
     strength: float = Field(default=1.0, gt=0)
 
 
-def write(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, options: Mapping[str, object]) -> dict[str, JsonValue]:
     """Write the sample into ``folder``; returns facts for the manifest.
 
     Raises:

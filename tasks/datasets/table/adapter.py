@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -103,7 +102,7 @@ class Table:
         """The labels, in the order of the outputs."""
         return self.options.names
 
-    def with_options(self, options: Mapping[str, Any]) -> Table:
+    def with_options(self, options: Mapping[str, object]) -> Table:
         """Return the adapter with ``options.cohort.adapter`` of an entry.
 
         Raises:
