@@ -59,7 +59,7 @@ def position(path: Path) -> Any:
 
 def masks(root: Path) -> dict[str, np.ndarray]:
     images = ADAPTER.read(root, SPLIT).cases["image"].unique()
-    return {case: voxels for image in images for case, voxels, _ in ADAPTER.open(root, image)[1]}
+    return {case: voxels for image in images for case, voxels, _ in ADAPTER.open_nodules(root, image)[1]}
 
 
 # the line
@@ -255,7 +255,7 @@ def test_patients_are_found_however_deep_and_what_a_machine_leaves_is_left_alone
     assert told(root, decode=True) == []
     after = ADAPTER.read(root, SPLIT).cases
     pd.testing.assert_frame_equal(after.drop(columns="image"), before.drop(columns="image"))
-    assert ADAPTER.open(root, after["image"].iloc[0])[1]
+    assert ADAPTER.open_nodules(root, after["image"].iloc[0])[1]
 
 
 def test_a_series_in_two_places_is_refused_with_both(root: Path) -> None:
