@@ -30,6 +30,7 @@ INTENSITIES = {
     "t1ce": (820.0, 620.0, 220.0, 640.0, 1250.0, 360.0, 760.0),
     "t2": (480.0, 640.0, 1250.0, 980.0, 820.0, 1050.0, 800.0),
 }
+FLUID = 2  # its place in them
 
 
 class Options(Frozen):
@@ -90,36 +91,9 @@ def draw_brain(
     Returns:
         Sequence → int16 ``(X, Y, Z)``; labels, uint8; affine to LPS millimetres, 1 mm a voxel, origin as in the set.
     """
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
-    size = 1.0 + 0.05 * generator.standard_normal(3)
-    folds = _smooth(shape, 0.06, generator)
-    radius = np.sqrt((x / (0.74 * size[0])) ** 2 + (y / (0.88 * size[1])) ** 2 + (z / (0.82 * size[2])) ** 2)
-    brain = radius < 1.0
-    grey = brain & (radius + 0.05 * folds > 0.88)
-    side = np.where(x < 0, -1.0, 1.0)
-    u = x - side * (0.13 + 0.10 * y**2)
-    chamber = np.sqrt((u / 0.075) ** 2 + (y / 0.42) ** 2 + ((z - 0.05) / 0.22) ** 2) / (1.0 + 0.1 * size[0])
-    fluid = brain & (chamber < 1.0)
-    # bright, but no tumour: caps around the ventricles, and a few small lesions
-    bright = brain & ~grey & (chamber >= 1.0) & (chamber < generator.uniform(1.35, 1.7))
-    for _ in range(int(generator.integers(5, 12))):
-        at, reach = generator.uniform(-0.55, 0.55, 3), generator.uniform(0.05, 0.10)
-        bright |= brain & ~grey & ((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2 < reach**2)
-    way = generator.standard_normal(3)
-    at = unit(way) * generator.uniform(0.25, 0.5)
-    stretch = generator.uniform(0.8, 1.25, 3)
-    reach = generator.uniform(0.20, 0.36) * (0.85 if low_grade else 1.0)
-    away = np.sqrt(sum(((c - at[i]) / stretch[i]) ** 2 for i, c in enumerate((x, y, z)))) / reach
-    away = away + 0.12 * _smooth(shape, 0.10, generator)
-    tumour = brain & (away < 1.0) & ~fluid
-    labels = np.zeros(shape, np.uint8)
-    labels[tumour] = 2
-    if not low_grade:
-        labels[tumour & (away < 0.62)] = 4
-    labels[tumour & (away < 0.42)] = 1
-    tissue = np.where(grey, 1, 0)
-    tissue[bright] = 6
-    tissue[fluid] = 2
+    grid = tuple(np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True))
+    brain, tissue = _draw_healthy(grid, shape, generator)
+    labels = _draw_tumour(grid, brain & (tissue != FLUID), low_grade, generator)
     for label, kind in ((2, 3), (4, 4), (1, 5)):
         tissue[labels == label] = kind
     images = {}
@@ -133,7 +107,50 @@ def draw_brain(
     return images, labels, affine
 
 
-def _smooth(shape: tuple[int, int, int], scale: float, generator: np.random.Generator) -> np.ndarray:
+def _draw_healthy(
+    grid: tuple[np.ndarray, ...], shape: tuple[int, int, int], generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the brain, bool ``(X, Y, Z)``, and its tissues without a tumour, whole numbers into ``INTENSITIES``."""
+    x, y, z = grid
+    size = 1.0 + 0.05 * generator.standard_normal(3)
+    folds = _smooth(shape, 0.06, generator)
+    radius = np.sqrt((x / (0.74 * size[0])) ** 2 + (y / (0.88 * size[1])) ** 2 + (z / (0.82 * size[2])) ** 2)
+    brain = radius < 1.0
+    grey = brain & (radius + 0.05 * folds > 0.88)
+    side = np.where(x < 0, -1.0, 1.0)
+    u = x - side * (0.13 + 0.10 * y**2)
+    chamber = np.sqrt((u / 0.075) ** 2 + (y / 0.42) ** 2 + ((z - 0.05) / 0.22) ** 2) / (1.0 + 0.1 * size[0])
+    # bright, but no tumour: caps around the ventricles, and a few small lesions
+    bright = brain & ~grey & (chamber >= 1.0) & (chamber < generator.uniform(1.35, 1.7))
+    for _ in range(int(generator.integers(5, 12))):
+        at, reach = generator.uniform(-0.55, 0.55, 3), generator.uniform(0.05, 0.10)
+        bright |= brain & ~grey & ((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2 < reach**2)
+    tissue = np.where(grey, 1, 0)
+    tissue[bright] = 6
+    tissue[brain & (chamber < 1.0)] = FLUID
+    return brain, tissue
+
+
+def _draw_tumour(
+    grid: tuple[np.ndarray, ...], solid: np.ndarray, low_grade: bool, generator: np.random.Generator
+) -> np.ndarray:
+    """Return a tumour's labels in the solid part of the brain, uint8 ``(X, Y, Z)``."""
+    way = generator.standard_normal(3)
+    at = unit(way) * generator.uniform(0.25, 0.5)
+    stretch = generator.uniform(0.8, 1.25, 3)
+    reach = generator.uniform(0.20, 0.36) * (0.85 if low_grade else 1.0)
+    away = np.sqrt(sum(((c - at[i]) / stretch[i]) ** 2 for i, c in enumerate(grid))) / reach
+    away = away + 0.12 * _smooth(solid.shape, 0.10, generator)
+    tumour = solid & (away < 1.0)
+    labels = np.zeros(solid.shape, np.uint8)
+    labels[tumour] = 2
+    if not low_grade:
+        labels[tumour & (away < 0.62)] = 4
+    labels[tumour & (away < 0.42)] = 1
+    return labels
+
+
+def _smooth(shape: tuple[int, ...], scale: float, generator: np.random.Generator) -> np.ndarray:
     """Return noise of unit variance, smooth over ``scale`` of the field of view."""
     field = gaussian_filter(generator.standard_normal(shape, dtype=np.float32), [scale * n / 2 for n in shape])
     return field / max(float(field.std()), 1e-6)

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -391,15 +391,6 @@ class LidcIdri:
         if not rows:
             raise DataError(f"no nodule of {self.options.readers} readers in {root}; expected some; lower readers")
         cases = pd.DataFrame(rows, columns=["case", "patient", "image", "split", "malignant"])
-        test = scans[scans["patient"].map(assigned) == "test"]
-        facts = {
-            "readers": self.options.readers,
-            "agreement": self.options.agreement,
-            "scans_per_split": scans["patient"].map(assigned).value_counts().to_dict(),
-            "test_scans": len(test),
-            "test_scans_pretrained_on": int(test["uid"].isin(pretrained).sum()) if pretrained else None,
-            "scans_left_out_as_uneven": int(scans["patient"].isin(UNEVEN).sum()),
-        }
         rule = (
             f"by patient, {split.test_fraction:.1%} of the scans for test, {split.validation_fraction:.1%} of the rest "
             f"for validation, drawn with seed {split.seed}"
@@ -414,10 +405,31 @@ class LidcIdri:
             self.labels,
             masks,
             split_rule=rule,
-            facts=facts,
+            facts=self._facts(scans, assigned, pretrained),
             split_facts=("scans_per_split", "test_scans", "test_scans_pretrained_on"),
             without_cases=frozenset({*empty["uid"], *empty["patient"]}),
         )
+
+    def _facts(
+        self, scans: pd.DataFrame, assigned: Mapping[str, str], pretrained: Collection[str]
+    ) -> dict[str, object]:
+        """Return what the manifest says of the split.
+
+        Args:
+            scans: All scans, those left out as uneven too.
+            assigned: Patient → part.
+            pretrained: The series that pretraining saw; empty if nobody says.
+        """
+        parts = scans["patient"].map(assigned)
+        test = scans[parts == "test"]
+        return {
+            "readers": self.options.readers,
+            "agreement": self.options.agreement,
+            "scans_per_split": parts.value_counts().to_dict(),
+            "test_scans": len(test),
+            "test_scans_pretrained_on": int(test["uid"].isin(pretrained).sum()) if pretrained else None,
+            "scans_left_out_as_uneven": int(scans["patient"].isin(UNEVEN).sum()),
+        }
 
     def nodules(self, root: Path, series: Series) -> list[list[Reading]]:
         """Return the groups of readings that are cases, in a fixed order."""
