@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import TypeAdapter, ValidationError, model_validator
 
+from harness.descriptions import PhaseDescription, PretrainingDescription
 from harness.errors import ConfigurationError, DataError
-from harness.spec import Frozen, PhaseOutline, Text
+from harness.spec import Frozen, Text
 from harness.typed import Mistakes, Number, Rate, read
 from harness.yaml_files import item_lines, load_yaml
 
@@ -29,6 +30,7 @@ GATES = "methods/gates.yaml"
 Word = Literal["learnt", "not learnt", "not gated"]
 NOT_LEARNT: Word = "not learnt"
 NOTHING_PRETRAINED = "nothing was pretrained"
+_MAPPINGS: TypeAdapter[list[dict[str, object]]] = TypeAdapter(list[dict[str, object]])
 CONDITIONS = ("at_least", "at_most", "times_chance", "times_start", "below_chance_by")
 
 
@@ -200,11 +202,11 @@ def _empty(gates: Iterable[Gate]) -> str:
     return ""
 
 
-def judge(pretraining: Mapping[str, Any], gates: Gates, where: str) -> list[GateRow]:
+def judge(pretraining: PretrainingDescription, gates: Gates, where: str) -> list[GateRow]:
     """Judge every phase of a method.
 
     Args:
-        pretraining: The content of its ``pretraining/<method>.json``.
+        pretraining: What its ``pretraining/<method>.json`` tells.
         gates: What ``read_gates`` returned.
         where: The file, for error messages.
 
@@ -215,10 +217,10 @@ def judge(pretraining: Mapping[str, Any], gates: Gates, where: str) -> list[Gate
         DataError: If a measurement is malformed.
     """
     rows: list[GateRow] = []
-    for chain in pretraining["pretraining_seeds"]:
-        for phase in chain["phases"]:
-            decides = phase is chain["phases"][-1]
-            who = _Whose(pretraining["method"], chain["pretrain_seed"], phase["name"], decides)
+    for chain in pretraining.pretraining_seeds:
+        for phase in chain.phases:
+            decides = phase is chain.phases[-1]
+            who = _Whose(pretraining.method, chain.pretrain_seed, phase.name, decides)
             rows += _phase_rows(who, phase, gates, where)
     return rows
 
@@ -241,29 +243,26 @@ class _Whose:
         )
 
 
-def _phase_rows(who: _Whose, phase: Mapping[str, object], gates: Gates, where: str) -> list[GateRow]:
+def _phase_rows(who: _Whose, phase: PhaseDescription, gates: Gates, where: str) -> list[GateRow]:
     found = _measurements(phase, f"{where}, phase {who.phase}: ")
     if not found:
-        status = phase.get("status", "ok")
-        return [who.row("", note="nothing was measured" if status == "ok" else f"phase {status}")]
+        note = "nothing was measured" if phase.status == "ok" else f"phase {phase.status}"
+        return [who.row("", note=note)]
     rows = []
-    for term in dict.fromkeys([*_types(phase), *(one.term for one in found)]):
+    types = [path for path in phase.outline.types if path]  # a recipe of somebody's own may say nothing of the kind
+    for term in dict.fromkeys([*types, *(one.term for one in found)]):
         own = [one for one in found if one.term == term]
         rows += [row for one in own for row in _measured(who, one, gates.get(term, ()))]
         rows += list(_lacking(who, term, own, gates))
     return rows
 
 
-def _types(phase: Mapping[str, object]) -> list[str]:
-    """Return the types of a phase's terms; a recipe of somebody's own may say nothing of the kind."""
-    return [path for path in PhaseOutline.model_validate(phase["configuration"]).types if path]
-
-
-def _measurements(phase: Mapping[str, Any], prefix: str) -> list[Measurement]:
+def _measurements(phase: PhaseDescription, prefix: str) -> list[Measurement]:
     """Read a phase's measurements; numbers that are not finite become None."""
     try:
-        return [read(Measurement, _finite(given), prefix) for given in phase.get("measurements", ())]
-    except (Mistakes, TypeError, AttributeError) as error:
+        given = _MAPPINGS.validate_python(phase.measurements)
+        return [read(Measurement, _finite(one), prefix) for one in given]
+    except (Mistakes, ValidationError) as error:
         text = str(error) if isinstance(error, Mistakes) else f"{prefix}the measurements are no list of mappings."
         raise DataError(f"{text} Write the file again with `dira-bench report`.") from None
 

@@ -7,9 +7,9 @@ is asked for. Timed steps are kept in ``.trials/probes.json``; they are a fact a
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.contracts import Probe
 from harness.dotted import import_dotted
@@ -89,13 +89,11 @@ def _keys(plan: Plan, method: str) -> list[str]:
 
 def _images(plan: Plan, method: str, phase: PhasePlan) -> int | None:
     """Return how many training images an epoch has: as the method's budget says, else as the data set is published."""
-    rows = plan.methods[method].budget.get("phases", [])
-    stated = next(
-        (row["images_an_epoch"] for row in rows if row["phase"] == phase.name and "images_an_epoch" in row), None
-    )
+    own = [share.images_an_epoch for share in plan.methods[method].shares.phases or () if share.phase == phase.name]
+    stated = next((images for images in own if images is not None), None)
     entry = plan.registry.tasks.by_name.get(phase.cohort or "")
     published = entry.training_images if entry is not None else None
-    return published if stated is None else int(stated)
+    return published if stated is None else stated
 
 
 def _file(root: Path) -> Path:
@@ -112,7 +110,7 @@ def read_probes(root: Path) -> Probes:
     }
 
 
-def probe_missing(plan: Plan, root: Path, device: str, name: str, note: Any) -> None:
+def probe_missing(plan: Plan, root: Path, device: str, name: str, note: Callable[[str], object]) -> None:
     """Time a few steps of every phase that was not timed on this device yet, and keep the results.
 
     Args:

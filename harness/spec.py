@@ -182,37 +182,41 @@ def _or_none(value: object, check: ValidatorFunctionWrapHandler) -> object:
         return None
 
 
-class _Outline(BaseModel):
+class Outline(BaseModel):
+    """What is told of something that says more: other keys are passed over."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class BudgetOutline(_Outline):
+class BudgetOutline(Outline):
     """How long a phase trains."""
 
     count: int | float | None = None
     unit: str = "steps"
 
 
-class TypeOutline(_Outline):
+class TypeOutline(Outline):
     """What a term is: the dotted path of its configuration."""
 
     type: str = ""
 
 
-class TermOutline(_Outline):
-    """A term of a phase."""
+class TermOutline(Outline):
+    """A term of a phase: the part it plays, and what it is."""
 
+    role: Annotated[str | None, WrapValidator(_or_none)] = None
     configuration: TypeOutline = TypeOutline()
 
 
-class ViewsOutline(_Outline):
-    """What a network sees: images of a side, or cubes."""
+class ViewsOutline(Outline):
+    """What a network sees: images of a side, or cubes; and whether they are distorted."""
 
     image_px: int | None = None
     cube: tuple[int, ...] | None = None
+    distortion: Annotated[bool, BeforeValidator(bool)] = False
 
 
-class PhaseOutline(_Outline):
+class PhaseOutline(Outline):
     """What is told of a phase whoever's work it is; what it does not say, or says in another form, is None.
 
     Attributes:
@@ -262,6 +266,20 @@ class EncoderSpec(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+class PhaseShare(Outline):
+    """What a method's budget says of a phase; ``images_an_epoch`` where an epoch is not every training image."""
+
+    phase: str = ""
+    images_an_epoch: int | None = None
+
+
+class BudgetShares(Outline):
+    """How a method's budget is shared out: by which rule, and what each phase has of it."""
+
+    rule: Annotated[str, BeforeValidator(str)] = "as its recipe says"
+    phases: Annotated[tuple[PhaseShare, ...] | None, WrapValidator(_or_none)] = None
+
+
 class MethodPlan(Frozen):
     """A method resolved under a profile.
 
@@ -281,6 +299,11 @@ class MethodPlan(Frozen):
     pretrain_seeds: Count = 1
     budget: dict[str, Any] = Field(default_factory=dict)
     unavailable: str | None = None
+
+    @property
+    def shares(self) -> BudgetShares:
+        """What is told of its budget."""
+        return BudgetShares.model_validate(self.budget)
 
 
 class Citation(Frozen):
@@ -312,6 +335,18 @@ class DataTerms(Frozen):
         cited = "; ".join(f"{one.text.rstrip('.')} ({one.key})" for one in self.citations) or NOT_STATED
         credit = (f"Credit: {self.credit}",) if self.credit else ()
         return (f"Licence: {self.licence}", *credit, f"Cite: {cited}", f"Page: {self.url}")
+
+
+class CohortOutline(Outline):
+    """Where a cohort's images come from: ``phantom`` or ``data_root``."""
+
+    source: Annotated[str | None, WrapValidator(_or_none)] = None
+
+
+class TransferOutline(Outline):
+    """Which validation labels an epoch is chosen by."""
+
+    validation_labels: Annotated[str, BeforeValidator(str)] = "full"
 
 
 class TaskPlan(Frozen):
@@ -354,21 +389,31 @@ class TaskPlan(Frozen):
     other_images: str | None = None
     unavailable: str | None = None
 
+    @property
+    def of_cohort(self) -> CohortOutline:
+        """What is told of its cohort's configuration."""
+        return CohortOutline.model_validate(self.cohort)
 
-class ObtainOutline(_Outline):
+    @property
+    def of_transfer(self) -> TransferOutline:
+        """What is told of its transfer."""
+        return TransferOutline.model_validate(self.transfer)
+
+
+class ObtainOutline(Outline):
     """Who hands an encoder over: a dotted path."""
 
     obtain: str = ""
 
 
-class SubsetOutline(_Outline):
+class SubsetOutline(Outline):
     """By which rule labels are drawn, and from which seed."""
 
     rule: str = ""
     seed: int | None = None
 
 
-class ItemOutline(_Outline):
+class ItemOutline(Outline):
     """What is told of an item whoever's work it is; what its spec does not say, or says in another form, is empty.
 
     Attributes:
@@ -454,6 +499,11 @@ class Record(Frozen):
     error: dict[str, str] | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     seal: str = ""
+
+    @property
+    def outline(self) -> ItemOutline:
+        """What is told of its spec."""
+        return ItemOutline.model_validate(self.spec)
 
     @field_validator("status")
     @classmethod

@@ -111,7 +111,7 @@ def describe(session: Session, method: str, pretrain_seed: int, records: list[Re
         decoder_trained=encoder.decoder == "trained",
         checkpoint_sha256=encoder.checkpoint_sha256,
         normalisation=resolved.phases[-1].outline.normalisation,
-        budget_rule=str(resolved.budget.get("rule", "as its recipe says")),
+        budget_rule=resolved.shares.rule,
         cohorts=tuple(cohorts),
         stamp="; ".join(dict.fromkeys(cohort.stamp for cohort in cohorts if cohort.synthetic)),
         phases=tuple(_phase(record) for record in records),
@@ -142,4 +142,4 @@ def _cohorts(session: Session, resolved: MethodPlan, records: list[Record]) -> l
 def _phase(record: Record) -> DonePhase:
     """Return what the record of a phase says of it."""
     numbers = {name: value for name in NUMBERS if isinstance(value := record.facts.get(name), int)}
-    return DonePhase.model_validate({"phase": record.spec["phase"], "id": record.id, **numbers})
+    return DonePhase.model_validate({"phase": record.outline.phase, "id": record.id, **numbers})

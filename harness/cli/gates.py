@@ -9,10 +9,9 @@ import typer
 from rich.table import Table
 
 from harness.cli.session import Session, console, open_session, shown
-from harness.errors import DataError
 from harness.gates import GATES, GateRow, Verdict, gate_words, judge, read_gates, verdicts
 from harness.results import profile_folder
-from harness.store.files import parse_json
+from harness.results.descriptions import read_pretraining
 
 
 def judged(session: Session) -> list[GateRow]:
@@ -26,15 +25,8 @@ def judged(session: Session) -> list[GateRow]:
     rows: list[GateRow] = []
     for method in session.plan.methods:
         path = folder / f"{method}.json"
-        if not path.is_file():
-            continue
-        try:
-            rows += judge(parse_json(path.read_text(encoding="utf-8")), declared, str(path))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path}: cannot be read as a method's pretraining ({error!r}); write it again with "
-                "`dira-bench report`."
-            ) from error
+        if path.is_file():
+            rows += judge(read_pretraining(path), declared, str(path))
     return rows
 
 

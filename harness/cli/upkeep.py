@@ -199,7 +199,7 @@ def check(
 
 def _real_files(resolved: MethodPlan | TaskPlan, name: str) -> str | None:
     """Say why a task is not checked: the check makes phantoms, twice, and its profile reads real files."""
-    if isinstance(resolved, MethodPlan) or resolved.cohort.get("source") != "data_root":
+    if isinstance(resolved, MethodPlan) or resolved.of_cohort.source != "data_root":
         return None
     return f'its images are real files, which "dira-bench data verify {name}" checks'
 

@@ -30,7 +30,7 @@ def write_cohort(plan: Plan, root: Path, store: Store, task: str) -> Path:
         "stamp": resolved.stamp,
         "split_published": resolved.split_published,
         "test_cases_published": False,
-        "validation_labels": resolved.transfer.get("validation_labels", "full"),
+        "validation_labels": resolved.of_transfer.validation_labels,
     }
     said = {"scale": resolved.scale, "sample_note": resolved.sample_note}
     base |= {key: text for key, text in said.items() if text}  # of real images; other files stay as they were

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from harness.descriptions import CohortDescription
 from harness.errors import DataError
 from harness.metrics import metric_of, out_of_bounds
 from harness.published import CellKey
@@ -120,34 +121,13 @@ class Cohort(Frozen):
     Attributes:
         synthetic, stamp: Whether a program made the images, and what to print beside their numbers.
         test_cases_published: The test cases are those of the publication.
-        setting: Scale and size of the sample in a few words, where they are not the paper's (``setting_of``).
+        setting: Scale and size of the sample in a few words, where they are not the paper's.
     """
 
     synthetic: bool
     stamp: str = ""
     test_cases_published: bool = False
     setting: str = ""
-
-
-def setting_of(manifest: Mapping[str, Any]) -> str:
-    """Say why numbers on a cohort's real images are not the paper's: ``64 px, sample of 1,000``.
-
-    Args:
-        manifest: ``cohorts/<task>.json``. ``scale`` is there where the profile is smaller than the paper; the cohort's
-            own side in pixels says how small. A declared sample says so in its split.
-
-    Returns:
-        Scale and size of the sample; empty where neither differs.
-    """
-    split = (manifest.get("configuration") or {}).get("split") or {}
-    side = manifest.get("image_px")
-    parts = []
-    if manifest.get("scale"):
-        parts.append(f"{side} px" if isinstance(side, int) else str(manifest["scale"]))
-    if split.get("sample"):
-        images = (manifest.get("counts") or {}).get("images")
-        parts.append(f"sample of {images:,}" if isinstance(images, int) else "a sample")
-    return ", ".join(parts)
 
 
 @dataclass
@@ -332,6 +312,6 @@ def _read_cohort(path: Path) -> Cohort | None:
     try:
         document = parse_json(path.read_text(encoding="utf-8"))
         known = {key: document[key] for key in Cohort.model_fields if key in document}
-        return Cohort.model_validate({**known, "setting": setting_of(document)})
+        return Cohort.model_validate({**known, "setting": CohortDescription.model_validate(document).setting})
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a cohort's manifest ({error}); run `dvc repro` to write it anew.") from error

@@ -108,7 +108,7 @@ def _pictures(
             "Losses of pretraining by base, validation solid and training dashed. A ring marks the start of a phase, "
             "where optimiser and schedule are fresh. A method that only transfers differently shares another's curves."
         )
-        pretrained = [task for run in results.pretraining.values() for task in run.get("cohorts", ())]
+        pretrained = [task for run in results.pretraining.values() for task in run.cohorts]
         add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp, pretrained)
     return drawn
 
@@ -122,7 +122,7 @@ def _panel_caption(
     tasks: Mapping[str, str],
 ) -> str:
     """Add to a caption how many boxes there are, and whose images are shown or why none is."""
-    parts = [caption, *(boxes_of(results.cohorts.get(task, {}), tasks[task]) for task in shown if task in tasks)]
+    parts = [caption, *(boxes_of(results.cohort(task), tasks[task]) for task in shown if task in tasks)]
     parts += dict.fromkeys(f"{block.method.credit}." for block in blocks if block.method.credit)
     if not stamp and not any(block.method.has_images for block in blocks):
         parts.append(f"The images of {', '.join(shown)} stay in their data root: the maps are drawn on plain ground.")

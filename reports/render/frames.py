@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -92,18 +91,19 @@ def _chains(results: Results, labels: Mapping[str, str]) -> dict[str, tuple[str,
     known: set[tuple[str, ...]] = set()
     found = {}
     for method, label in labels.items():
-        seeds = results.pretraining.get(method, {}).get("pretraining_seeds") or []
-        phases = seeds[0]["phases"] if seeds else []
-        identity = tuple(str(phase["id"]) for phase in phases)
+        told = results.pretraining.get(method)
+        phases = told.phases if told else ()
+        identity = tuple(phase.id for phase in phases)
         if not phases or identity in known:
             continue
         known.add(identity)
-        last = phases[-1]["configuration"]
-        types = [str(t["configuration"].get("type")) for t in last.get("terms", ()) if t["role"] == "discrimination"]
+        last = phases[-1].outline
+        terms = last.terms or ()
+        types = [term.configuration.type for term in terms if term.role == "discrimination"]
         base = bases.setdefault(types[0], label) if types else OTHERS
-        views = last.get("views") or {}
-        distorted = views.get("distortion") and not any(t["role"] == "restoration" for t in last.get("terms", ()))
-        found[method] = base, phases[-1]["name"] + (", distorted views" if distorted else "")
+        restored = any(term.role == "restoration" for term in terms)
+        distorted = last.views is not None and last.views.distortion and not restored
+        found[method] = base, phases[-1].name + (", distorted views" if distorted else "")
     return found
 
 
@@ -121,7 +121,7 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
     }
     bases = dict.fromkeys(base for base, _ in chains.values())
     order = {base: place for place, base in enumerate(sorted(bases, key=lambda base: base == OTHERS))}
-    rows: list[tuple[tuple[bool, int, int], dict[str, Any]]] = []
+    rows: list[tuple[tuple[bool, int, int], dict[str, object]]] = []
     last: dict[tuple[str, int], tuple[str, int, int]] = {}  # chain → (phase, its start, furthest step)
     for point in results.curves:
         side, _, quantity = point.name.partition("_")

@@ -12,19 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
+from harness.descriptions import CohortDescription, PretrainingDescription
 from harness.errors import ConfigurationError, DataError
 from harness.gates import NO_GATES, GateRow, Verdict, verdicts
+from harness.results.descriptions import read_cohort, read_pretraining
 from harness.results.leakage import LEAKAGE, Leak
 from harness.results.table import TrialRow, read_trial_rows
 from harness.spec import KEY, Frozen
 from harness.statistics.audit import AuditedClaim
 from harness.statistics.schema import CellSummary, Comparison, Prospect, View
 from harness.statistics.summary import read_cells, read_comparisons
-from harness.store.files import parse_json
 from harness.typed import read
 from harness.typed_csv import Row, read_rows
 from harness.yaml_files import load_yaml
@@ -55,7 +56,7 @@ class Results:
         cells, contrasts: What statistics left, in its order.
         views, prospects: What statistics left beside them; empty where they were not made.
         trials, curves: Every row of the registered methods.
-        cohorts, pretraining: Task or method → the JSON object.
+        cohorts, pretraining: Task or method → what its file tells.
         claims: The audit of the paper's own numbers; empty where it was not made.
         maps: Method → task → evidence maps of the first repeat, of methods that were localized.
         leaks: How many images a pretraining has seen; empty where no real ones were compared.
@@ -69,8 +70,8 @@ class Results:
     prospects: tuple[Prospect, ...]
     trials: tuple[TrialRow, ...]
     curves: tuple[CurvePoint, ...]
-    cohorts: Mapping[str, Mapping[str, Any]]
-    pretraining: Mapping[str, Mapping[str, Any]]
+    cohorts: Mapping[str, CohortDescription]
+    pretraining: Mapping[str, PretrainingDescription]
     claims: tuple[AuditedClaim, ...]
     maps: Mapping[str, Mapping[str, Maps]] = field(default_factory=dict)
     leaks: tuple[Leak, ...] = ()
@@ -89,6 +90,10 @@ class Results:
             if trial.labelled is not None:
                 found.setdefault((trial.task, trial.label_fraction), set()).add(trial.labelled)
         return found
+
+    def cohort(self, task: str) -> CohortDescription:
+        """Return what is told of a task's images; nothing where it has no file."""
+        return self.cohorts.get(task, CohortDescription())
 
     def verdict(self, method: str) -> Verdict:
         """Return what a method's gates come to."""
@@ -260,16 +265,6 @@ def _curve(path: Path) -> list[CurvePoint]:
         raise DataError(f"{path}: {error}; write the file again with `dira-bench run`.") from error
 
 
-def _object(path: Path) -> Mapping[str, Any]:
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); write it again with `dira-bench run`.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: found {type(content).__name__}, expected a JSON object; write it again.")
-    return content
-
-
 def read_claims(results: Path) -> tuple[AuditedClaim, ...]:
     """Read the audit of the paper's own numbers; empty if it was not made yet."""
     path = results / "published" / "audit.csv"
@@ -306,8 +301,8 @@ def read_results(results: Path, profile: str, methods: Mapping[str, str], tasks:
             row for path in present("trials", methods, ".csv") for row in read_trial_rows(path) if row.task in tasks
         ),
         curves=tuple(point for path in present("curves", methods, ".csv") for point in _curve(path)),
-        cohorts={path.stem: _object(path) for path in present("cohorts", tasks, ".json")},
-        pretraining={path.stem: _object(path) for path in present("pretraining", methods, ".json")},
+        cohorts={path.stem: read_cohort(path) for path in present("cohorts", tasks, ".json")},
+        pretraining={path.stem: read_pretraining(path) for path in present("pretraining", methods, ".json")},
         claims=read_claims(results),
         maps=shared(
             {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from harness.descriptions import PretrainingDescription
 from harness.results.leakage import Leak
 from harness.statistics.schema import Comparison
 
@@ -53,14 +53,14 @@ def _share(rows: Sequence[Leak]) -> str:
 
 
 def without_twins(
-    leaks: Sequence[Leak], contrasts: Sequence[Comparison], pretraining: Mapping[str, Mapping[str, Any]]
+    leaks: Sequence[Leak], contrasts: Sequence[Comparison], pretraining: Mapping[str, PretrainingDescription]
 ) -> list[Comparison]:
     """Return the contrasts of two methods of the same phases, one of which alone was pretrained without twins.
 
     Args:
         leaks: What was counted.
         contrasts: Every contrast.
-        pretraining: Method → its pretraining file.
+        pretraining: Method → what is told of its pretraining.
     """
     seen: dict[str, int] = {}
     for leak in leaks:
@@ -68,10 +68,10 @@ def without_twins(
 
     def reported(method: str) -> tuple[list[str], bool | None]:
         """Return a method's phases, and whether it has seen twins; None where nobody counted."""
-        found = pretraining.get(method, {})
-        cohorts = [name for name in found.get("cohorts", ()) if name]
-        chains = found.get("pretraining_seeds") or [{}]
-        phases = [str(phase.get("name")) for phase in chains[0].get("phases", ())]
+        found = pretraining.get(method)
+        if found is None:
+            return [], None
+        cohorts, phases = found.cohorts, [phase.name for phase in found.phases]
         counted = bool(cohorts) and all(name in seen for name in cohorts)
         return phases, any(seen[name] for name in cohorts) if counted else None
 

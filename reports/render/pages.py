@@ -428,18 +428,17 @@ def shared_images(
 
     Only cohorts that some method was pretrained on, and tasks that were evaluated.
     """
-    used = {cohort for pretraining in results.pretraining.values() for cohort in pretraining.get("cohorts", ())}
+    used = {cohort for pretraining in results.pretraining.values() for cohort in pretraining.cohorts}
     used &= set(overlaps)
     matrix: dict[str, dict[str, tuple[str, str]]] = {}
     for cohort in (name for name in results.cohorts if name in used):
         row = matrix.setdefault(cohort, {})
-        for task, manifest in results.cohorts.items():
+        for task, told in results.cohorts.items():
             known = overlaps[cohort].get(task)
             if known is None:
                 row[task] = ("none known", "")
                 continue
-            facts = manifest.get("facts") or {}
-            counted = [facts.get(name) for name in known.computed or ()]
+            counted = [told.facts.get(name) for name in known.computed or ()]
             some = len(counted) == 2 and all(isinstance(number, int) for number in counted)
             row[task] = (known.relation, f"counted here: {counted[0]} of {counted[1]} test scans" if some else "")
     return matrix

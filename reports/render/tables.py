@@ -364,12 +364,12 @@ def labels_of(results: Results, column: Column) -> str:
 
     Trials of one column may differ in their number: subsets of patients do not all have as many images.
     """
-    cohort = results.cohorts.get(column.task, {})
-    validation = cohort.get("validation_units")
+    cohort = results.cohort(column.task)
+    validation = cohort.validation_units
     counts = results.labelled.get((column.task, column.label_fraction))
-    if not counts or not isinstance(validation, int):
+    if not counts or validation is None:
         return ""
-    thinned = cohort.get("validation_labels") == "same_fraction" and column.label_fraction < 1.0
+    thinned = cohort.validation_labels == "same_fraction" and column.label_fraction < 1.0
     chosen_by = f"{percent(column.label_fraction)} of {validation:,}" if thinned else f"{validation:,}"
     least, most = min(counts), max(counts)
     return f"{least:,}{f'–{most:,}' if most > least else ''} + {chosen_by} labels"
@@ -379,11 +379,11 @@ def _empty_masks(columns: Sequence[Column], results: Results, tasks: Mapping[str
     """Say what a model scores that never finds anything, where test images have empty masks."""
     remarks = []
     for task, metric in dict.fromkeys((column.task, column.metric) for column in columns):
-        facts = results.cohorts.get(task, {}).get("always_empty") or {}
-        if facts.get("empty_masks") and metric in facts:
-            score = wording.number(metric_of(metric).printed(facts[metric]))
+        facts = results.cohort(task).always_empty
+        if facts.empty_masks and metric in facts.scores:
+            score = wording.number(metric_of(metric).printed(facts.scores[metric]))
             remarks.append(
-                f"{tasks[task]}: {facts['empty_masks']} of {facts['test_images']} test masks are empty, so a model "
+                f"{tasks[task]}: {facts.empty_masks} of {facts.test_images} test masks are empty, so a model "
                 f"that never finds anything scores {score} in {wording.metric(metric)}; "
                 "Dice of the images with a finding, pooled Dice and pixel average precision stand among the cells"
             )
@@ -497,7 +497,7 @@ def task_table(
 def _boxes(columns: Sequence[Column], results: Results, tasks: Mapping[str, str]) -> list[str]:
     """Say how many annotated boxes each task of a table has."""
     every = dict.fromkeys(column.task for column in columns)
-    return [text for task in every if (text := boxes_of(results.cohorts.get(task, {}), tasks[task]))]
+    return [text for task in every if (text := boxes_of(results.cohort(task), tasks[task]))]
 
 
 def _facts(layout: TableLayout, method: str) -> tuple[str, ...]:

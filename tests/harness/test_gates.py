@@ -17,6 +17,7 @@ import harness.cli.session as session_module
 from harness.cli.application import application
 from harness.cli.session import Session
 from harness.cli.stages import write_statistics
+from harness.descriptions import PretrainingDescription
 from harness.errors import ConfigurationError, DataError
 from harness.gates import GateRow, judge, read_gates, required, verdicts
 from harness.registry import load_parameters
@@ -67,7 +68,7 @@ def phase(name, terms, measurements, status="ok"):
 
 def pretraining(*chains):
     seeds = [{"pretrain_seed": seed, "phases": list(phases)} for seed, phases in enumerate(chains)]
-    return {"method": "mine", "pretraining_seeds": seeds}
+    return PretrainingDescription.model_validate({"method": "mine", "pretraining_seeds": seeds})
 
 
 def verdict(*chains, gates=GATES):
@@ -247,7 +248,7 @@ def session(tmp_path):
     folder = root / "results" / "miniature" / "pretraining"
     folder.mkdir(parents=True)
     for name, own_key in (("moco_v2", 0.01), ("dira_moco_v2", 0.137)):
-        content = {**pretraining([phase("dis", [MOCO], moco(own_key))]), "method": name}
+        content = {**pretraining([phase("dis", [MOCO], moco(own_key))]).model_dump(exclude={"whole"}), "method": name}
         (folder / f"{name}.json").write_text(json.dumps(content))
     return Session(root, load_parameters(root, {"profile": "miniature", "repeats": 1}))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.descriptions import PretrainingDescription
 from harness.gates import judge, read_gates, verdicts
 from methods.phases import ImageViews
 from methods.supervised import area_under_roc
@@ -92,7 +93,7 @@ def test_a_method_that_learns_next_to_nothing_fails_every_gate_of_learning(base,
     outcome = train(configuration, tmp_path / "phase", cohort)
     phase = {"name": "dis+res+adv", "configuration": configuration, **outcome.facts}
     told = {"method": base, "pretraining_seeds": [{"pretrain_seed": 0, "phases": [phase]}]}
-    rows = judge(told, read_gates(REGISTRY.parent / "gates.yaml"), "test")
+    rows = judge(PretrainingDescription.model_validate(told), read_gates(REGISTRY.parent / "gates.yaml"), "test")
     failed = {(row.measure, row.views) for row in rows if row.passed is False}
     learning = {
         ("own_key", "undistorted"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.descriptions import PretrainingDescription
 from harness.gates import GateRow, judge, read_gates, verdicts
 from harness.statistics.schema import CellSummary, Comparison, View
 from harness.statistics.summary import read_cells, read_comparisons
@@ -40,7 +41,11 @@ def gates() -> list[GateRow]:
         row
         for method, phases in chains.items()
         for row in judge(
-            {"method": method, "pretraining_seeds": [{"pretrain_seed": 0, "phases": phases}]}, declared, "fixture"
+            PretrainingDescription.model_validate(
+                {"method": method, "pretraining_seeds": [{"pretrain_seed": 0, "phases": phases}]}
+            ),
+            declared,
+            "fixture",
         )
     ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.descriptions import CohortCounts, CohortDescription
 from harness.published import OF_METHODS, load_families
 from harness.results.shown import PANELS
 from harness.statistics.summary import read_comparisons
@@ -104,7 +105,7 @@ def test_the_number_of_boxes_stands_beside_the_figures_of_localization(own):
     text = (own[1] / "tables" / "tasks_localization.md").read_text()
     assert "Films has 49 annotated boxes on 44 images (43 Pneumonia, 6 Effusion)." in text
     assert "δ = 0.6" in text
-    assert boxes_of({"counts": {"images": 5}}, "Lungs") == ""
+    assert boxes_of(CohortDescription(counts=CohortCounts(images=5)), "Lungs") == ""
 
 
 def test_the_few_real_pictures_are_drawn_with_credit_and_boxes_and_no_more_than_may_be(own):
@@ -120,7 +121,12 @@ def test_the_few_real_pictures_are_drawn_with_credit_and_boxes_and_no_more_than_
 
 
 def test_a_scale_that_differs_between_tasks_is_said_of_each_and_made_up_images_say_none():
-    cohorts = {"a": {"scale": "64 px"}, "b": {"scale": "28 px"}, "c": {"synthetic": True, "scale": "32 px"}, "d": {}}
+    cohorts = {
+        "a": CohortDescription(scale="64 px"),
+        "b": CohortDescription(scale="28 px"),
+        "c": CohortDescription(synthetic=True, scale="32 px"),
+        "d": CohortDescription(),
+    }
     names = {name: name.upper() for name in cohorts}
     assert setting(cohorts, names, names) == "64 px (A). 28 px (B)."
     assert setting(cohorts, names, ["a", "a"]) == "64 px."
