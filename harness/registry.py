@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -106,7 +106,7 @@ class Entries(Generic[Entry]):
         left = {name: entry for name, entry in self.by_name.items() if name not in elsewhere}
         return Entries(self.kind, left, self.broken, {**self.elsewhere, **elsewhere})
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(self.by_name.values())
 
     def __contains__(self, name: object) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -70,7 +71,7 @@ _RC: Mapping[str, Any] = {
 }
 
 
-def context() -> Any:
+def context() -> AbstractContextManager[None]:
     """Return the matplotlib settings as a context manager; figures are drawn and saved inside it."""
     settings: dict[Any, Any] = {**mpl.rcParamsDefault, "backend": "agg", **_RC}
     return mpl.rc_context(settings)
