@@ -215,7 +215,7 @@ class Registry:
         return tuple(name for name in methods if name in tasks)
 
     @cached_property
-    def _profiles(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _profiles(self) -> tuple[dict[str, object], dict[str, object]]:
         methods, tasks = (
             load_yaml(self.root / side / "profiles.yaml").get("profiles") or {} for side in (METHODS, TASKS)
         )

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -67,12 +67,12 @@ def _state(entry: Mapping[str, object]) -> str:
     return "yes" if entry["available"] else f"no: {entry['reason']}"
 
 
-def _list_narrowly(kind: str, entries: Sequence[Mapping[str, Any]], profile: str) -> None:
+def _list_narrowly(kind: str, entries: Sequence[Mapping[str, object]], profile: str) -> None:
     """List entries where a table would break their names."""
     console.print(f"[bold]{kind} (profile {shown(profile)})[/]")
     for entry in entries:
         about = f"{entry['label']}; {entry['dimensions'] or '?'}D; available: {_state(entry)}; {entry['origin']}"
-        console.print(shown(entry["name"]))
+        console.print(shown(str(entry["name"])))
         console.print(Padding(shown(about), (0, 0, 0, 4)))
     console.print()
 
@@ -83,12 +83,12 @@ def _terms(resolved: MethodPlan | TaskPlan) -> dict[str, object]:
     return {} if terms is None else {"data_set": terms.model_dump(mode="json")}
 
 
-def _print_terms(entries: Sequence[Mapping[str, Any]]) -> None:
+def _print_terms(entries: Sequence[Mapping[str, object]]) -> None:
     """Write the terms of each data set once, with the tasks that use it."""
     tasks: dict[DataTerms, list[str]] = {}
     for entry in entries:
         if "data_set" in entry:
-            tasks.setdefault(DataTerms.model_validate(entry["data_set"]), []).append(entry["name"])
+            tasks.setdefault(DataTerms.model_validate(entry["data_set"]), []).append(str(entry["name"]))
     if tasks:
         console.print("[bold]data sets[/]")
     for terms, names in tasks.items():
@@ -97,9 +97,9 @@ def _print_terms(entries: Sequence[Mapping[str, Any]]) -> None:
             console.print(Padding(shown(line), (0, 0, 0, 4)))
 
 
-def _entries(session: Session, kind: str) -> list[dict[str, Any]]:
+def _entries(session: Session, kind: str) -> list[dict[str, object]]:
     registered = session.registry.methods if kind == "methods" else session.registry.tasks
-    resolved: dict[str, Any] = dict(session.plan.methods if kind == "methods" else session.plan.tasks)
+    resolved: Mapping[str, MethodPlan | TaskPlan] = session.plan.methods if kind == "methods" else session.plan.tasks
     entries = [
         {
             "name": entry.name,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 IDLE = ("git", "host", "workers")  # they change no number, or are told elsewhere
 NOT_RECORDED = "not recorded"
@@ -31,7 +30,7 @@ def image_differences(before: Path, after: Path) -> dict[str, str]:
             continue
         digests = [_mapping(side.get("sha256")) for side in (old, new)]
         differ = [
-            f"{name} committed {digests[0][name][:8]}…, now {digests[1][name][:8]}…"
+            f"{name} committed {str(digests[0][name])[:8]}…, now {str(digests[1][name])[:8]}…"
             for name in sorted(digests[0].keys() & digests[1].keys())
             if digests[0][name] != digests[1][name]
         ]
@@ -77,12 +76,12 @@ def _told(values: set[str] | None) -> str:
     return " and ".join(sorted(values)) if values else NOT_RECORDED
 
 
-def _object(path: Path) -> Mapping[str, Any]:
+def _object(path: Path) -> Mapping[str, object]:
     try:
         return _mapping(json.loads(path.read_bytes()))
     except (OSError, ValueError):
         return {}
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
