@@ -55,7 +55,7 @@ class SupervisedRecipe(Frozen):
         if self.trained_on != SHAPES and self.trained_on not in entry.saw_labels_of:
             raise ConfigurationError(
                 f'trained_on: found "{self.trained_on}", whose labels saw_labels_of does not name; expected an entry '
-                f"that owns up to the labels it saw; add saw_labels_of: [{self.trained_on}]"
+                f"that declares the labels it saw; add saw_labels_of: [{self.trained_on}]"
             )
         if entry.dimensions != 2:
             raise ConfigurationError(
