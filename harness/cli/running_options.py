@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import numbers
+from harness.executors.factory import OURS
 
 Block = Annotated[
     str,
@@ -85,6 +86,7 @@ ExecutorName = Annotated[
     str,
     typer.Option(
         "--executor",
-        help="What runs the items: local, the name of an installed executor, or a dotted path package.module:function.",
+        help=f"What runs the items: {', '.join(OURS)}, the name of an installed executor, or a dotted path "
+        "package.module:function.",
     ),
 ]

@@ -7,15 +7,17 @@ function ``start(slots, device, preload)`` that makes one. A package offers it a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from harness.dotted import import_dotted
 from harness.environment import Device
-from harness.errors import ConfigurationError, unknown
+from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, unknown
 from harness.executors.interface import Executor
+from harness.foreign import describe_error
 
 GROUP = "dira_bench.executors"
 OURS = {"local": "harness.executors.local:start", "together": "harness.executors.together:start"}
@@ -71,11 +73,19 @@ def make_executor(
 
     Raises:
         UnknownName: If nobody offers an executor of that name.
-        BrokenCode: If its module cannot be imported.
-        ConfigurationError: If what it makes is no executor.
+        BrokenCode: If its module cannot be imported, or it raises anything when it starts.
+        ConfigurationError: If it is no function of three arguments, or what it makes is no executor.
     """
-    start: Start = import_dotted(_path(name))
-    made: object = start(slots, device, preload)
+    start = _start_of(name)
+    try:
+        made: object = start(slots, device, preload)
+    except DiraBenchError:
+        raise
+    except Exception as error:  # anybody's code
+        raise BrokenCode(
+            f"executor {name} did not start: it raised {describe_error(error)}; expected it to return an executor; "
+            "correct its code, or give it what it needs."
+        ) from error
     if not isinstance(made, Executor):
         lacking = [part for part in ("name", "slots", "submit", "wait", "stop", "close") if not hasattr(made, part)]
         raise ConfigurationError(
@@ -88,6 +98,27 @@ def make_executor(
 def executor_names() -> list[str]:
     """Return the names of our executors and of the installed ones."""
     return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
+
+
+def _start_of(name: str) -> Callable[..., object]:
+    """Return what a name refers to, which takes the three arguments of ``Start``.
+
+    Raises:
+        ConfigurationError: If it cannot be called with them.
+    """
+    found: object = import_dotted(_path(name))
+    expected = "expected a function start(slots, device, preload); see docs/extending/executor.md."
+    if not callable(found):
+        raise ConfigurationError(f"executor {name} is {type(found).__name__}, which cannot be called; {expected}")
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # of some code in C nobody can tell
+        return found
+    try:
+        signature.bind(None, "auto", ())
+    except TypeError as error:
+        raise ConfigurationError(f"executor {name} takes {signature} ({error}); {expected}") from None
+    return found
 
 
 def _path(name: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.errors import ConfigurationError, UnknownName
-from harness.executors.factory import make_executor
+from harness.errors import ConfigurationError, DiraBenchError, UnknownName
+from harness.executors.factory import OURS, make_executor
 from harness.plan import make_plan
 from harness.published import load_families
 from harness.registry import load_parameters, load_registry, project_root
@@ -105,6 +105,44 @@ def test_a_name_that_nobody_offers_is_refused_with_the_near_ones(installed):
 def test_what_makes_no_executor_is_refused_with_what_one_has():
     with pytest.raises(ConfigurationError, match=r"made dict\. Expected name, slots, .* Fix: see"):
         make_executor(f"{__name__}:make_a_mapping")
+
+
+NUMBER = 3
+
+
+class Alone:
+    """An executor whose class takes nothing."""
+
+    def __init__(self) -> None:
+        self.name = "alone"
+
+
+def no_cluster(slots, device, preload):
+    raise RuntimeError("no cluster here")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("NUMBER", r"is int, which cannot be called; expected a function start\(slots, device, preload\); see docs"),
+        ("Alone", r"takes \(\).*too many positional arguments.*; expected a function start\(slots, device, preload\)"),
+        ("no_cluster", r"did not start: it raised RuntimeError: no cluster here; expected .*; correct its code"),
+    ],
+)
+def test_an_executor_that_cannot_start_is_one_sentence(name, found):
+    with pytest.raises(DiraBenchError, match=f"^executor {__name__}:{name} {found}") as refused:
+        make_executor(f"{__name__}:{name}")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_the_help_of_run_names_every_executor_that_a_refusal_offers():
+    from harness.cli.running_options import ExecutorName
+
+    (option,) = ExecutorName.__metadata__
+    with pytest.raises(UnknownName) as refused:
+        make_executor("nonsense")
+    for name in OURS:
+        assert name in option.help and name in str(refused.value)
 
 
 def make_a_mapping(slots, device, preload):
