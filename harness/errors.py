@@ -30,6 +30,10 @@ class BrokenCode(Unavailable):
     """Code that an entry names cannot be imported, or breaks when it is called: that entry alone is unavailable."""
 
 
+class BrokenProject(DiraBenchError):
+    """Something that every entry needs is broken: it is said once, and no entry is to blame."""
+
+
 class DataError(DiraBenchError):
     """A data set on disk that breaks its own format: a missing column, a truncated image, a leaking split."""
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import ConfigurationError, DiraBenchError, Unavailable, unknown
+from harness.errors import BrokenProject, ConfigurationError, DiraBenchError, Unavailable, unknown
 from harness.identity import canonical_json, digest, item_id
 from harness.metrics import metric_of
 from harness.published import CellKey, Families
@@ -216,6 +216,8 @@ def _resolved_methods(registry: Registry, profile: str, problems: list[str]) -> 
             _check_canonical(entry, found.encoder, *(phase.configuration for phase in found.phases))
             _check_pretraining_cohorts(registry, entry, found)
             resolved[entry.name] = found
+        except BrokenProject:
+            raise
         except DiraBenchError as error:
             if not isinstance(error, Unavailable) and not from_entry_point(entry):
                 problems.append(str(error))
@@ -235,6 +237,8 @@ def _resolved_tasks(
             _check_canonical(entry, found.cohort, found.transfer)
             _check_margins(entry, found, margin_of)
             resolved[entry.name] = found
+        except BrokenProject:
+            raise
         except DiraBenchError as error:
             if not isinstance(error, Unavailable) and not from_entry_point(entry):
                 problems.append(str(error))

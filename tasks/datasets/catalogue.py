@@ -14,7 +14,8 @@ from types import MappingProxyType
 from pydantic import BaseModel
 
 from harness.dotted import declared_beside, import_dotted, import_module
-from harness.errors import BrokenCode, ConfigurationError, unknown
+from harness.errors import BrokenCode, BrokenProject, ConfigurationError, unknown
+from harness.foreign import describe_error, guest
 from harness.spec import DataTerms
 from tasks import datasets
 from tasks.layouts.adapter import Adapter
@@ -26,20 +27,48 @@ def catalogue() -> Mapping[str, DataSet]:
     """Return name → data set, in the order of the names.
 
     Raises:
-        ConfigurationError: If a folder declares none, or one of another name.
+        BrokenProject: A sentence for each folder that cannot be imported, declares none, or one of another name.
     """
     found: dict[str, DataSet] = {}
+    problems: list[str] = []
     for module in pkgutil.iter_modules(datasets.__path__):
         if not module.ispkg:
             continue
-        declared = getattr(import_module(f"{datasets.__name__}.{module.name}"), "DATASET", None)
-        if not isinstance(declared, DataSet) or declared.name != module.name:
-            raise ConfigurationError(
-                f"tasks/datasets/{module.name} declares {declared!r}; expected DATASET = DataSet("
-                f'name="{module.name}", …) in its __init__.py; write it there.'
-            )
-        found[module.name] = declared
+        try:
+            found[module.name] = _declared(module.name)
+        except BrokenProject as error:
+            problems.append(str(error))
+    if problems:
+        raise BrokenProject("\n".join(problems))
     return MappingProxyType(found)
+
+
+def _declared(name: str) -> DataSet:
+    """Return the data set of a folder.
+
+    Raises:
+        BrokenProject: If there is none of the folder's name.
+    """
+    where, expected = f"tasks/datasets/{name}/__init__.py", f'expected DATASET = DataSet(name="{name}", …)'
+    try:
+        with guest():
+            module = import_module(f"{datasets.__name__}.{name}")
+    except Exception as error:  # a module may raise anything when it is imported
+        raise BrokenProject(
+            f"{where} cannot be imported: {describe_error(error)}; {expected}; correct the folder, or move it away."
+        ) from error
+    declared: object = getattr(module, "DATASET", None)
+    if declared is None:
+        raise BrokenProject(f"{where} declares no DATASET; {expected}; write it there, or move the folder away.")
+    if not isinstance(declared, DataSet):
+        kind = type(declared).__name__
+        raise BrokenProject(f"{where} declares a DATASET of type {kind}; {expected}; write it there.")
+    if declared.name != name:
+        raise BrokenProject(
+            f'{where} declares a DATASET of the name "{declared.name}"; {expected}, because the folder is named '
+            f"{name}; rename one of the two."
+        )
+    return declared
 
 
 @cache

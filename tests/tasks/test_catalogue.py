@@ -9,14 +9,15 @@ import pytest
 
 import tasks.datasets
 from harness.contracts import Context
-from harness.errors import BrokenCode, ConfigurationError, UnknownName
+from harness.errors import BrokenCode, BrokenProject, ConfigurationError, UnknownName
 from harness.spec import NOT_STATED, TaskEntry
 from tasks.cohorts.build import build
-from tasks.configuration import resolve
-from tasks.datasets.catalogue import adapter_of, catalogue, phantoms, readers, terms_of
+from tasks.configuration import checked_profile, resolve
+from tasks.datasets.catalogue import adapter_of, catalogue, data_set_of, phantoms, readers, terms_of
 from tasks.layouts.adapter import Adapter, AdapterWithOptions, MaskedVolumes, VolumeAdapter
 from tasks.layouts.data_set import DataSet
 from tasks.profiles import component_versions
+from tests.harness import project
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path.parent.name for path in (ROOT / "tasks/datasets").glob("*/__init__.py"))
@@ -162,14 +163,46 @@ def test_a_data_set_of_an_outside_package_is_one_file_with_its_phantom_and_its_t
         resolve(wrong, "smoke", {})
 
 
-def test_a_folder_without_a_data_set_is_named(tmp_path, monkeypatch):
-    for name, text in (("bare", ""), ("misnamed", "from tasks.datasets.lits import DATASET\n")):
-        (tmp_path / name / name).mkdir(parents=True)
-        (tmp_path / name / name / "__init__.py").write_text(text)
-        monkeypatch.setattr(tasks.datasets, "__path__", [*tasks.datasets.__path__, str(tmp_path / name)])
-        with pytest.raises(ConfigurationError, match=rf"tasks/datasets/{name} declares .*in its __init__.py"):
-            catalogue.__wrapped__()
-        monkeypatch.undo()
+BROKEN = [
+    ("", r"declares no DATASET; expected DATASET = DataSet\(name=\"toy\", …\); write it there"),
+    ("DATASET = 3\n", r"declares a DATASET of type int; expected .*name=\"toy\""),
+    ("from tasks.datasets.lits import DATASET\n", r'declares a DATASET of the name "lits"; expected .*name="toy"'),
+    ("import no_such_library\n", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
+    ("raise SystemExit(0)\n", r"cannot be imported: it asked Python to end: SystemExit\(0\)"),
+    ("DATASET = (\n", r"cannot be imported: SyntaxError: .*line 1"),
+]
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """A second place for folders of data sets; nothing that was found with it is kept."""
+    kept = (catalogue, readers, phantoms, data_set_of, checked_profile)
+    monkeypatch.setattr(tasks.datasets, "__path__", [*tasks.datasets.__path__, str(tmp_path / "more")])
+    for one in kept:
+        one.cache_clear()
+    yield tmp_path / "more"
+    for one in kept:
+        one.cache_clear()
+    for name in ("toy", "bare"):
+        sys.modules.pop(f"tasks.datasets.{name}", None)
+
+
+@pytest.mark.parametrize(("text", "found"), BROKEN)
+def test_a_broken_folder_is_one_sentence_for_all_tasks_and_names_itself(folders, tmp_path, text, found):
+    (folders / "toy").mkdir(parents=True)
+    (folders / "toy/__init__.py").write_text(text)
+    with pytest.raises(BrokenProject, match=rf"tasks/datasets/toy/__init__.py {found}") as refused:
+        project.plan(project.copy(tmp_path / "project"), profile="smoke")
+    said = str(refused.value)
+    assert len(said.splitlines()) == 1 and len(said) < 300 and "montgomery" not in said
+
+
+def test_every_broken_folder_is_named_at_once(folders):
+    for name in ("toy", "bare"):
+        (folders / name).mkdir(parents=True)
+        (folders / name / "__init__.py").write_text("")
+    with pytest.raises(BrokenProject, match=r"(?s)^tasks/datasets/bare/\S+ declares.*\ntasks/datasets/toy/"):
+        catalogue()
 
 
 def test_a_data_set_inside_the_tree_is_one_folder_one_entry_and_its_version(tmp_path):
