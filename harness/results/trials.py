@@ -1,4 +1,7 @@
-"""A row a trial and metric, from its record or from the committed row that represents it."""
+"""A row a trial and metric, from its record or from the committed row that represents it.
+
+Its columns are those of ``harness.results.table``.
+"""
 
 from __future__ import annotations
 

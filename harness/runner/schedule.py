@@ -1,4 +1,8 @@
-"""Which item next, and how long the rest takes."""
+"""Which item next, and how long the rest takes.
+
+Which items a run is about: ``harness.running.selection``; what it starts: ``harness.running.execution``; the loop that
+asks here: ``harness.runner.run``.
+"""
 
 from __future__ import annotations
 
