@@ -29,6 +29,12 @@ IN_WORDS = {  # what pydantic calls by JSON's names
     "a valid integer": "a whole number",
     "a valid number": "a number",
 }
+HOW_MANY = {  # pydantic's kinds of a wrong length: the bound, and what is counted
+    "too_short": ("at least", "item"),
+    "too_long": ("at most", "item"),
+    "string_too_short": ("at least", "character"),
+    "string_too_long": ("at most", "character"),
+}
 
 
 def _as_written(value: Any, check: Any) -> Any:
@@ -167,6 +173,9 @@ def _sentence(problem: dict[str, Any], place: str, known: list[str]) -> str:
         return f"{place}.name: found {context['tag']!r}; {near(str(context['tag']), known)}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     message = IN_WORDS.get(message, message)
+    if kind in HOW_MANY:
+        bound, one = HOW_MANY[kind]
+        message = _how_many(bound, one, context)
     if message.startswith(("found ", "no ")):
         return f"{at}{message}."
     if kind == "value_error" and isinstance(found, Mapping):
@@ -174,6 +183,13 @@ def _sentence(problem: dict[str, Any], place: str, known: list[str]) -> str:
     choice = near(found, _choices(context)) if kind == "literal_error" and isinstance(found, str) else ""
     hint = f" {choice}" if choice.startswith("did you mean") else ""
     return f"{at}found {shown(found)}; expected {message}.{hint}"
+
+
+def _how_many(bound: str, one: str, context: Mapping[str, Any]) -> str:
+    """Write how many items a list, or letters a text, may have, and how many it has where that is known."""
+    many = context["min_length" if bound == "at least" else "max_length"]
+    found = context.get("actual_length")
+    return f"{bound} {many} {one}{'' if many == 1 else 's'}" + (f", not {found}" if found is not None else "")
 
 
 def _choices(context: Mapping[str, object]) -> list[str]:

@@ -166,8 +166,9 @@ class ScoreProtocol(Frozen):
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         """Leave ``spacing_mm`` out where nobody says it: identities without millimetres are what they were."""
-        content: dict[str, JsonValue] = handler(self)
-        return {key: value for key, value in content.items() if key != "spacing_mm" or value is not None}
+        content = handler(self)
+        said = {key: value for key, value in content.items() if key != "spacing_mm" or value is not None}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
 
 
 class ClassificationHead(Frozen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +15,27 @@ from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, notes, open_session, print_json, shown
 from harness.dotted import import_dotted
 from harness.errors import DataError, unknown
-from harness.metrics import Metric, metric_of
+from harness.metrics import Metric, stored_metric
 from harness.results.files import table
 from harness.results.standing import representing, trial_status
 from harness.spec import Frozen, Item, percent
 from harness.whole_files import write_whole
 
 RESCORED = "tasks.transfer.stored:rescored"
+PASSED_OVER = "tasks.transfer.stored:passed_over"
+
+
+@dataclass(frozen=True)
+class Without:
+    """Trials without a value of the metric.
+
+    Attributes:
+        lacking: What they lack, which running them would store → how many.
+        of_others: Which tasks' trials never have it → how many.
+    """
+
+    lacking: Counter[str] = field(default_factory=Counter)
+    of_others: Counter[str] = field(default_factory=Counter)
 
 
 class Rescored(Frozen):
@@ -60,11 +74,11 @@ def rescore(
     session = open_session(profile)
     if task is not None and task not in session.plan.tasks:
         raise unknown("task", task, session.plan.tasks, f"profile {session.plan.profile}")
-    known = metric_of(metric)
-    lacking: Counter[str] = Counter()
-    rows = list(_rows(session, metric, task, lacking))
-    if lacking:
-        notes.print(f"[yellow]note:[/] {shown(_lacking(known, len(rows), lacking))}")
+    known = stored_metric(metric)
+    without = Without()
+    rows = list(_rows(session, metric, task, without))
+    for line in _without(known, len(rows), without):
+        notes.print(f"[yellow]note:[/] {shown(line)}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, table(tuple(Rescored.model_fields), map(_text, rows)).encode())
@@ -83,21 +97,26 @@ def _text(row: Rescored) -> dict[str, str]:
     return {name: repr(value) if isinstance(value, float) else str(value) for name, value in values}
 
 
-def _rows(session: Session, metric: str, task: str | None, lacking: Counter[str]) -> Iterator[Rescored]:
+def _rows(session: Session, metric: str, task: str | None, without: Without) -> Iterator[Rescored]:
     """Yield the trials that hold what the metric needs; count what the others lack."""
     for cell in session.plan.cells.values():
         if cell.skipped or cell.unavailable or task not in (None, cell.key.task):
+            continue
+        first = next(iter(cell.trials.values()), None)  # the trials of a cell have one transfer
+        other = "" if first is None else import_dotted(PASSED_OVER)(metric, first.spec)
+        if other:
+            without.of_others[other] += len(cell.trials)
             continue
         for key, item in cell.trials.items():
             record = representing(session.store, "trial", item.id)
             status = trial_status(record)
             if record is None or not status.scored:
-                lacking["no scored attempt in the store"] += 1
+                without.lacking["no scored attempt in the store"] += 1
                 continue
             try:
                 value = import_dotted(RESCORED)(metric, item.spec, session.store.arrays(record), _cohort(session, item))
             except DataError as error:
-                lacking[str(error)] += 1
+                without.lacking[str(error)] += 1
                 continue
             yield Rescored(**asdict(key), metric=metric, value=value, status=status, trial_id=item.id)
 
@@ -107,13 +126,18 @@ def _cohort(session: Session, item: Item) -> Path | None:
     return None if record is None else session.store.folder(record)
 
 
-def _lacking(metric: Metric, found: int, lacking: Counter[str]) -> str:
-    """Say in one sentence which trials lack what the metric needs, and what to do."""
-    reasons = "; ".join(f"{count} have {reason}" for reason, count in lacking.items())
-    return (
-        f"{metric.label} cannot be computed of {lacking.total()} of {found + lacking.total()} trials: {reasons}; run "
-        "these again here, with the metric in their task's entry, to have it."
-    )
+def _without(metric: Metric, found: int, without: Without) -> Iterator[str]:
+    """Say which trials never have the metric, then which lack what it needs and what to do: a sentence each."""
+    if without.of_others:
+        others = " and ".join(f"{count} trials of {what}" for what, count in without.of_others.items())
+        yield f"{metric.label} is a metric of {metric.kind}; passed over: {others}."
+    lacking = without.lacking
+    if lacking:
+        reasons = "; ".join(f"{count} have {reason}" for reason, count in lacking.items())
+        yield (
+            f"{metric.label} cannot be computed of {lacking.total()} of {found + lacking.total()} trials: {reasons}; "
+            "run these again here, with the metric in their task's entry, to have it."
+        )
 
 
 def _lines(metric: Metric, rows: list[Rescored]) -> Iterator[str]:

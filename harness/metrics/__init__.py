@@ -15,3 +15,4 @@ from harness.metrics.metric import Metric as Metric
 from harness.metrics.registered import is_known as is_known
 from harness.metrics.registered import metric_of as metric_of
 from harness.metrics.registered import out_of_bounds as out_of_bounds
+from harness.metrics.registered import stored_metric as stored_metric

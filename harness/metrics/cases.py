@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,10 +16,12 @@ class Classified:
     """Cases of a classification.
 
     Attributes:
+        kind: Of the tasks whose trials leave such cases.
         labels: 0/1 of each case and class, ``(N, C)``.
         scores: Probabilities in [0, 1], ``(N, C)``.
     """
 
+    kind: ClassVar[str] = "classification"
     labels: np.ndarray
     scores: np.ndarray
 
@@ -28,6 +31,7 @@ class Segmented:
     """Cases of a segmentation, at one threshold.
 
     Attributes:
+        kind: Of the tasks whose trials leave such cases.
         overlap, predicted, true: Foreground pixels hit, predicted and labelled in each case, int ``(N,)``.
         empty_score: What a case counts whose mask and prediction are both empty.
         levels: The same at every threshold, and histograms of the probability; None where only counts were stored.
@@ -36,6 +40,7 @@ class Segmented:
         measured: Name of a metric → its value of each case, float ``(N,)``, where it was taken from the masks.
     """
 
+    kind: ClassVar[str] = "segmentation"
     overlap: np.ndarray
     predicted: np.ndarray
     true: np.ndarray

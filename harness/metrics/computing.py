@@ -145,7 +145,7 @@ class OfMasks:
 
     def lacks(self, name: str, cases: Segmented) -> str:
         """Say that the masks were not measured."""
-        return "" if name in cases.measured else f"{name} of each case, measured on the masks while the trial ran,"
+        return "" if name in cases.measured else f"{name} of each case, which only a running trial can measure"
 
     def value(self, name: str, cases: Segmented) -> float:
         """Return the mean; NaN without a case."""

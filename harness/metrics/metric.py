@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import ConfigurationError
-from harness.metrics.cases import Cases
+from harness.metrics.cases import Cases, Classified
 from harness.metrics.computing import Computation, OfMasks
 
 _ROUNDING = 1e-9  # what the last bits of a mean may add to a share
@@ -90,6 +90,14 @@ class Metric:
     def has_resamples(self) -> bool:
         """Whether it can be a primary metric: computed from single cases, so that patients can be drawn."""
         return self.computed is not None and self.computed.of_single_cases
+
+    @property
+    def kind(self) -> str:
+        """``classification`` or ``segmentation``: of whose trials it can be computed; empty: of no stored trial."""
+        if self.delta is not None:  # from the evidence maps of a classification
+            return Classified.kind
+        kind: str = "" if self.computed is None else self.computed.cases.kind
+        return kind
 
     def fits(self, cases: type[Cases]) -> bool:
         """Tell whether it is computed from cases of a kind."""

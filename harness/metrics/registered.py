@@ -1,18 +1,23 @@
 """The metrics that are here, by name.
 
+What an entry leaves out, such as direction, scale, unit and bounds, is a default of ``Metric`` (``metric.py``): a share
+of 1, printed in points, more is better.
+
 A metric of one's own is a ``Metric`` in a module of one's own and ``metric: package.module:NAME`` in a task's entry
 (``docs/adding-a-metric.md``).
 """
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
 from functools import cache
 
 import numpy as np
 
 from harness.dotted import import_dotted
-from harness.errors import BrokenCode, ConfigurationError
+from harness.errors import BrokenCode, ConfigurationError, unknown
 from harness.metrics.cases import Cases, Classified, Segmented
 from harness.metrics.computing import OfClasses, OfCounts, OfMasks, Pooled, Whole
 from harness.metrics.distance import hausdorff_95
@@ -154,6 +159,31 @@ def metric_of(name: str) -> Metric:
             f'"{name}" is a {type(found).__name__}; expected a harness.metrics.Metric; correct the dotted path'
         )
     return found
+
+
+def stored_metric(name: str) -> Metric:
+    """Return a metric that can be computed from what trials stored.
+
+    Args:
+        name: A registered name or a dotted path.
+
+    Raises:
+        UnknownName: If there is no such name, with near ones.
+        ConfigurationError: If a dotted path leads to no ``Metric``, or to one that is computed elsewhere.
+        BrokenCode: If it cannot be imported.
+    """
+    if ":" not in name and name not in KNOWN:
+        names = [known for known, metric in KNOWN.items() if metric.kind]
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        families = {re.sub(r"_\d+$", "_<percent>", known) for known in names}  # one for all its thresholds
+        raise unknown("metric", name, near or families, "harness.metrics.registered")
+    metric = metric_of(name)
+    if not metric.kind:
+        raise ConfigurationError(
+            f'"{name}" cannot be computed from what trials stored; expected a metric with a way to compute it '
+            "(docs/adding-a-metric.md); choose another metric"
+        )
+    return metric
 
 
 def is_known(name: str) -> bool:

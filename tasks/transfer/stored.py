@@ -44,6 +44,20 @@ def rescored(name: str, raw: Mapping[str, object], arrays: Mapping[str, np.ndarr
     return metric.value(cases)
 
 
+def passed_over(name: str, raw: Mapping[str, object]) -> str:
+    """Say of what a trial is that can never have a metric, however often it is run; empty if it can.
+
+    Args:
+        name: Of the metric.
+        raw: The trial's spec as the plan writes it.
+    """
+    try:
+        kind: str = TrialSpec.model_validate(raw).transfer.kind
+    except ValidationError:
+        return "a transfer of somebody else, whose arrays are its own"
+    return "" if kind == metric_of(name).kind else kind
+
+
 def cases_of(spec: TrialSpec, arrays: Mapping[str, np.ndarray], cohort: Path | None) -> Cases:
     """Return what a trial left of its test cases.
 

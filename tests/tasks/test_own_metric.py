@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
 import harness.cli.session as session_module
+from harness.cli import main, rescoring
 from harness.cli.application import application
+from harness.cli.rescoring import Without, _without
 from harness.contracts import Context
 from harness.errors import ConfigurationError, DataError
-from harness.metrics import is_known, metric_of
+from harness.metrics import Segmented, is_known, metric_of
 from harness.pixels import Pixels
 from harness.registry import load_registry
 from harness.spec import Status, TaskEntry
@@ -25,6 +28,7 @@ from harness.statistics.margins import margin_of
 from harness.store import Store
 from tasks.cohorts.build import build
 from tasks.configuration import resolve
+from tasks.options import ScoreProtocol
 from tasks.patch_options import Patches
 from tasks.scoring.masks import MEASURED, spacing_of
 from tasks.specs import TrialSpec
@@ -92,6 +96,14 @@ def test_twice_the_spacing_is_twice_the_distance_and_nothing_else_moves(outside,
     [
         ({"metric": "hd95"}, "metric: hd95 is in mm and nobody says how far pixels lie apart; write options"),
         ({"metric": "hd95", "options": {"transfer": {"metric": {"spacing_mm": [1.0, 1.0, 1.0]}}}}, "found 3 numbers"),
+        (
+            {"metric": "hd95", "options": {"transfer": {"metric": {"spacing_mm": [0.8]}}}},
+            "options.transfer.metric.spacing_mm: found [0.8]; expected at least 2 items, not 1.",
+        ),
+        (
+            {"metric": "hd95", "options": {"transfer": {"metric": {"spacing_mm": [1, 1, 1, 1]}}}},
+            "options.transfer.metric.spacing_mm: found [1, 1, 1, 1]; expected at most 3 items, not 4.",
+        ),
         ({"options": SPACING}, "spacing_mm: has no effect without a metric that is measured on masks"),
         ({"metric": "auc"}, 'no metric "auc" in transfer segmentation'),
         ({"metric": "pixel_average_precision"}, "has no patient resamples"),
@@ -103,6 +115,16 @@ def test_a_metric_that_cannot_be_had_is_one_sentence_at_plan_time(changes, said)
     with pytest.raises(ConfigurationError) as caught:
         resolve(montgomery(**changes), "smoke", {})
     assert said in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_millimetres_are_dumped_as_a_list_and_without_a_warning():
+    options = {**montgomery().options, "transfer": {"metric": {"spacing_mm": [0.8, 0.8]}}}
+    plan = resolve(montgomery(metric="hd95", options=options), "smoke", {})
+    assert plan.transfer["metric"]["spacing_mm"] == [0.8, 0.8]
+    score = ScoreProtocol(threshold=0.5, resamples=2, spacing_mm=(0.8, 0.8))
+    said = {"threshold": 0.5, "empty_score": 1.0, "resamples": 2, "spacing_mm": [0.8, 0.8]}
+    assert score.model_dump() == score.model_dump(mode="json") == said
 
 
 def test_a_metric_whose_module_is_not_installed_makes_its_task_unavailable_and_no_other():
@@ -152,6 +174,34 @@ def test_what_is_lacking_is_said(cohorts, tmp_path):
         cases_of(TrialSpec.model_validate(spec), outcome.arrays, cohorts["chestxray14"])
 
 
+def test_what_only_a_running_trial_can_measure_is_said_without_a_stray_comma():
+    counts = np.ones(2, int)
+    lacking = metric_of("hd95").lacks(Segmented(counts, counts, counts, 1.0))
+    (line,) = _without(metric_of("hd95"), 1, Without(lacking=Counter({f"no {lacking}": 2})))
+    assert line == (
+        "HD95 cannot be computed of 2 of 3 trials: 2 have no hd95 of each case, which only a running trial can "
+        "measure; run these again here, with the metric in their task's entry, to have it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("dicee", 'no metric "dicee" in harness.metrics.registered; did you mean "dice"'),
+        ("xyzzyq", "sensitivity_at_specificity_<percent>"),
+        ("localization_boxes", '"localization_boxes" cannot be computed from what trials stored'),
+    ],
+)
+def test_a_metric_that_no_stored_trial_can_have_is_refused_before_any_is_read(name, said, monkeypatch, capsys):
+    monkeypatch.setattr(rescoring, "_rows", lambda *_: pytest.fail("a trial was read"))
+    monkeypatch.setattr(sys, "argv", ["dira-bench", "rescore", name, "--task", "montgomery"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err.replace("\n", " ")
+    assert said in printed and len(printed) < 800
+
+
 def test_the_command_reproduces_what_is_recorded_and_names_what_is_lacking(tmp_path, monkeypatch):
     root = project.copy(tmp_path / "project", methods=("random",))
     parameters = yaml.safe_load((root / "params.yaml").read_text()) | {"profile": "smoke", "repeats": 1}
@@ -185,3 +235,6 @@ def test_the_command_reproduces_what_is_recorded_and_names_what_is_lacking(tmp_p
     text = CliRunner().invoke(application, ["rescore", "ece"]).output
     assert "calibration error, points; lower is better" in text and "random on chestxray14" in text
     assert "have no scored attempt in the store" in text.replace("\n", " ")
+    told = CliRunner().invoke(application, ["rescore", "hd95", "--task", "chestxray14"]).output.replace("\n", " ")
+    assert "HD95 is a metric of segmentation; passed over: " in told and " trials of classification." in told
+    assert "again" not in told
