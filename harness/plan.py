@@ -15,11 +15,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from harness.errors import BrokenProject, ConfigurationError, DiraBenchError, Unavailable, unknown
 from harness.identity import canonical_json, digest, item_id
 from harness.metrics import metric_of
+from harness.own_tables import Known, OwnTable, mistakes
 from harness.published import CellKey, Families
 from harness.registry import Registry, from_entry_point
 from harness.seeding import seed, subset_seed
@@ -28,6 +30,7 @@ from harness.store.committed import standing_content
 from harness.store.files import parse_json
 
 Block = Literal["published", "added"]
+NO_TABLES: Mapping[str, OwnTable] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ def make_plan(
     parameters: Parameters,
     families: Families,
     margin_of: Callable[[str], object] = lambda metric: None,
+    own_tables: Mapping[str, OwnTable] = NO_TABLES,
 ) -> Plan:
     """Cross the registries under the parameters' profile.
 
@@ -163,6 +167,7 @@ def make_plan(
         families: What the paper prints, and which contrasts are corrected together.
         margin_of: Raises ``ConfigurationError`` for a metric without an equivalence margin, so that this is found
             before anything is trained and not in its statistics.
+        own_tables: Tables of one's own, checked for the same reason.
 
     Raises:
         ConfigurationError: Every entry that makes no sense under the profile, at once.
@@ -171,6 +176,7 @@ def make_plan(
     problems = _unknown_in_own_families(registry, families)
     methods = _resolved_methods(registry, parameters.profile, problems)
     tasks = _resolved_tasks(registry, parameters.profile, problems, margin_of)
+    problems += mistakes(own_tables, _known(registry, tasks))
     if problems:
         raise ConfigurationError("\n".join(problems))
     plan = Plan(parameters, registry, families, methods, tasks)
@@ -191,6 +197,16 @@ def make_plan(
                 if not cell.skipped and not cell.unavailable:
                     _plan_trials(plan, cell, method, task)
     return plan
+
+
+def _known(registry: Registry, tasks: Mapping[str, TaskPlan]) -> Known:
+    """Return what a table of one's own may name."""
+    return Known(
+        registry.methods.known_names(),
+        registry.tasks.known_names(),
+        {entry.name: entry.label_fractions for entry in registry.tasks},
+        {name: task.metrics for name, task in tasks.items() if task.unavailable is None},
+    )
 
 
 def _unknown_in_own_families(registry: Registry, families: Families) -> list[str]:

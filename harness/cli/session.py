@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from harness.errors import DataError
 from harness.foreign import printable
+from harness.own_tables import read_own_tables
 from harness.plan import Plan, make_plan
 from harness.published import Families, load_families
 from harness.registry import Registry, load_parameters, load_registry, project_root
@@ -94,7 +95,13 @@ class Session:
     def plan(self) -> Plan:
         """Everything the registries, the profile and the parameters imply."""
         margins = read_margins(self.root / "reports" / "margins.yaml")
-        return make_plan(self.registry, self.parameters, self.families, partial(margin_of, margins=margins))
+        return make_plan(
+            self.registry,
+            self.parameters,
+            self.families,
+            partial(margin_of, margins=margins),
+            read_own_tables(self.root),
+        )
 
     @cached_property
     def store(self) -> Store:

@@ -245,7 +245,7 @@ def write_statistics(session: Session) -> None:
 
 def write_report(session: Session) -> None:
     """Render the profile's tables, figures and pages."""
-    from reports.render import KnownNames, build
+    from reports.render import build
 
     build(
         session.root / "results",
@@ -255,7 +255,6 @@ def write_report(session: Session) -> None:
         families=session.families,
         methods={entry.name: entry.label for entry in session.registry.methods},
         tasks={entry.name: entry.label for entry in session.registry.tasks},
-        known=KnownNames(session.registry.methods.known_names(), session.registry.tasks.known_names()),
         terms={name: task.terms for name, task in session.plan.tasks.items() if task.terms is not None},
     )
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -20,22 +19,12 @@ from reports.render.answers import answers
 from reports.render.answers import markdown as answers_markdown
 from reports.render.formats import latex, markdown
 from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_overlaps, read_results
-from reports.render.own_tables import check_names, own_table
+from reports.render.own_tables import own_table
 from reports.render.pages import Picture
 from reports.render.panel_figures import panel_blocks
 from reports.render.printed import PrintedCell, printed_cells
 from reports.render.setting import boxes_of, setting
 from reports.render.tables import Table, added_table, paper_table, task_table
-
-
-class KnownNames(NamedTuple):
-    """Names that a registry has, whatever the profile."""
-
-    methods: Collection[str] = ()
-    tasks: Collection[str] = ()
-
-
-ONLY_HERE = KnownNames()
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -138,7 +127,6 @@ def build(
     methods: Mapping[str, str],
     tasks: Mapping[str, str],
     families: Families | None = None,
-    known: KnownNames = ONLY_HERE,
     terms: Mapping[str, DataTerms] = MappingProxyType({}),
 ) -> list[Path]:
     """Write tables, figures, pages and metrics of one profile into ``reports/<profile>/``.
@@ -153,7 +141,6 @@ def build(
         parameters: The run's parameters: α for the legend, the rest to be shown.
         methods: Registry name → label, in the order of the registry.
         tasks: The same for tasks.
-        known: Names of entries that only other profiles have; tables of one's own may name them too.
         terms: Task → licence and citation of its data set, where they are known.
         families: The paper's tables; read from ``reports/families.yaml`` if not given.
 
@@ -166,7 +153,6 @@ def build(
     """
     layouts = read_layouts(reports / "tables.yaml")
     families = families or load_families(reports / "families.yaml")
-    check_names(layouts, {*methods, *known.methods}, {*tasks, *known.tasks}, str(reports / "tables.yaml"))
     overlaps = read_overlaps(reports / "overlaps.yaml")
     data = read_results(results, profile, methods, tasks)
     folder = reports / profile

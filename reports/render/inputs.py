@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
 from harness.descriptions import CohortDescription, PretrainingDescription
 from harness.errors import ConfigurationError, DataError
 from harness.gates import NO_GATES, GateRow, Verdict, verdicts
+from harness.own_tables import OwnTable
 from harness.results.descriptions import read_cohort, read_pretraining
 from harness.results.leakage import LEAKAGE, Leak
 from harness.results.table import TrialRow, read_trial_rows
@@ -124,31 +124,6 @@ class TableLayout(Frozen):
     facts: Facts = Facts(headings=(), rows={})
     beside: tuple[str, ...] = ()
     averages: str = ""
-
-
-class OwnTable(Frozen):
-    """A table of one's own, of ``reports/tables.yaml``: a row a method, a column a task and label fraction.
-
-    Attributes:
-        title, caption: As printed.
-        methods: Rows, in this order.
-        tasks: Columns, in this order.
-        label_fractions: Those that form columns; empty: all that a task has.
-        metric: What the numbers are; empty: each task's primary metric.
-        against: References whose contrasts are printed as marks, in this order; a family must hold them.
-    """
-
-    title: str = Field(min_length=1)
-    caption: str = ""
-    methods: tuple[str, ...] = Field(min_length=1)
-    tasks: tuple[str, ...] = Field(min_length=1)
-    label_fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = ()
-    metric: str = ""
-    against: tuple[str, ...] = ()
-
-    def named_methods(self) -> tuple[str, ...]:
-        """Return every method that the table names, once."""
-        return tuple(dict.fromkeys((*self.methods, *self.against)))
 
 
 class Overlap(Frozen):

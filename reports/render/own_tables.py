@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from harness.errors import ConfigurationError, unknown
 from harness.metrics import metric_of
+from harness.own_tables import OwnTable
 from harness.statistics.schema import CellSummary, Comparison
 from reports.render import wording
-from reports.render.inputs import Layouts, OwnTable, Results, TableLayout
+from reports.render.inputs import Results, TableLayout
 from reports.render.setting import setting
 from reports.render.tables import (
     Column,
@@ -29,27 +30,6 @@ from reports.render.tables import (
 )
 
 HERE = "own"  # no rank of statistics has this place: the rows are ranked here
-
-
-def check_names(layouts: Layouts, methods: Collection[str], tasks: Collection[str], path: str) -> None:
-    """Refuse tables of one's own that name an entry that no registry has.
-
-    Args:
-        layouts: ``reports/tables.yaml``.
-        methods: Every registered name, of other profiles too.
-        tasks: The same for tasks.
-        path: The file, for the sentences.
-
-    Raises:
-        ConfigurationError: A sentence for each such name, with near names.
-    """
-    problems = []
-    for name, layout in layouts.own.items():
-        where = f"{path}, own.{name}"
-        problems += [str(unknown("method", m, methods, where)) for m in layout.named_methods() if m not in methods]
-        problems += [str(unknown("task", task, tasks, where)) for task in layout.tasks if task not in tasks]
-    if problems:
-        raise ConfigurationError("\n".join(problems))
 
 
 def own_table(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from harness.own_tables import read_own_tables
 from harness.plan import Plan, make_plan
 from harness.published import load_families
 from harness.registry import load_parameters, load_registry
@@ -38,7 +39,8 @@ def copy(folder: Path, methods: tuple[str, ...] = METHODS, tasks: tuple[str, ...
 def plan(root: Path, **overrides: object) -> Plan:
     """Make the plan of a copied project; no entry points."""
     registry = load_registry(root, points=lambda group: [])
-    return make_plan(registry, load_parameters(root, overrides), load_families(root / "reports" / "families.yaml"))
+    families = load_families(root / "reports" / "families.yaml")
+    return make_plan(registry, load_parameters(root, overrides), families, own_tables=read_own_tables(root))
 
 
 def append(path: Path, text: str) -> None:

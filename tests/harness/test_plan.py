@@ -178,3 +178,38 @@ def test_a_family_of_ones_own_that_names_an_unknown_entry_is_refused_before_anyt
         'no task "montgomerry" in reports/families.yaml, own.mine',
     ]
     assert 'did you mean "montgomery"' in str(refused.value)
+
+
+OWN_TABLE = """
+own:
+  mine:
+    title: Mine
+    methods: [moco_v2, random]
+    tasks: [chestxray14, montgomery]
+    label_fractions: [1.0]
+    metric: auc
+    against: [random]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("[moco_v2,", "[moco_v3,", 'no method "moco_v3" in reports/tables.yaml, own.mine; did you mean "moco_v2'),
+        ("[random]", "[randon]", 'no method "randon" in reports/tables.yaml, own.mine; did you mean "random"'),
+        ("montgomery", "montgomerry", 'no task "montgomerry" in reports/tables.yaml, own.mine; did you mean "montg'),
+        ("auc", "acu", 'no metric "acu" in reports/tables.yaml, own.mine; '),
+        ("[1.0]", "[0.02, 1.0]", "reports/tables.yaml, own.mine.label_fractions: no task of the table has a cell at "
+         "label fraction 0.02; expected one of "),
+        ("against", "aginst", 'reports/tables.yaml, own.mine.aginst: unknown key; did you mean "against"'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_table_of_ones_own_is_refused_before_anything_is_trained(tmp_path, old, new, found):
+    root = project.copy(tmp_path)
+    (root / "reports" / "tables.yaml").write_text(OWN_TABLE)
+    project.plan(root)
+    (root / "reports" / "tables.yaml").write_text(OWN_TABLE.replace(old, new, 1))
+    with pytest.raises(ConfigurationError) as refused:
+        project.plan(root)
+    said = str(refused.value)
+    assert said.startswith(found) and len(said.splitlines()) == 1
