@@ -165,7 +165,8 @@ def _verdict(
     parts += [f"{alone} significant alone but not after correction"] if alone else []
     parts += [f"{words[word]} {word}" for word in wording.FINDINGS if words[word]]
     level = wording.threshold(alpha)
-    sizes = " and ".join(str(size) for size in dict.fromkeys(c.family_size for c in rows))
+    *most, last = [str(size) for size in sorted({c.family_size for c in rows})]
+    sizes = f"{', '.join(most)} or {last}" if most else last
     within = f"within its family of {sizes} (Holm, p < {level})"
     return f"Of {len(rows)} contrasts, each with p corrected {within}: {', '.join(parts)}."
 
