@@ -4,6 +4,7 @@ import torch
 
 from harness.errors import ConfigurationError
 from methods.networks import build
+from methods.options import Adam
 from methods.phases import NetworkSpec
 from methods.terms.adversary import Adversary
 from methods.terms.bound import Forward, Views
@@ -57,12 +58,7 @@ def test_the_discriminator_is_frozen_in_the_generators_step_and_trained_in_its_o
 
 
 def test_the_opponent_has_the_papers_adam():
-    assert made().opponent_optimiser() == {
-        "name": "adam",
-        "learning_rate": 2e-4,
-        "betas": [0.5, 0.999],
-        "weight_decay": 0.0,
-    }
+    assert made().opponent_optimiser() == Adam(name="adam", learning_rate=2e-4, betas=(0.5, 0.999), weight_decay=0.0)
 
 
 def test_its_weights_start_with_a_spread_of_two_hundredths():

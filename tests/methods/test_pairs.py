@@ -8,11 +8,12 @@ from harness.spec import MethodEntry, Status
 from methods import views as opencv
 from methods import views_on_device as device
 from methods.configuration import resolve
+from methods.phases import ImageViews
 from methods.training.pairs import Pairs
 from tests.methods.phantom_pixels import write_pixels
 from tests.methods.pretraining import configurations, train
 
-SMALL = {"image_px": 32, "distortion": False, "outer_cutout": True, "target": "unflip"}
+SMALL = ImageViews(image_px=32, distortion=False, outer_cutout=True, target="unflip")
 CLASSES = np.array(["a", "a", "b", "a", "", "b", "c", ""])
 
 

@@ -109,7 +109,7 @@ def a_status(root: Path) -> str:
     columns = [line.split(",") for line in lines]
     path.write_text(
         "".join(
-            ",".join([*row[:6], "", "failed", *row[8:]]) if row[9] == id else line
+            ",".join([*row[:6], "", "failed", *row[8:]]) if row[10] == id else line
             for row, line in zip(columns, lines, strict=True)
         )
     )
