@@ -32,7 +32,7 @@ def dead(weights: Path, layer: str = LAST) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Print method, pretraining seed, phase and the count of each pretrained decoder."""
+    """Print the count of each phase whose weights are in the store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="radiographs")
     root = Path(__file__).resolve().parents[1]
