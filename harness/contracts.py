@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from harness.foreign import OwnEnd
 from harness.spec import MethodEntry, MethodPlan, Status, TaskEntry, TaskPlan
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+
+class Preempted(OwnEnd):
+    """Raised by a work that was asked to leave, once its checkpoint is whole: the attempt ends as *preempted*."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Context:
         resume: A folder of the *item* that outlives attempts: where a checkpoint goes. Emptied once the item is ok.
         data_roots: Task name → root folder of a real data set.
         report: ``report(done, total, what)``: progress; cheap, may be called every step.
+        leaving: ``leaving()``: whether this attempt was asked to leave. A work that can resume asks it at each step
+            boundary; once it is true the work writes its checkpoint into ``resume`` and raises ``Preempted``. A work
+            that never asks is ended at once. Cheap, may be called every step.
     """
 
     device: str
@@ -39,6 +47,7 @@ class Context:
     workers: int = 0
     data_roots: Mapping[str, Path] = field(default_factory=dict)
     report: Callable[[int, int, str], None] = lambda done, total, what: None
+    leaving: Callable[[], bool] = lambda: False
 
 
 @dataclass

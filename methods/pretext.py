@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import JsonValue
 from torch import Tensor
 
+from harness.checkpoints import load_state, write_atomically
 from harness.contracts import Context, Outcome
 from harness.errors import CheckpointError, DataError
 from harness.identity import file_sha256
@@ -20,7 +21,7 @@ from harness.spec import Status
 from harness.typed import given
 from methods.phases import ImageSpec, ImageViews, PhaseSpec, PretextConfiguration, PretextSpec, TermSpec
 from methods.training.batches import first_batch_sha256
-from methods.training.checkpoints import ENCODER, LAST, load_encoder, load_state, save_encoder, write_atomically
+from methods.training.checkpoints import ENCODER, LAST, load_encoder, save_encoder
 from methods.training.images import ImageTraining
 from methods.training.loop import Training
 from methods.training.measurements import Measurement, held_out_views, measure

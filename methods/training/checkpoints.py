@@ -1,4 +1,4 @@
-"""What a phase writes: the encoder for trials, the whole state for the next phase, and where to resume."""
+"""What a phase writes: the encoder for trials, and the whole state for the next phase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -19,7 +18,6 @@ from harness.whole_files import replacing
 
 ENCODER = "encoder.safetensors"
 LAST = "last.pt"
-CHECKPOINT = "checkpoint.pt"
 FORM = 2  # of what an interrupted training leaves; another form is left aside and training restarts
 
 
@@ -31,12 +29,6 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
         whole.update(f"{name} {value.dtype} {tuple(value.shape)}\0".encode())
         whole.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return whole.hexdigest()
-
-
-def write_atomically(path: Path, data: Mapping[str, object]) -> None:
-    """Save with ``torch.save`` beside ``path``, flush to disk, and rename."""
-    with replacing(path) as partial, partial.open("wb") as stream:  # a stream: a path's name would enter the bytes
-        torch.save(data, stream)
 
 
 def save_encoder(path: Path, backbone: Mapping[str, Tensor], about: Mapping[str, JsonValue]) -> None:
@@ -69,24 +61,3 @@ def load_encoder(path: Path) -> tuple[dict[str, Tensor], dict[str, JsonValue]]:
         raise CheckpointError(
             f"{path} is damaged ({error}); expected whole safetensors; delete it and rerun the pretraining"
         ) from error
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what ``write_atomically`` wrote, tensors and plain values only (``weights_only``).
-
-    Raises:
-        CheckpointError: If the file is missing or damaged.
-    """
-    if not path.is_file():
-        raise CheckpointError(
-            f"no {path.name} in {path.parent}; expected the folder of a finished phase; rerun the pretraining"
-        )
-    try:
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise CheckpointError(
-            f"{path} is damaged ({type(error).__name__}); expected a state this harness wrote; delete it and rerun"
-        ) from error
-    if not isinstance(loaded, dict):
-        raise CheckpointError(f"{path} holds a {type(loaded).__name__}; expected a state this harness wrote; rerun")
-    return loaded

@@ -7,19 +7,17 @@ images with labels (``methods.supervised``).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from harness.checkpoints import Checkpoints
 from harness.contracts import Context
-from harness.errors import CheckpointError
 from harness.half_precision import refuse_unsound_gradients
 from harness.identity import digest
 from harness.seeding import seed as seed_of
@@ -27,7 +25,7 @@ from methods.networks.normalisation import share_batch_norm
 from methods.phases import TrainedSpec
 from methods.terms.bound import BoundTerm, Forward, Views
 from methods.training.batches import Order, as_views, memory_layout, place
-from methods.training.checkpoints import CHECKPOINT, FORM, load_state, state_sha256, write_atomically
+from methods.training.checkpoints import FORM, state_sha256
 from methods.training.means import Means, SumsOnDevice
 from methods.training.micro_batches import OneUpdate, cut, micro_batch
 from methods.training.optimisers import build_optimiser, plateau_of, rate_factor, set_rates
@@ -35,7 +33,6 @@ from methods.training.processes import check, data_parallel, joined, running_sta
 from methods.training.trained import Trained
 from methods.training.validation import HeldOutLosses
 
-CHECKPOINT_SECONDS = 60.0  # between two checkpoints; changes no number
 CURVE_ROWS = 100
 CHECK_EVERY = 10  # steps between two looks at the loss on a GPU: each look waits for the device
 
@@ -128,7 +125,7 @@ class Training:
         check(configuration, self._processes, objective.backbone.dimensions)
         self.objective = objective
         self._configuration, self._context = configuration, context
-        self._spec_digest = digest(spec.dump())
+        self._checkpoints = Checkpoints(context, {"form": FORM, "spec": digest(spec.dump())})
         self._device = torch.device(context.device)
         self._precision = PRECISIONS[configuration.precision]
         half_or_gpu = (self._device.type == "cuda" and self.channels_last_on_gpu) or self._precision is not None
@@ -209,9 +206,12 @@ class Training:
         return found.get("total", math.inf)
 
     def run(self) -> None:
-        """Resume if there is a checkpoint, and train to the end or until a loss is not finite."""
+        """Resume if there is a checkpoint, and train to the end or until a loss is not finite.
+
+        Raises:
+            Preempted: If the attempt was asked to leave before the last step; the checkpoint is whole.
+        """
         self._resume()
-        saved = time.monotonic()
         for made in self._batches():
             self._take_step(made)
             self.step += 1
@@ -222,9 +222,8 @@ class Training:
                     return
             if at_interval:
                 self._validate()
-            if self.step < self.steps and self._is_due(saved):
-                self._save()
-                saved = time.monotonic()
+            if self.step < self.steps:
+                self._keep()
             self._context.report(self.step, self.steps, "pretraining")
 
     def _take_step(self, made: tuple[Tensor, ...]) -> None:
@@ -273,13 +272,15 @@ class Training:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._precision or torch.bfloat16, enabled=self._precision is not None)
 
-    def _is_due(self, saved: float) -> bool:
-        """Say whether it is time for a checkpoint; of several processes the first one's clock counts."""
-        due = time.monotonic() - saved >= CHECKPOINT_SECONDS
-        if self._processes.count == 1:
-            return due
-        looks = self._device.type == "cpu" or self.step % CHECK_EVERY == 0
-        return looks and self._processes.leaders(due, self._device)
+    def _keep(self) -> None:
+        """Write a checkpoint if it is time, and end the attempt if it was asked to leave; several processes agree."""
+        if self._processes.count > 1 and self._device.type != "cpu" and self.step % CHECK_EVERY:
+            return
+        leaving = self._processes.leaders(self._checkpoints.leaving, self._device)
+        if leaving or self._processes.leaders(self._checkpoints.due, self._device):
+            self._save()
+        if leaving:
+            self._checkpoints.leave()
 
     def _validate(self) -> None:
         """Measure, remember the best backbone, and write a row of the curve (at most ``CURVE_ROWS`` in all)."""
@@ -304,16 +305,11 @@ class Training:
         self.curve.append(row)
         self.losses.clear()
 
-    def _checkpoint(self) -> Path:
-        return self._context.resume / CHECKPOINT
-
     def _save(self) -> None:
         self._processes.average_(running_statistics(self.objective))
         if self._processes.rank > 0:
             return
         state = {
-            "form": FORM,
-            "spec": self._spec_digest,
             "step": self.step,
             "objective": self.objective.state_dict(),
             "optimisers": [player.optimiser.state_dict() for player in self._players()],
@@ -323,8 +319,7 @@ class Training:
             "curve": self.curve,
             "losses": self.losses.state(),
         }
-        self._context.resume.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._checkpoint(), state)
+        self._checkpoints.save(state)
 
     def _players(self) -> list[Player]:
         return [self._own, *self._opponents]
@@ -334,13 +329,8 @@ class Training:
 
         Nothing else needs restoring: every random number is a function of (seed, step) or (seed, epoch, image).
         """
-        if not self._checkpoint().is_file():
-            return
-        try:
-            state = load_state(self._checkpoint())
-        except CheckpointError:
-            return
-        if (state.get("form"), state.get("spec")) != (FORM, self._spec_digest):
+        state = self._checkpoints.load()
+        if state is None:
             return
         self.objective.load_state_dict(state["objective"])
         for player, saved, scale in zip(self._players(), state["optimisers"], state["scalers"], strict=True):

@@ -7,10 +7,8 @@ they are. Its feature of a scan is the mean over the coarsest feature map.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +16,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.checkpoints import Checkpoints
 from harness.contracts import Context
-from harness.errors import CheckpointError
 from harness.identity import digest
 from harness.plateau import Plateau, PlateauRule
 from harness.seeding import seed as seed_of
@@ -27,10 +25,8 @@ from harness.typed import given
 from methods.networks import build
 from methods.networks.backbone import random_numbers_from
 from methods.phases import DiscoveryConfiguration, NetworkSpec
-from methods.training.checkpoints import FORM, load_state, write_atomically
+from methods.training.checkpoints import FORM
 from methods.volumes.words import Volumes, unit
-
-CHECKPOINT_SECONDS = 60.0
 
 
 class Autoencoder(nn.Module):
@@ -110,6 +106,9 @@ def learn_features(
         seed: Everything is drawn from it.
         context: Device, progress, and where an interrupted training goes on.
 
+    Raises:
+        Preempted: If the attempt was asked to leave; the checkpoint is whole.
+
     Returns:
         float32 ``(M, F)`` for rows 0 … M − 1, zeros for rows of no split; and the curve, a row an epoch.
     """
@@ -119,9 +118,9 @@ def learn_features(
     small = {int(row): shrink(scans[row], how.shape) for row in rows}
     optimiser = torch.optim.Adam(model.parameters(), lr=how.learning_rate)
     plateau = Plateau(how.learning_rate, PlateauRule.of(given(how.plateau)))
-    path, marks = context.resume / "autoencoder.pt", digest({"configuration": configuration.dump(), "seed": seed})
-    now = _resumed(path, marks, model, optimiser, plateau)
-    saved = time.monotonic()
+    marks: dict[str, str | int] = {"form": FORM, "marks": digest({"configuration": configuration.dump(), "seed": seed})}
+    checkpoints = Checkpoints(context, marks, "autoencoder.pt")
+    now = _resumed(checkpoints, model, optimiser, plateau)
     while now.epoch < how.epochs and now.since < how.stop_after:
         order = np.random.Generator(np.random.PCG64(seed_of(seed, "order", now.epoch))).permutation(training)
         trained = _train(model, optimiser, small, _parts(order, how.batch), device)
@@ -130,9 +129,11 @@ def learn_features(
         for group in optimiser.param_groups:
             group["lr"] = how.learning_rate * plateau.factor_after(found)
         context.report(now.epoch, how.epochs, "autoencoder")
-        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-            _save(path, marks, model, optimiser, plateau, now)
-            saved = time.monotonic()
+        leaving = checkpoints.leaving
+        if leaving or checkpoints.due:
+            _save(checkpoints, model, optimiser, plateau, now)
+        if leaving:
+            checkpoints.leave()
     if now.kept is not None:
         model.load_state_dict(now.kept)
     return _features(model, small, how.batch, device), now.curve
@@ -183,30 +184,19 @@ def _features(model: Autoencoder, small: Mapping[int, Tensor], batch: int, devic
 
 
 def _save(
-    path: Path,
-    marks: str,
-    model: Autoencoder,
-    optimiser: torch.optim.Optimizer,
-    plateau: Plateau,
-    now: _Progress,
+    checkpoints: Checkpoints, model: Autoencoder, optimiser: torch.optim.Optimizer, plateau: Plateau, now: _Progress
 ) -> None:
     """Write what ``_resumed`` reads."""
     states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "plateau": plateau.state()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, {"form": FORM, "marks": marks, **states, "progress": vars(now)})
+    checkpoints.save({**states, "progress": vars(now)})
 
 
 def _resumed(
-    path: Path, marks: str, model: Autoencoder, optimiser: torch.optim.Optimizer, plateau: Plateau
+    checkpoints: Checkpoints, model: Autoencoder, optimiser: torch.optim.Optimizer, plateau: Plateau
 ) -> _Progress:
     """Carry on from an interrupted training of this very configuration, if there is one."""
-    if not path.is_file():
-        return _Progress()
-    try:
-        state = load_state(path)
-    except CheckpointError:
-        return _Progress()
-    if (state.get("form"), state.get("marks")) != (FORM, marks):
+    state = checkpoints.load()
+    if state is None:
         return _Progress()
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])

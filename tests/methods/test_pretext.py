@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from harness.checkpoints import load_state, write_atomically
 from harness.errors import CheckpointError, DataError
 from harness.spec import Status
 from methods.options import Cosine
 from methods.pretext import carry_on
 from methods.training import loop
 from methods.training.batches import Order, gather_ahead
-from methods.training.checkpoints import load_encoder, load_state, write_atomically
+from methods.training.checkpoints import load_encoder
 from methods.training.objective import Objective
 from methods.training.optimisers import rate_factor
 from tests.methods.phantom_pixels import write_pixels
@@ -88,8 +89,7 @@ def test_a_phase_may_start_from_the_best_backbone_instead(parents, tmp_path):
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 7])
-def test_an_interrupted_phase_ends_as_if_nothing_had_happened(parents, cohort, tmp_path, monkeypatch, stop_at):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+def test_an_interrupted_phase_ends_as_if_nothing_had_happened(parents, cohort, tmp_path, checkpoint_each_step, stop_at):
     configuration, parent = configurations(8)["dis+res+adv"], parents["dis+res"][1]
 
     def die(done, total, what):
@@ -115,8 +115,7 @@ def test_an_interrupted_phase_ends_as_if_nothing_had_happened(parents, cohort, t
 
 
 @pytest.mark.parametrize("damage", ["foreign", "truncated"])
-def test_a_checkpoint_that_is_damaged_or_of_another_spec_is_not_resumed(cohort, tmp_path, monkeypatch, damage):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+def test_a_checkpoint_that_is_damaged_or_of_another_spec_is_not_resumed(cohort, tmp_path, checkpoint_each_step, damage):
     configuration = configurations(4)["dis"]
     resume = tmp_path / "resume"
     train(configuration, tmp_path / "other", cohort, seed_name="other", resume=resume)

@@ -17,7 +17,6 @@ from methods.obtain import backbone
 from methods.phases import ImageViews, LabelSpec, NetworkSpec
 from methods.shapes import CLASSES, make_shapes
 from methods.supervised import Supervised, cohort, labelled_views, one_view, run_phase, whole_image
-from methods.training import loop
 from methods.training.batches import Order
 from methods.training.checkpoints import load_encoder
 from methods.views import make_views
@@ -126,8 +125,7 @@ def test_the_encoder_is_trained_and_the_decoder_left_as_drawn(labelled, tmp_path
 
 
 @pytest.mark.parametrize("stop_at", [1, 5])
-def test_an_interrupted_phase_ends_as_if_nothing_had_happened(labelled, tmp_path, monkeypatch, stop_at):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+def test_an_interrupted_phase_ends_as_if_nothing_had_happened(labelled, tmp_path, checkpoint_each_step, stop_at):
     configured = configuration("chestxray14_supervised", 8)
 
     def die(done, total, what):

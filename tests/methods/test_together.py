@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.checkpoints import load_state
 from harness.contracts import Outcome
 from harness.environment import Slot
 from harness.errors import ConfigurationError
@@ -22,7 +23,6 @@ from harness.spec import Item
 from harness.store import Store
 from methods.together import DIVIDED
 from methods.training import micro_batches
-from methods.training.checkpoints import load_state
 from methods.training.processes import Processes, check
 from tests.methods.pretraining import configurations, train, typed
 
@@ -179,8 +179,7 @@ def test_only_the_phases_of_2d_pretext_are_divided():
 
 
 @pytest.mark.parametrize(("base", "precision"), [("simsiam", "float32"), ("barlow_twins", "bf16"), ("moco_v2", "fp16")])
-def test_every_base_resumes_to_the_same_state(cohort, tmp_path, monkeypatch, base, precision):
-    monkeypatch.setattr("methods.training.loop.CHECKPOINT_SECONDS", 0.0)
+def test_every_base_resumes_to_the_same_state(cohort, tmp_path, checkpoint_each_step, base, precision):
     configuration = configurations(5, discrimination=base)["dis+res+adv"] | {"precision": precision}
 
     def die(done, total, what):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from harness.checkpoints import load_state
 from harness.errors import CheckpointError, ConfigurationError, DataError
 from harness.seeding import seed
 from harness.spec import MethodEntry, Status
@@ -18,7 +19,6 @@ from methods.profiles import load_profile
 from methods.recipes.volumes import shares
 from methods.terms import from_json
 from methods.terms.bound import Forward, Views
-from methods.training.checkpoints import load_state
 from methods.training.objective import Objective
 from methods.volumes.cubes import Cubes, make_cubes
 from tests.methods.volumes import phases, run, write_scans
@@ -220,13 +220,11 @@ def test_cubes_are_made_from_seed_epoch_and_row_alone(discovered):
     assert not torch.equal(query, make_cubes(cubes.volumes, cubes.words, rows, 5, 3, views)[0])
 
 
-def test_neither_workers_nor_an_interruption_change_a_number(discovered, trained, tmp_path, monkeypatch):
+def test_neither_workers_nor_an_interruption_change_a_number(discovered, trained, tmp_path, checkpoint_each_step):
     folder, outcome = trained
     inputs = {"discovery": discovered, "parent": discovered}
     workers = run(phases()["dis+res"], tmp_path / "workers", inputs, workers=2)
     assert workers.facts == outcome.facts and workers.curve == outcome.curve
-
-    monkeypatch.setattr("methods.training.loop.CHECKPOINT_SECONDS", 0.0)
 
     class Stop(Exception):
         pass
@@ -267,12 +265,11 @@ def test_bfloat16_on_a_cpu_is_refused_where_cubes_become_smaller_than_the_kernel
         run(phase, tmp_path / "a", {"discovery": discovered, "parent": discovered})
 
 
-def test_an_autoencoder_that_was_interrupted_goes_on(tmp_path, monkeypatch):
+def test_an_autoencoder_that_was_interrupted_goes_on(tmp_path, checkpoint_each_step):
     cohort = write_scans(tmp_path / "cohort")
     phase = phases()["discovery"]
     phase.configuration["autoencoder"]["epochs"] = 3
     whole = run(phase, tmp_path / "whole", {"cohort": cohort})
-    monkeypatch.setattr("methods.volumes.autoencoder.CHECKPOINT_SECONDS", 0.0)
 
     class Stop(Exception):
         pass
