@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +13,7 @@ from tasks.inputs.deformation import Deformation
 from tasks.inputs.draws import sample_seeds, uniforms
 from tasks.inputs.image_augmentation import DRAWS, augment, normalise, views
 from tasks.inputs.interface import Source
-from tasks.inputs.loading import Batch, batches, gather, load
+from tasks.inputs.loading import Batch, Samples, batches, gather, load
 from tasks.options import DeformationAugmentation
 from tasks.specs import ImageClassification, ImageSegmentation, ImageTransfer
 
@@ -47,11 +48,15 @@ class _Images:
         """Normalise grey ``(B, S, S)`` in [0, 1] and expand it to the backbone's channels."""
         return normalise(images, self.normalisation, self.channels)
 
-    def _steps(self, deformation: DeformationAugmentation | None) -> Iterator[Batch]:
-        source, (steps, epochs) = self.source, self.length
-        order = batches(len(source.rows), self.batch, source.seeds.order, steps=steps, epochs=epochs)
+    def order(self) -> Iterator[Samples]:
+        """Yield which samples each step has."""
+        steps, epochs = self.length
+        return batches(len(self.source.rows), self.batch, self.source.seeds.order, steps=steps, epochs=epochs)
+
+    def _steps(self, deformation: DeformationAugmentation | None, done: int) -> Iterator[Batch]:
+        source = self.source
         return load(
-            order,
+            itertools.islice(self.order(), done, None),
             source.pixels,
             source.rows,
             side=self.image_px,
@@ -68,9 +73,9 @@ class LabelledImages(_Images):
         super().__init__(source, transfer, channels)
         self.transfer = transfer
 
-    def steps(self) -> Iterator[Batch]:
+    def steps(self, done: int = 0) -> Iterator[Batch]:
         """Yield the training batches."""
-        return self._steps(None)
+        return self._steps(None, done)
 
     def trained(self, batch: Batch) -> Tensor:
         """Return a batch augmented, ready for the model."""
@@ -94,9 +99,9 @@ class MaskedImages(_Images):
         self.transfer = transfer
         self._deform: Deformation | None = None
 
-    def steps(self) -> Iterator[Batch]:
+    def steps(self, done: int = 0) -> Iterator[Batch]:
         """Yield the training batches, deformed."""
-        return self._steps(self.transfer.augmentation)
+        return self._steps(self.transfer.augmentation, done)
 
     def trained(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch ready for the model, and its masks."""

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from harness.pixels import Pixels
-from tasks.inputs.loading import Batch
+from tasks.inputs.loading import Batch, Samples
 from tasks.specs import Seeds
 
 
@@ -40,8 +40,12 @@ class LabelledInput(Protocol):
         """Return the model where the input goes, laid out in memory as it takes the input soonest."""
         ...
 
-    def steps(self) -> Iterator[Batch]:
-        """Yield the training batches."""
+    def order(self) -> Iterator[Samples]:
+        """Yield which samples each step has."""
+        ...
+
+    def steps(self, done: int = 0) -> Iterator[Batch]:
+        """Yield the training batches that follow the first ``done``."""
         ...
 
     def trained(self, batch: Batch) -> Tensor:
@@ -60,8 +64,12 @@ class MaskedInput(Protocol):
         """Return the model where the input goes, laid out in memory as it takes the input soonest."""
         ...
 
-    def steps(self) -> Iterator[Batch]:
-        """Yield the training batches."""
+    def order(self) -> Iterator[Samples]:
+        """Yield which samples each step has."""
+        ...
+
+    def steps(self, done: int = 0) -> Iterator[Batch]:
+        """Yield the training batches that follow the first ``done``."""
         ...
 
     def trained(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -40,9 +40,10 @@ class Batch:
     masks: np.ndarray
 
 
-def batches(
-    count: int, size: int, order_seed: int, *, steps: int | None, epochs: int | None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+Samples = tuple[np.ndarray, np.ndarray]  # epochs and positions of a step's samples, as in ``Batch``
+
+
+def batches(count: int, size: int, order_seed: int, *, steps: int | None, epochs: int | None) -> Iterator[Samples]:
     """Yield (epochs, samples) of each step.
 
     With ``steps``: exactly so many batches of exactly ``size``, cut from the epochs' permutations laid end to end; a
@@ -104,7 +105,7 @@ class _Steps(Dataset):
         self.options, self.augment_seed = deformation, augment_seed
         self.deform: Deformation | None = None
 
-    def __getitem__(self, step: tuple[np.ndarray, np.ndarray]) -> Batch:
+    def __getitem__(self, step: Samples) -> Batch:
         epochs, samples = step
         images, masks = gather(self.pixels, self.rows[samples], self.side, masks=self.options is not None)
         if self.options is not None:
@@ -127,7 +128,7 @@ def gather(pixels: Pixels, rows: np.ndarray, side: int | None, *, masks: bool) -
 
 
 def load(
-    steps: Iterator[tuple[np.ndarray, np.ndarray]],
+    steps: Iterator[Samples],
     pixels: Pixels,
     rows: np.ndarray,
     *,
@@ -166,10 +167,21 @@ class OrderHash:
 
     def add(self, batch: Batch) -> None:
         """Take note of a batch."""
-        key = batch.epochs.astype(np.int64).tobytes() + batch.samples.astype(np.int64).tobytes()
-        self._whole.update(key)
+        key = self._note((batch.epochs, batch.samples))
         if not self.first:
             self.first = hashlib.sha256(key + batch.images.tobytes() + batch.masks.tobytes()).hexdigest()
+
+    def again(self, steps: Iterable[Samples], first: str) -> None:
+        """Take note of the steps of an earlier attempt, whose first batch is known."""
+        self.first = first
+        for step in steps:
+            self._note(step)
+
+    def _note(self, step: Samples) -> bytes:
+        epochs, samples = step
+        key = epochs.astype(np.int64).tobytes() + samples.astype(np.int64).tobytes()
+        self._whole.update(key)
+        return key
 
     @property
     def order(self) -> str:

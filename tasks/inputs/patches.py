@@ -6,6 +6,7 @@ float16.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.pixels import Pixels
 from tasks.inputs.interface import Source
-from tasks.inputs.loading import Batch, batches, load
+from tasks.inputs.loading import Batch, Samples, batches, load
 from tasks.inputs.patch_augmentation import augment
 from tasks.specs import PatchTransfer
 
@@ -41,13 +42,17 @@ class _Patches:
         """Move the model."""
         return model.to(self.device)
 
-    def steps(self) -> Iterator[Batch]:
-        """Yield the training batches; masks are gathered with the loss."""
+    def order(self) -> Iterator[Samples]:
+        """Yield which samples each step has."""
         source, transfer = self.source, self.transfer
         length = {"steps": transfer.steps, "epochs": transfer.epochs}
-        order = batches(len(source.rows), transfer.batch, source.seeds.order, **length)
+        return batches(len(source.rows), transfer.batch, source.seeds.order, **length)
+
+    def steps(self, done: int = 0) -> Iterator[Batch]:
+        """Yield the training batches; masks are gathered with the loss."""
+        source = self.source
         return load(
-            order,
+            itertools.islice(self.order(), done, None),
             source.pixels,
             source.rows,
             side=source.pixels.images.shape[-1],

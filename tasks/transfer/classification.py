@@ -15,7 +15,7 @@ from harness.metrics.ranking import auc_by_class, macro
 from tasks.heads.making import make_classifier
 from tasks.inputs.images import LabelledImages
 from tasks.inputs.interface import LabelledInput
-from tasks.inputs.loading import Batch
+from tasks.inputs.loading import Batch, Samples
 from tasks.inputs.patches import LabelledPatches
 from tasks.scoring.evaluation import class_probabilities, cross_entropy
 from tasks.scoring.localization.evidence import has_boxes, score_localization
@@ -60,9 +60,13 @@ class Classification:
             self.input = LabelledPatches(cases.source, transfer)
         self.model = self.input.place(make_classifier(transfer, backbone, len(self.names), generator))
 
-    def steps(self) -> Iterator[Batch]:
-        """Yield the training batches."""
-        return self.input.steps()
+    def order(self) -> Iterator[Samples]:
+        """Yield which samples each step has."""
+        return self.input.order()
+
+    def steps(self, done: int = 0) -> Iterator[Batch]:
+        """Yield the training batches that follow the first ``done``."""
+        return self.input.steps(done)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the binary cross-entropy of a batch."""
@@ -81,7 +85,7 @@ class Classification:
 
     def probabilities(self, rows: np.ndarray, *, ten_crop: bool = False) -> np.ndarray:
         """Return sigmoid outputs, float32 ``(N, outputs)``."""
-        parts = self.input.evaluated(rows, ten_crop=ten_crop)
+        parts = self.cases.asking(self.input.evaluated(rows, ten_crop=ten_crop))
         half = self.transfer.precision == "bf16"
         found: np.ndarray = class_probabilities(self.model, parts, self.cases.source.device, half=half)
         return found

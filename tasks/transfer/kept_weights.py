@@ -31,12 +31,18 @@ class KeptWeights:
         self.wish = (wish or os.environ.get(VARIABLE) or "none").strip().lower()
         if self.wish not in CHOICES:
             raise ConfigurationError(f'{VARIABLE} is "{self.wish}"; expected {", ".join(CHOICES)}; set one of them')
-        self._evaluations = 0
 
     def watching(
-        self, evaluate: Callable[[], tuple[float, float]], model: nn.Module
+        self, evaluate: Callable[[], tuple[float, float]], model: nn.Module, before: int = 0
     ) -> Callable[[], tuple[float, float]]:
-        """Return ``evaluate`` so that under ``all`` each evaluated state is written."""
+        """Return ``evaluate`` so that under ``all`` each evaluated state is written.
+
+        Args:
+            evaluate: Evaluates the model.
+            model: Whose weights are written.
+            before: Evaluations of an earlier attempt; they count, and lie in its folder.
+        """
+        self._evaluations = before
 
         def watched() -> tuple[float, float]:
             found = evaluate()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,10 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from tasks.inputs.interface import Source
-from tasks.inputs.loading import Batch
+from tasks.inputs.loading import Batch, Samples
 from tasks.specs import TrialSpec
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Cases:
         source: The cohort, its training rows and where the input goes.
         validation, test: Rows, int64.
         tested: The table of the test cases, in their order.
+        ask: Called between parts of an evaluation; ends an attempt that was asked to leave.
     """
 
     spec: TrialSpec
@@ -32,6 +35,13 @@ class Cases:
     validation: np.ndarray
     test: np.ndarray
     tested: pd.DataFrame
+    ask: Callable[[], None] = lambda: None
+
+    def asking(self, parts: Iterator[Part]) -> Iterator[Part]:
+        """Yield the parts of an evaluation, and ask before each."""
+        for part in parts:
+            self.ask()
+            yield part
 
     @property
     def draw(self) -> tuple[np.ndarray, int, int]:
@@ -61,8 +71,12 @@ class Transfer(Protocol):
 
     model: nn.Module
 
-    def steps(self) -> Iterator[Batch]:
-        """Yield the training batches."""
+    def order(self) -> Iterator[Samples]:
+        """Yield which samples each step has."""
+        ...
+
+    def steps(self, done: int = 0) -> Iterator[Batch]:
+        """Yield the training batches that follow the first ``done``."""
         ...
 
     def loss(self, batch: Batch) -> Tensor:

@@ -6,7 +6,7 @@ augmentation from ``seeds.augment``, the label subset and the patient resamples 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -28,9 +28,10 @@ from tasks.specs import ImageClassification, PatchClassification, TrialSpec
 from tasks.transfer.classification import Classification
 from tasks.transfer.kept_weights import KeptWeights
 from tasks.transfer.parts import Cases, Transfer
+from tasks.transfer.resuming import Resuming
 from tasks.transfer.segmentation import Segmentation
 from tasks.transfer.subsets import evaluated_rows, subset_hash, training_rows
-from tasks.transfer.training import Fit, fit
+from tasks.transfer.training import FineTuning, Fit
 
 
 def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
@@ -48,6 +49,7 @@ def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
         weights, if there are any.
 
     Raises:
+        Preempted: If the attempt was asked to leave; the trial goes on from its checkpoint.
         CheckpointError: If the encoder's weights do not fit.
         DataError: If the cohort does not have what the transfer needs.
     """
@@ -57,19 +59,21 @@ def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
     pixels = Pixels(context.inputs[spec.cohort])
     backbone, encoder_facts = _backbone(spec, context, pixels)
     rows = training_rows(pixels.cases, spec.label_fraction, spec.subset.seed, spec.transfer.subset_unit)
-    cases = _cases(spec, context, pixels, rows)
+    resuming = Resuming(raw, context)
+    cases = _cases(spec, context, pixels, rows, resuming.between_parts)
     transfer = make_transfer(cases, backbone)
     facts = {"encoder": encoder_facts, **_facts_before(cases, transfer)}
     seen, kept = OrderHash(), KeptWeights(context.folder)
-    result = fit(
-        transfer.model,
-        _noted(transfer.steps(), seen),
+    tuning = FineTuning(transfer.model, spec.transfer, batches_per_epoch(len(rows), spec.transfer.batch))
+    resuming.take_up(tuning, seen, transfer.order())
+    result = tuning.run(
+        _noted(transfer.steps(tuning.result.steps), seen),
         transfer.loss,
-        kept.watching(transfer.validate, transfer.model),
-        spec.transfer,
-        batches_per_epoch(len(rows), spec.transfer.batch),
+        kept.watching(transfer.validate, transfer.model, len(tuning.result.curve)),
         context.report,
+        resuming.after_step,
     )
+    resuming.after_training()
     if result.selected is not None:
         kept.selected(transfer.model)
     facts |= {
@@ -112,7 +116,7 @@ def _backbone(spec: TrialSpec, context: Context, pixels: Pixels) -> tuple[nn.Mod
     return backbone, facts
 
 
-def _cases(spec: TrialSpec, context: Context, pixels: Pixels, rows: np.ndarray) -> Cases:
+def _cases(spec: TrialSpec, context: Context, pixels: Pixels, rows: np.ndarray, ask: Callable[[], None]) -> Cases:
     test = pixels.rows("test")
     return Cases(
         spec=spec,
@@ -120,6 +124,7 @@ def _cases(spec: TrialSpec, context: Context, pixels: Pixels, rows: np.ndarray) 
         validation=evaluated_rows(spec, pixels),
         test=test,
         tested=pixels.cases.set_index("row").loc[test],
+        ask=ask,
     )
 
 

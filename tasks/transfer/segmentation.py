@@ -15,7 +15,7 @@ from harness.metrics.registered import DICE, IOU
 from tasks.heads.making import make_segmenter
 from tasks.inputs.images import MaskedImages
 from tasks.inputs.interface import MaskedInput
-from tasks.inputs.loading import Batch
+from tasks.inputs.loading import Batch, Samples
 from tasks.inputs.patches import MaskedPatches
 from tasks.scoring.evaluation import Segmenting, count_pixels
 from tasks.scoring.losses import dice_sums, soft_dice
@@ -48,9 +48,13 @@ class Segmentation:
             self.watched, self.watched_empty = IOU, 1.0
         self.model = self.input.place(make_segmenter(transfer, backbone, generator))
 
-    def steps(self) -> Iterator[Batch]:
-        """Yield the training batches."""
-        return self.input.steps()
+    def order(self) -> Iterator[Samples]:
+        """Yield which samples each step has."""
+        return self.input.order()
+
+    def steps(self, done: int = 0) -> Iterator[Batch]:
+        """Yield the training batches that follow the first ``done``."""
+        return self.input.steps(done)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the soft Dice loss of a batch as a whole."""
@@ -75,7 +79,7 @@ class Segmentation:
             half=transfer.precision == "bf16",
             together=transfer.batch if by_batch else None,
         )
-        parts = self.input.evaluated(rows, augmented=validates)
+        parts = self.cases.asking(self.input.evaluated(rows, augmented=validates))
         device = self.cases.source.device
         counted: tuple[PixelCounts, float] = count_pixels(self.model, parts, len(rows), how, device, measures)
         return counted

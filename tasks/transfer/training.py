@@ -1,11 +1,14 @@
-"""Fine-tuning: steps, a schedule, evaluation on validation, the best weights kept in memory. Knows no task."""
+"""Fine-tuning: steps, a schedule, evaluation on validation, the best weights kept in memory. Knows no task.
+
+Its whole state can be written at a step boundary, and the steps that follow give the same bits as without a pause.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -140,95 +143,148 @@ class Selection:
         if self.kept:
             self.model.load_state_dict(self.kept)
 
+    def state(self) -> dict[str, object]:
+        """Return what ``load`` takes."""
+        return {name: getattr(self, name) for name in ("best", "best_loss", "waited", "kept")}
 
-def fit(
-    model: nn.Module,
-    batches: Iterator[Batch],
-    loss_of: Callable[[Batch], Tensor],
-    evaluate: Callable[[], tuple[float, float]],
-    options: Training,
-    per_epoch: int,
-    report: Callable[[int, int, str], None],
-) -> Fit:
-    """Fine-tune in place and leave the best weights in the model.
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Carry on from a state."""
+        self.best, self.best_loss = state["best"], state["best_loss"]
+        self.waited, self.kept = state["waited"], state["kept"]
 
-    A loss that is not finite ends the training; the best weights so far are restored, if there are any.
 
-    Args:
-        model: Trained in place.
-        batches: Each one step.
-        loss_of: Batch → scalar loss, with gradient.
-        evaluate: () → (validation loss, validation metric), the model in evaluation mode.
-        options: The resolved transfer.
-        per_epoch: Steps an epoch, for a length in epochs.
-        report: Progress.
+class FineTuning:
+    """A model being fine-tuned: everything its next step depends on, and how to take it.
+
+    Attributes:
+        model: Trained in place; left with its best weights.
+        result: How it goes.
+        ended: Whether the training is over; the model then has its best weights.
     """
-    optimiser, schedule, total = _prepared(model, options, per_epoch)
-    every, half = options.validation_every or per_epoch, options.precision == "bf16"
-    result, selection, running = Fit(), Selection(model, options), list[Tensor]()
-    device = next(model.parameters()).device.type
-    if half:
-        refuse_unsound_gradients(model)
-    model.train()
-    for batch in batches:
-        with torch.autocast(device, torch.bfloat16, enabled=half):
+
+    def __init__(self, model: nn.Module, options: Training, per_epoch: int) -> None:
+        """Start at step 0.
+
+        Args:
+            model: Trained in place.
+            options: The resolved transfer.
+            per_epoch: Steps an epoch, for a length in epochs.
+        """
+        self.model, self.result, self.ended = model, Fit(), False
+        self._per_epoch, self._every = per_epoch, options.validation_every or per_epoch
+        self._half = options.precision == "bf16"
+        self._total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
+        self._optimiser = make_optimiser(model, options.optimiser)
+        length = options.epochs if options.epochs is not None else self._total
+        rate, counting = options.optimiser.learning_rate, options.patience_counting
+        self._schedule = Schedule(self._optimiser, options.schedule, rate, length, counting)
+        self._selection = Selection(model, options)
+        self._running: list[Tensor] = []  # losses since the last evaluation
+        self._device = next(model.parameters()).device
+        if self._half:
+            refuse_unsound_gradients(model)
+
+    def run(
+        self,
+        batches: Iterator[Batch],
+        loss_of: Callable[[Batch], Tensor],
+        evaluate: Callable[[], tuple[float, float]],
+        report: Callable[[int, int, str], None],
+        after_step: Callable[[], None] = lambda: None,
+    ) -> Fit:
+        """Take the steps that are left, and leave the best weights in the model.
+
+        A loss that is not finite ends the training; the best weights so far are restored, if there are any.
+
+        Args:
+            batches: Each one step, from the next one on.
+            loss_of: Batch → scalar loss, with gradient.
+            evaluate: () → (validation loss, validation metric), the model in evaluation mode.
+            report: Progress.
+            after_step: Called at each step boundary but the last.
+        """
+        result = self.result
+        if not self.ended:
+            self.model.train()
+            for batch in batches:
+                if not self._step(batch, loss_of):
+                    break
+                report(result.steps, self._total, "fine-tuning")
+                due = result.steps % self._every == 0 or result.steps == self._total
+                if due and not self._evaluated(evaluate):
+                    break
+                if result.steps < self._total:
+                    after_step()
+            self._selection.restore()
+            self.ended = True
+        self.model.eval()
+        return result
+
+    def _step(self, batch: Batch, loss_of: Callable[[Batch], Tensor]) -> bool:
+        """Take a step; returns whether the loss was finite."""
+        result, schedule = self.result, self._schedule
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             loss = loss_of(batch)
         if not torch.isfinite(loss):
             result.diverged = True
-            break
-        optimiser.zero_grad(set_to_none=True)
+            return False
+        self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        self._optimiser.step()
         result.steps += 1
-        running.append(loss.detach())
-        report(result.steps, total, "fine-tuning")
+        self._running.append(loss.detach())
         schedule.after_step(result.steps)
-        if result.steps % per_epoch == 0:
-            schedule.after_epoch(result.steps // per_epoch)
-        due = result.steps % every == 0 or result.steps == total
-        if due and not _evaluated(result, evaluate, model, running, schedule, selection):
-            break
-    selection.restore()
-    model.eval()
-    return result
+        if result.steps % self._per_epoch == 0:
+            schedule.after_epoch(result.steps // self._per_epoch)
+        return True
 
+    def _evaluated(self, evaluate: Callable[[], tuple[float, float]]) -> bool:
+        """Evaluate on validation and take note of it; returns whether the training goes on."""
+        result, schedule, selection = self.result, self._schedule, self._selection
+        self.model.eval()
+        loss, metric = evaluate()
+        self.model.train()
+        result.curve.append(
+            {
+                "step": result.steps,
+                "training_loss": float(torch.stack(self._running).mean()),
+                "validation_loss": loss if math.isfinite(loss) else None,
+                "validation_metric": None if math.isnan(metric) else metric,
+                "learning_rate": schedule.current,
+            }
+        )
+        self._running.clear()
+        if not math.isfinite(loss):
+            result.diverged = True
+            return False
+        if selection.is_best(loss, metric):
+            result.selected = result.steps
+        schedule.after_evaluation(loss)
+        result.stopped_early = selection.is_out
+        return not result.stopped_early
 
-def _prepared(model: nn.Module, options: Training, per_epoch: int) -> tuple[torch.optim.Optimizer, Schedule, int]:
-    """Return optimiser and schedule, and how many steps there are in all."""
-    optimiser = make_optimiser(model, options.optimiser)
-    total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
-    length = options.epochs if options.epochs is not None else total
-    rate, counting = options.optimiser.learning_rate, options.patience_counting
-    return optimiser, Schedule(optimiser, options.schedule, rate, length, counting), total
+    def state(self) -> dict[str, object]:
+        """Return what ``load`` takes; once the training has ended, the best weights and how it went are enough."""
+        state: dict[str, object] = {"ended": self.ended, "model": self.model.state_dict(), "result": vars(self.result)}
+        if not self.ended:
+            state["optimiser"] = self._optimiser.state_dict()
+            state["plateau"] = None if self._schedule.plateau is None else self._schedule.plateau.state()
+            state["selection"] = self._selection.state()
+            state["running"] = torch.stack(self._running) if self._running else None
+        return state
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Carry on from a state.
 
-def _evaluated(
-    result: Fit,
-    evaluate: Callable[[], tuple[float, float]],
-    model: nn.Module,
-    running: list[Tensor],
-    schedule: Schedule,
-    selection: Selection,
-) -> bool:
-    """Evaluate on validation and take note of it; returns whether the training goes on."""
-    model.eval()
-    loss, metric = evaluate()
-    model.train()
-    result.curve.append(
-        {
-            "step": result.steps,
-            "training_loss": float(torch.stack(running).mean()),
-            "validation_loss": loss if math.isfinite(loss) else None,
-            "validation_metric": None if math.isnan(metric) else metric,
-            "learning_rate": schedule.current,
-        }
-    )
-    running.clear()
-    if not math.isfinite(loss):
-        result.diverged = True
-        return False
-    if selection.is_best(loss, metric):
-        result.selected = result.steps
-    schedule.after_evaluation(loss)
-    result.stopped_early = selection.is_out
-    return not result.stopped_early
+        Nothing else needs restoring: every random number is a function of (seed, epoch, sample).
+        """
+        self.ended, self.result = state["ended"], Fit(**state["result"])
+        self.model.load_state_dict(state["model"])
+        if self.ended:
+            return
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self._schedule.plateau is not None:
+            self._schedule.plateau.load(state["plateau"])
+        self._selection.load(state["selection"])
+        running = state["running"]
+        self._running = [] if running is None else list(running.to(self._device).unbind())

@@ -1,6 +1,7 @@
 """Run phases in a test: specs as the plan writes them, folders under ``tmp_path``."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def train(
     resume: Path | None = None,
     report: Any = None,
     device: str = "cpu",
+    leaving: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     spec = {
@@ -63,5 +65,6 @@ def train(
         resume=resume or folder / "resume",
         workers=workers,
         report=report or (lambda done, total, what: None),
+        leaving=leaving,
     )
     return run_phase(spec, context)

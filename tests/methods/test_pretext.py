@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from harness.checkpoints import load_state, write_atomically
+from harness.contracts import Preempted
 from harness.errors import CheckpointError, DataError
 from harness.spec import Status
 from methods.options import Cosine
@@ -112,6 +113,17 @@ def test_an_interrupted_phase_ends_as_if_nothing_had_happened(parents, cohort, t
     assert seen == list(range(stop_at + 1, 9))
     assert same_state(tmp_path / "resumed", tmp_path / "whole")
     assert resumed.facts == whole.facts and resumed.values == whole.values and resumed.curve == whole.curve
+
+
+def test_a_phase_asked_to_leave_writes_a_checkpoint_at_that_step_and_goes_on_from_it(cohort, tmp_path):
+    configuration, asked = configurations(5)["dis"], iter([False, True])
+    with pytest.raises(Preempted):
+        train(configuration, tmp_path / "a", cohort, resume=tmp_path / "resume", leaving=lambda: next(asked))
+    assert load_state(tmp_path / "resume" / "checkpoint.pt")["step"] == 2
+    found = train(configuration, tmp_path / "a", cohort, resume=tmp_path / "resume")
+    whole = train(configuration, tmp_path / "whole", cohort)
+    assert same_state(tmp_path / "a", tmp_path / "whole")
+    assert found.facts == whole.facts and found.curve == whole.curve
 
 
 @pytest.mark.parametrize("damage", ["foreign", "truncated"])

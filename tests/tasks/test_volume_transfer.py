@@ -16,7 +16,7 @@ from harness.spec import TaskEntry
 from tasks.configuration import resolve
 from tasks.heads.patches import VolumeClassifier
 from tasks.specs import read_transfer
-from tasks.transfer.training import Fit, fit
+from tasks.transfer.training import FineTuning, Fit
 from tests.harness.test_plateau import PRINTED_FALLS, PRINTED_LOSSES, PRINTED_STOP
 from tests.tasks.standins import TinyVolumeBackbone
 
@@ -30,14 +30,11 @@ def trained(transfer: dict[str, Any], losses: list[float]) -> Fit:
     """Fine-tune a single weight whose validation losses, one an epoch, are given; the last one is repeated."""
     model = torch.nn.Linear(1, 1)
     told: Iterator[float] = itertools.chain(losses, itertools.repeat(losses[-1]))
-    return fit(
-        model,
+    return FineTuning(model, read_transfer(transfer), per_epoch=1).run(
         itertools.repeat(None, 400),  # type: ignore[arg-type]
         lambda batch: model.weight.square().sum(),
         lambda: (next(told), 0.5),
-        read_transfer(transfer),
-        per_epoch=1,
-        report=lambda *_: None,
+        lambda *_: None,
     )
 
 
