@@ -19,6 +19,7 @@ from harness.cli import (
     gates,
     listing,
     rescoring,
+    sharing,
     stages,
     upkeep,
 )
@@ -91,6 +92,9 @@ application.command("report")(stages.report)
 application.command("rescore")(rescoring.rescore)
 application.command("export")(exporting.export)
 application.command("compare")(from_scratch.compare_command)
+application.command("compare-results")(sharing.compare_results_command)
+application.command("bundle")(sharing.bundle_command)
+application.command("unbundle")(sharing.unbundle_command)
 data.data.command("fetch")(fetching.fetch)
 application.add_typer(data.data, name="data")
 application.add_typer(stages.stages, name="stage")

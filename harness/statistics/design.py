@@ -40,6 +40,7 @@ from harness.statistics.trials import TrialIndex
 MOST_UNEQUAL = 2.0  # the largest ratio of two spreads that Student's pooled variance may average over
 FEWEST_RUNS = 5  # below it, and with unequal numbers of runs, Welch's degrees of freedom are a rough guess
 CAP = 1.5  # degrees of freedom, in those of the encoders
+ROUNDING = 1e-18  # points squared: a mean's variance below it is left by the rounding of sums, not by runs
 
 
 class Lineage(NamedTuple):
@@ -263,7 +264,7 @@ def _estimate(effect: float, encoders: list[Share], repeats: list[Share], rest: 
     """Add the encoders' and the repeats' parts, less the residual that both hold; cap the degrees of freedom."""
     of_encoders, of_repeats = sum(s.variance for s in encoders), sum(s.variance for s in repeats)
     variance = max(of_encoders + of_repeats - rest, of_encoders, of_repeats)
-    if variance <= 0:
+    if variance <= ROUNDING:
         return Estimate(effect, 0.0, min(share.df for share in (*encoders, *repeats)))
     df = variance**2 / sum(s.variance**2 / s.df for s in (*encoders, *repeats))
     known = (

@@ -1,0 +1,163 @@
+"""An archive of results comes back byte for byte, or is refused with a sentence and nothing is written."""
+
+import hashlib
+import json
+import stat
+import zipfile
+
+import pytest
+
+from harness.errors import ConfigurationError, DataError
+from harness.sharing import bundles
+from harness.sharing.bundles import MANIFEST, bundle, unbundle
+from tests.sharing.small_results import draws, write
+
+
+@pytest.fixture
+def root(tmp_path):
+    write(tmp_path / "project" / "results" / "smoke", {"m": draws(1)})
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def archive(root, tmp_path):
+    bundle(root, "smoke", tmp_path / "results.zip", "dira-bench 0")
+    return tmp_path / "results.zip"
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def rebuilt(archive, change, *, entry=lambda info: info, manifest=None):
+    """Write the archive anew with other members; ``change`` edits name → bytes, the list follows it."""
+    with zipfile.ZipFile(archive) as old:
+        files = {name: old.read(name) for name in old.namelist()}
+    document = json.loads(files.pop(MANIFEST))
+    change(files)
+    document["members"] = [
+        {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    ]
+    document |= manifest or {}
+    other = archive.with_name("other.zip")
+    with zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as new:
+        new.writestr(MANIFEST, json.dumps(document))
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            new.writestr(entry(info), content)
+    return other
+
+
+def refused(archive, target, match):
+    with pytest.raises(DataError, match=match):
+        unbundle(archive, target)
+    assert not target.exists()
+    assert not [path for path in target.parent.iterdir() if path.name.startswith(f".{target.name}.")]
+
+
+def test_results_come_back_byte_for_byte(root, archive, tmp_path):
+    unbundle(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(root)
+
+
+def test_the_same_results_give_the_same_archive(root, archive, tmp_path):
+    for path in root.rglob("*"):
+        path.touch()
+    bundle(root, "smoke", tmp_path / "again.zip", "dira-bench 0")
+    assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../outside.csv", "/outside.csv", "results/smoke/../../x.csv", "results\\smoke\\x.csv",
+                                  "C:/x.csv", "results/smoke//x.csv", "results/smoke/./x.csv", "results/smoke/a\nb.csv"])  # fmt: skip
+def test_a_name_that_leads_out_is_refused(archive, tmp_path, name):
+    refused(rebuilt(archive, lambda files: files.update({name: b"x"})), tmp_path / "out", "stays in its folder")
+
+
+@pytest.mark.parametrize("name", ["results/miniature/x.csv", "reports/smoke/report.html", "dvc.yaml", "results/x.csv"])
+def test_a_name_of_something_else_is_refused(archive, tmp_path, name):
+    refused(rebuilt(archive, lambda files: files.update({name: b"x"})), tmp_path / "out", "below results/smoke")
+
+
+def test_a_page_is_no_part_of_results(archive, tmp_path):
+    changed = rebuilt(archive, lambda files: files.update({"results/smoke/page.html": b"<script>"}))
+    refused(changed, tmp_path / "out", "a kind of file that no results have")
+
+
+def test_a_link_is_refused(archive, tmp_path):
+    def linked(info):
+        if info.filename.endswith("link.csv"):
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        return info
+
+    changed = rebuilt(archive, lambda files: files.update({"results/smoke/link.csv": b"/etc/hostname"}), entry=linked)
+    refused(changed, tmp_path / "out", "found a link")
+
+
+def test_a_member_larger_than_listed_is_refused(archive, tmp_path):
+    def larger(document):
+        members = [dict(member) for member in document]
+        members[0]["size"] -= 1
+        return members
+
+    with zipfile.ZipFile(archive) as old:
+        members = larger(json.loads(old.read(MANIFEST))["members"])
+    refused(rebuilt(archive, lambda files: None, manifest={"members": members}), tmp_path / "out", "found more than")
+
+
+def test_an_archive_too_large_is_refused_before_it_is_read(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "MOST_BYTES", 100)
+    refused(archive, tmp_path / "out", "would take .* bytes; expected at most 100")
+
+
+def test_a_member_packed_too_tightly_is_refused(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "MOST_RATIO", 50)
+    changed = rebuilt(archive, lambda files: files.update({"results/smoke/zeros.csv": bytes(100_000)}))
+    refused(changed, tmp_path / "out", "bytes claim to hold 100000")
+
+
+def test_a_damaged_member_is_refused(archive, tmp_path):
+    with zipfile.ZipFile(archive) as old:
+        members = json.loads(old.read(MANIFEST))["members"]
+    members[0]["sha256"] = "0" * 64
+    refused(rebuilt(archive, lambda files: None, manifest={"members": members}), tmp_path / "out", "are not what")
+
+
+def test_a_member_that_is_not_listed_is_refused(archive, tmp_path):
+    refused(rebuilt(archive, lambda files: None, manifest={"members": []}), tmp_path / "out", "not once in both")
+
+
+def test_an_edited_trial_is_refused_by_its_seal(archive, tmp_path):
+    def edit(files):
+        name = "results/smoke/trials/m.csv"
+        head, first, *rest = files[name].decode().splitlines()
+        cells = first.split(",")
+        cells[6] = "0.99"
+        files[name] = "\n".join([head, ",".join(cells), *rest, ""]).encode()
+        sums = "results/smoke/SHA256SUMS"
+        lines = [line for line in files[sums].decode().splitlines() if "trials/m.csv" not in line]
+        files[sums] = "\n".join([*lines, f"{hashlib.sha256(files[name]).hexdigest()}  trials/m.csv", ""]).encode()
+
+    refused(rebuilt(archive, edit), tmp_path / "out", "holds no sound results: .* was edited")
+
+
+@pytest.mark.parametrize(("manifest", "match"), [({"form": 2}, "update dira-bench"), ({"form": "x"}, "form"),
+                                                 ({"profile": "../x"}, "profile"), ({"more": 1}, "more")])  # fmt: skip
+def test_a_list_of_another_form_is_refused(archive, tmp_path, manifest, match):
+    refused(rebuilt(archive, lambda files: None, manifest=manifest), tmp_path / "out", match)
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"no archive")
+    refused(tmp_path / "x.zip", tmp_path / "out", "cannot be read as a ZIP archive")
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        unbundle(tmp_path / "absent.zip", tmp_path / "out")
+
+
+def test_a_folder_that_holds_something_is_left_alone(archive, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("mine")
+    with pytest.raises(ConfigurationError, match="holds something already"):
+        unbundle(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"mine": b"mine"}
