@@ -73,7 +73,7 @@ def tests(session: nox.Session) -> None:
         "loadfile",
         "--no-loadscope-reorder",
         "-m",
-        "not realdata and not fullsize and not gpu",
+        "not realdata and not fullsize and not gpu and not cluster",
     ]
     session.run("pytest", *selected)
 

@@ -15,7 +15,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,7 +53,8 @@ class Slot:
         name: For people: ``cpu 0``, ``gpu 1``.
         device_class: What never mixes inside a cell: ``cpu`` or ``cuda``.
         device: What the work gets: ``cpu`` or ``cuda:0`` (each process sees its own device only).
-        visible: Value of ``CUDA_VISIBLE_DEVICES`` inside the process; empty hides every GPU.
+        visible: Value of ``CUDA_VISIBLE_DEVICES`` inside the process; empty hides every GPU; None where the process
+            itself finds out what it was given (``settled``), because the driver does not see its machine.
         threads: Threads of one operator. Always 1 on a CPU: two on shared cores were measured 6 times slower.
         model: The device as its maker names it, or "".
     """
@@ -61,7 +63,7 @@ class Slot:
     name: str
     device_class: str
     device: str
-    visible: str
+    visible: str | None
     threads: int = 1
     model: str = ""
 
@@ -161,6 +163,42 @@ def device_slots(slots: int | None = None, device: Device = "auto") -> tuple[Slo
         Slot(i, f"gpu {visible}", "cuda", "cuda:0", visible, threads, model)
         for i, (visible, model) in enumerate(chosen)
     )
+
+
+def remote_slots(count: int, name: str, device: Literal["cpu", "cuda"]) -> tuple[Slot, ...]:
+    """Return slots on machines that this process does not see; each job settles its own.
+
+    Args:
+        count: How many jobs at a time.
+        name: Of the engine, for people: ``slurm 0``, ``slurm 1``.
+        device: What each job gets of its machine: one GPU, or cores.
+    """
+    where = "cuda:0" if device == "cuda" else "cpu"
+    return tuple(Slot(index, f"{name} {index}", device, where, None) for index in range(count))
+
+
+def settled(slot: Slot) -> Slot:
+    """Fill in what a slot of another machine leaves open, from inside a process that runs there.
+
+    The engine has restricted which GPUs the process sees; of those it takes the first. Threads are those of one
+    operator: on a CPU one, beside a GPU as many as there are cores for this process.
+
+    Raises:
+        Unavailable: If the slot has a GPU and none is visible here: the work would silently run on the CPU.
+    """
+    if slot.visible is not None:
+        return slot
+    if slot.device_class != "cuda":
+        return replace(slot, visible="", threads=1, model=_processor())
+    found = gpus()
+    if not found:
+        raise Unavailable(
+            f"found no GPU on {socket.gethostname()} (CUDA_VISIBLE_DEVICES="
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Expected one, since the job asked for cuda. Fix: "
+            "request a GPU in the engine's options, or run with --device cpu."
+        )
+    visible, model = found[0]
+    return replace(slot, visible=visible, threads=cores(), model=model)
 
 
 @functools.cache
@@ -269,8 +307,12 @@ def git_state(folder: Path | None = None) -> dict[str, str]:
     return state
 
 
-def provenance() -> dict[str, object]:
-    """Return everything about this machine and this set-up that is recorded beside a number and is never identity."""
+@functools.cache
+def provenance() -> Mapping[str, object]:
+    """Return everything about this machine and this set-up that is recorded beside a number and is never identity.
+
+    Found once a process: a fork server finds it for all its children.
+    """
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),

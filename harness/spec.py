@@ -77,6 +77,24 @@ class Status(StrEnum):
         return self not in (Status.DIVERGED_SCORED, Status.MISSING, Status.UNAVAILABLE)
 
 
+class Ending(StrEnum):
+    """Why a process ended that left no result: ``error["reason"]`` of a record."""
+
+    NOT_STARTED = "not started"  # the job never reached its work: no attempt at the item
+    EXIT = "exit"  # the process ended by itself
+    SIGNAL = "signal"  # something killed it
+    GONE = "gone"  # it is not there any more, and nobody knows why
+    PREEMPTED = "preempted"  # it was asked to leave and may go on later: no lost worker
+    NODE_LOST = "node lost"
+    OUT_OF_MEMORY = "out of memory"  # the machine or the engine killed it for its memory
+    TIME_LIMIT = "time limit"  # the engine's own, such as a queue's
+
+    @property
+    def blames_nobody(self) -> bool:
+        """Whether it says nothing of the item, so that it counts neither as a try nor as a lost worker."""
+        return self in (Ending.NOT_STARTED, Ending.PREEMPTED)
+
+
 class Frozen(BaseModel):
     """A value: frozen, comparable, and strict about keys it does not know."""
 
@@ -478,7 +496,8 @@ class Record(Frozen):
         facts: JSON values that are a function of the spec alone: hashes of the initial head, first batch and
             sample order, selected step, subset hash, number of scored classes, budget spent.
         files: Name → SHA-256 of what the attempt left in its folder.
-        error: ``{"type", "message", "traceback"}`` when it did not end ok.
+        error: ``{"type", "message", "traceback"}`` when it did not end ok, and ``reason`` (``Ending``) where its
+            process ended without a result.
         provenance: Everything that is not a function of the spec: start time, duration_seconds, host, device,
             device_class (``cpu`` or ``cuda``), executor, slot, workers, library versions, git state.
         seal: SHA-256 over all of the above as JSON (``harness.store.seals``): an edited record is known by it.
@@ -504,6 +523,12 @@ class Record(Frozen):
     def outline(self) -> ItemOutline:
         """What is told of its spec."""
         return ItemOutline.model_validate(self.spec)
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why its process ended, where that left no result; None of any other record, and of older ones."""
+        said = (self.error or {}).get("reason")
+        return Ending(said) if said in set(Ending) else None
 
     @field_validator("status")
     @classmethod

@@ -1,7 +1,8 @@
 """Which works several processes can divide among them, and how a process joins the others.
 
-``dira-bench run --together N`` starts them (``harness.executors.together``); ``methods.training.processes`` is what
-they exchange. Whatever else a method needs (a cohort, a supervised phase, words and volumes in 3D) cannot be divided.
+``dira-bench run --engine together`` starts them (``harness.executors.together``); ``methods.training.processes`` is
+what they exchange. Whatever else a method needs (a cohort, a supervised phase, words and volumes in 3D) cannot be
+divided.
 """
 
 from __future__ import annotations

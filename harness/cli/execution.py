@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import typer
@@ -10,28 +11,34 @@ import typer
 from harness.cli import from_scratch as scratch
 from harness.cli import repeating
 from harness.cli.listing import Profile, print_hours
+from harness.cli.moments import moment
 from harness.cli.running_options import (
     Again,
     AllowMixed,
     Block,
+    Detach,
     DeviceName,
-    ExecutorName,
+    EngineName,
+    ExitWhenIdle,
     FromScratch,
+    MaxJobs,
     Methods,
+    OptionsPath,
     Repeats,
     RetryFailed,
     Sample,
     Slots,
     Tasks,
     Timeout,
-    Together,
     Trial,
+    Until,
     Workers,
 )
 from harness.cli.session import Session, console, open_session, shown
 from harness.environment import Device, check_device
 from harness.errors import ConfigurationError
 from harness.executors.factory import Engine
+from harness.executors.options import load_options
 from harness.results import representing
 from harness.running import (
     Chosen,
@@ -58,6 +65,11 @@ if TYPE_CHECKING:
 
 EXIT_UNDONE = 1  # something that was asked for is not done: it failed, or needs what failed
 EXIT_INTERRUPTED = 130
+LEFT = {
+    "idle": "other drivers have a slot for each item that is left",
+    "until": "--until has come, or nothing that is left would have ended before it",
+    "detached": "all that is ready is queued",
+}
 
 
 def run(
@@ -76,13 +88,17 @@ def run(
     allow_mixed: AllowMixed = False,
     from_scratch: FromScratch = False,
     repeats: Repeats = None,
-    together: Together = None,
-    executor: ExecutorName = "local",
+    engine: EngineName = "local",
+    max_jobs: MaxJobs = None,
+    engine_options: OptionsPath = None,
+    detach: Detach = False,
+    exit_when_idle: ExitWhenIdle = False,
+    until: Until = None,
 ) -> None:
     """Run whatever is planned and not done. Running again is resuming.
 
-    Exit codes: 0 all that was asked for is done; 1 some of it failed, or needs what failed; 2 the command was refused;
-    130 it was interrupted.
+    Exit codes: 0 all that was asked for is done, or the run left as --until, --exit-when-idle or --detach asked for; 1
+    some of it failed, or needs what failed; 2 the command was refused; 130 it was interrupted.
     """
     check_device(device)
     session = open_session(profile, repeats=repeats)
@@ -95,20 +111,27 @@ def run(
     chosen.check(session.plan)
     if from_scratch:
         scratch.refuse_part(session.plan.profile, chosen, trial, repeats)
-    engine = Engine(executor, slots, cast("Device", device))
-    settings = Settings(workers, timeout, retry_failed, allow_mixed, adopting=trial is None and together is None)
-    if together is not None:
-        others = {"--trial": trial, "--slots": slots, "--repeats": repeats, "--from-scratch": from_scratch}
-        _refuse_beside_together(chosen, {**others, "--executor": executor != "local"})
-        _run_phases(session, chosen.methods[0], Engine("together", together or None, engine.device), settings)
+    if slots and max_jobs:
+        raise ConfigurationError("found --slots and --max-jobs; expected one of them: they are the same number.")
+    where = Engine(engine, slots or max_jobs, cast("Device", device), load_options(engine_options))
+    from harness.runner import Departure  # with all that a run needs
+
+    departure = Departure(moment(until) if until is not None else None, exit_when_idle, detach)
+    together = engine == "together"
+    settings = Settings(workers, timeout, retry_failed, allow_mixed, trial is None and not together, departure)
+    if together:
+        others = {"--trial": trial, "--repeats": repeats, "--from-scratch": from_scratch, "--again": again}
+        _refuse_beside_together(chosen, others)
+        _run_phases(session, chosen.methods[0], where, settings)
     elif again:
-        _run_again(session, chosen, trial, sample, engine, settings)
+        _refuse_beside_again({"--until": until, "--exit-when-idle": exit_when_idle, "--detach": detach})
+        _run_again(session, chosen, trial, sample, where, settings)
     elif trial:
-        _run_one(session, find_item(session.plan, trial), engine, settings, refreshing=not from_scratch)
+        _run_one(session, find_item(session.plan, trial), where, settings, refreshing=not from_scratch)
     else:
         if from_scratch:
-            scratch.begin(session, slots, engine.device)
-        _run_trials(session, chosen, engine, settings, refreshing=not from_scratch)
+            scratch.begin(session, slots, where.device)
+        _run_trials(session, chosen, where, settings, refreshing=not from_scratch)
 
 
 def run_items(
@@ -123,18 +146,27 @@ def run_items(
         session.plan, session.store, engine or Engine(), targets, adopted=session.adopted, settings=settings
     )
     if summary is not None and summary.interrupted:
-        _leave_interrupted()
+        _leave_interrupted(summary.detached)
     return summary
 
 
-def _leave_interrupted() -> None:
-    """Say that what is finished is kept, and leave.
+def _leave_interrupted(jobs: int = 0) -> None:
+    """Say that what is finished is kept, and that so many jobs go on, and leave.
 
     Raises:
         typer.Exit: With code 130.
     """
+    _say_jobs_go_on(jobs)
     console.print("interrupted; everything finished is kept, and the same command goes on from here.")
     raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _say_jobs_go_on(jobs: int) -> None:
+    if jobs:
+        console.print(
+            f'{jobs} jobs are queued or run without this command: "dira-bench status" shows them, the same command '
+            'watches them again, "dira-bench cancel" ends them.'
+        )
 
 
 def _run_trials(session: Session, chosen: Chosen, engine: Engine, settings: Settings, *, refreshing: bool) -> None:
@@ -172,7 +204,7 @@ def _run_again(
     """
     plan, store = session.plan, session.store
     items = [find_item(plan, trial)] if trial else sampled(plan, store, chosen.holds, sample)
-    engine = Engine(engine.name, engine.slots or 1, engine.device)
+    engine = replace(engine, slots=engine.slots or 1)
     try:
         found = run_again(plan, store, engine, items, adopted=session.adopted, settings=settings)
     except Interrupted:
@@ -191,8 +223,19 @@ def _end(session: Session, targets: Sequence[Item], summary: Summary | None, *, 
     """
     if refreshing:
         refresh(session.plan, session.root, session.store, session.adopted, summary)
-    if not settled(session.store, session.adopted, targets):
+    left_in_order = summary is not None and summary.left and not (summary.failed or summary.blocked)
+    if not left_in_order and not settled(session.store, session.adopted, targets):
         raise typer.Exit(EXIT_UNDONE)
+
+
+def _refuse_beside_again(others: Mapping[str, object]) -> None:
+    """A repetition is compared at its end, so it does not leave before."""
+    found = [option for option, value in others.items() if value]
+    if found:
+        raise ConfigurationError(
+            f"found {' and '.join(found)} with --again, which compares at the end of a run; leave "
+            f"{'it' if len(found) == 1 else 'them'} out."
+        )
 
 
 def _refuse_beside_together(chosen: Chosen, others: Mapping[str, object]) -> None:
@@ -201,9 +244,9 @@ def _refuse_beside_together(chosen: Chosen, others: Mapping[str, object]) -> Non
     found = [option for option, value in given.items() if value]
     if found or len(chosen.methods) != 1:
         raise ConfigurationError(
-            f"found {' and '.join(found) if found else f'{len(chosen.methods)} --method'} with --together, which "
-            "pretrains one method by several processes; expected one --method, and none of --trial, --task, --block, "
-            "--slots, --repeats and --from-scratch."
+            f"found {' and '.join(found) if found else f'{len(chosen.methods)} --method'} with --engine together, "
+            "which pretrains one method by several processes; expected one --method, and none of --trial, --task, "
+            "--block, --again, --repeats and --from-scratch."
         )
 
 
@@ -235,6 +278,9 @@ def _say(
             f"  {record.status}: {shown(record.title)}: {shown(message[0] if message else '')} (dira-bench show "
             f"{identity[:12]})"
         )
+    if summary.left:
+        console.print(f"left before everything was done: {LEFT[summary.left]}; the same command goes on from here.")
+    _say_jobs_go_on(summary.detached)
     for identity, reason in list(summary.blocked.items())[:5]:
         console.print(f"  blocked: {shown(session.plan.items[identity].title)}: {shown(reason)}")
 

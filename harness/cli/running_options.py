@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,8 +41,17 @@ Sample = Annotated[
 Slots = Annotated[
     int | None,
     typer.Option(
-        help="How many items run at once; default one per GPU, or one per core without a GPU.",
+        help="How many items run at once; default one per GPU, or one per core without a GPU. With --engine together: "
+        "how many processes share one item.",
         callback=numbers.whole("--slots", 1, numbers.MANY_SLOTS),
+    ),
+]
+MaxJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--max-jobs",
+        help="With a cluster's engine, in place of --slots: how many jobs are queued or run at once.",
+        callback=numbers.whole("--max-jobs", 1, numbers.MANY_SLOTS),
     ),
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
@@ -74,19 +84,31 @@ Repeats = Annotated[
         callback=numbers.whole("--repeats", 1, numbers.MANY_REPEATS),
     ),
 ]
-Together = Annotated[
-    int | None,
-    typer.Option(
-        help="Pretrain one --method with this many processes together, one GPU each (0: all GPUs). Only 2D pretraining "
-        "can be divided.",
-        callback=numbers.whole("--together", 0, numbers.MANY_SLOTS),
-    ),
-]
-ExecutorName = Annotated[
+EngineName = Annotated[
     str,
     typer.Option(
-        "--executor",
-        help=f"What runs the items: {', '.join(OURS)}, the name of an installed executor, or a dotted path "
-        "package.module:function.",
+        "--engine",
+        help=f"What runs the items: {', '.join(OURS)}, the name of an installed engine, or a dotted path "
+        "package.module:function. together pretrains one --method with several processes, one GPU each (2D only).",
+    ),
+]
+OptionsPath = Annotated[
+    Path | None,
+    typer.Option("--engine-options", help="A YAML file with what the engine is to be told; docs/engines.md."),
+]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach", help="Queue what is ready and leave; for engines whose jobs go on alone. The same command returns."
+    ),
+]
+ExitWhenIdle = Annotated[
+    bool, typer.Option("--exit-when-idle", help="Leave once other drivers have a free slot for all that is left.")
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        help="Leave at this time, with checkpoints, and start nothing that would not end before: 3h50m, 18:30 or "
+        "2026-11-29T06:00.",
     ),
 ]

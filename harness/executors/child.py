@@ -1,6 +1,8 @@
 """The child entry: one process, one attempt, one record.
 
 The child writes its own record, so a driver that dies afterwards loses nothing, and every engine shares this code.
+The local executor forks into ``enter``; any other engine starts ``python -m harness.executors.child FILE``, where a
+driver has written the job (``harness.executors.jobs``).
 """
 
 from __future__ import annotations
@@ -16,23 +18,24 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from harness.contracts import Context, Outcome
-from harness.dotted import import_work
-from harness.environment import arithmetic
+from harness.contracts import Context, Outcome, Preempted
+from harness.dotted import import_module, import_work
+from harness.environment import arithmetic, provenance, settled
 from harness.errors import ConfigurationError, DiraBenchError, StoreError
-from harness.executors.interface import DISK_FULL, Job
+from harness.executors.interface import DISK_FULL, LEFT, NOT_STARTED, Job
+from harness.executors.jobs import read_job
 from harness.foreign import OwnEnd
 from harness.metrics import out_of_bounds
-from harness.spec import Item, Status
+from harness.spec import Ending, Item, Status
 from harness.store import Store, is_full, resolve_full
 from harness.store.leases import myself
-from harness.store.records import OUTPUT, PROGRESS
+from harness.store.records import OUTPUT, PREEMPTED, PROGRESS
 from harness.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -56,12 +59,15 @@ def enter(job: Job, leash: Connection) -> None:
     """
     os.setsid()
     threading.Thread(target=_watch, args=(leash, job.attempt.folder / PROGRESS), daemon=True, name="leash").start()
-    signal.signal(signal.SIGTERM, _terminate)
+    leaving = Leaving()
+    leaving.listen()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
     try:
-        code, message = execute(job)
+        code, message = execute(job, leaving)
     except Terminated:
         code, message = ENDED_BY_REQUEST, ""
+    except Preempted:
+        code, message = LEFT, ""
     if message:
         with contextlib.suppress(OSError, ValueError):
             leash.send_bytes(message.encode())
@@ -70,19 +76,81 @@ def enter(job: Job, leash: Connection) -> None:
     os._exit(code)  # no atexit of libraries the server preloaded; the record is on the disk
 
 
-def execute(job: Job) -> tuple[int, str]:
+def main(path: Path) -> int:
+    """Be the process of the job in a file, on whatever machine an engine started it.
+
+    No driver holds a leash here: the process shows by itself that it lives, and does nothing if its attempt is over
+    or another one has followed, as after the death of a driver whose job waited in a queue.
+
+    Returns:
+        The exit status: as of ``execute``, ``LEFT`` or ``NOT_STARTED``.
+    """
+    leaving = Leaving()
+    leaving.listen()
+    try:
+        job = read_job(path)
+        job = replace(job, slot=settled(job.slot))
+        store = Store(job.root, job.cohorts, notify=lambda sentence: None)
+        if not _is_open(job, store):
+            return 0
+    except DiraBenchError as error:
+        _say(str(error))
+        return NOT_STARTED
+    except Terminated:
+        return NOT_STARTED
+    progress = job.attempt.folder / PROGRESS
+    threading.Thread(target=_beat, args=(progress,), daemon=True, name="heartbeat").start()
+    try:
+        code, message = execute(job, leaving)
+    except (Terminated, Preempted) as end:
+        code, message = LEFT, leave_preempted(job, store, end)
+    if message:
+        _say(message)
+    return code
+
+
+def _say(sentence: str) -> None:
+    """Write a sentence to standard error, where an engine keeps it."""
+    sys.stderr.write(f"{sentence}\n")
+
+
+def _is_open(job: Job, store: Store) -> bool:
+    """Say whether a job's attempt is the newest at its item, and has no record."""
+    item = job.item
+    newest = store.next_ordinal(item.kind, item.id) - 1
+    return newest == job.ordinal and store.attempt(item.kind, item.id, job.ordinal) is None
+
+
+def leave_preempted(job: Job, store: Store, end: Terminated | Preempted) -> str:
+    """Record that this attempt was asked to leave, since perhaps no driver is there to do it; return the sentence."""
+    said = f"it was asked to leave; it left {'a' if isinstance(end, Preempted) else 'no'} checkpoint"
+    error = {"type": PREEMPTED, "message": said, "reason": Ending.PREEMPTED.value}
+    with contextlib.suppress(StoreError):
+        store.close(job.attempt, Status.INTERRUPTED, error, _provenance(job, None))
+    return said
+
+
+def execute(job: Job, leaving: Callable[[], bool] = lambda: False) -> tuple[int, str]:
     """Run one attempt in this process and leave its record.
+
+    Args:
+        job: What to run.
+        leaving: See ``harness.contracts.Context``.
 
     Returns:
         The exit status and one sentence for the driver: 0 if a record was written, whatever it says;
         ``DISK_FULL`` if it could not be.
+
+    Raises:
+        Terminated: If the process was asked to end, and the work does not ask for it.
+        Preempted: If it was, and the work has left a checkpoint.
     """
     _take_slot(job)
     store = Store(job.root, job.cohorts, notify=lambda sentence: None)
-    attempt, clocks = job.attempt, Clocks(time.time(), time.perf_counter(), time.process_time())
+    attempt = job.attempt
     try:
         with _redirected(attempt.folder / OUTPUT):
-            ended = _attempt(job, store, clocks)
+            ended, clocks = _attempt(job, store, leaving)
             try:
                 _leave(job, store, ended, clocks)
             except StoreError:
@@ -96,13 +164,47 @@ def execute(job: Job) -> tuple[int, str]:
     return 0, ""
 
 
+class Leaving:
+    """Whether this process was asked to leave: by SIGTERM or SIGUSR2, of a driver, a scheduler or a person.
+
+    A work that asks, leaves by itself at its next step boundary. One that never did could not save anything: it is
+    ended at once.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._heeded = False
+
+    def __call__(self) -> bool:
+        """Say whether it was; from now on it is the work that leaves."""
+        self._heeded = True
+        return self._asked
+
+    def listen(self) -> None:
+        """Hear the signals from now on."""
+        signal.signal(signal.SIGTERM, self._hear)
+        signal.signal(signal.SIGUSR2, self._hear)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        if not self._heeded:
+            raise Terminated
+
+
 @dataclass(frozen=True)
 class Clocks:
-    """When an attempt began: seconds since the epoch, of a steady clock, and of this process's processor time."""
+    """When a work began: seconds since the epoch, of a steady clock, and of this process's processor time.
+
+    They are read once everything is imported, so that a fresh process and one of a warm server measure the same.
+    """
 
     started: float
     steady: float
     processor: float
+
+    @classmethod
+    def read(cls) -> Clocks:
+        """Read them now."""
+        return cls(time.time(), time.perf_counter(), time.process_time())
 
 
 @dataclass(frozen=True)
@@ -120,22 +222,47 @@ class Finished:
     keep: bool = False
 
 
-def _attempt(job: Job, store: Store, clocks: Clocks) -> Finished:
+def _attempt(job: Job, store: Store, leaving: Callable[[], bool]) -> tuple[Finished, Clocks]:
     """Run the work; whatever it raises is an outcome.
 
+    Returns:
+        What it came to, and when it began.
+
     Raises:
-        Terminated: If the driver ended this process.
+        Terminated: If this process was asked to end.
+        Preempted: If the work left a checkpoint because of that.
         StoreError: If the disk is full.
     """
-    folder = job.attempt.folder
-    report = Reporter(folder / PROGRESS, job.slot.name, clocks.started)
+    clocks = Clocks.read()
+    report = Reporter(job.attempt.folder / PROGRESS, job.slot.name, clocks.started)
     try:
-        work = resolve(job.item.run)
-        returned = work(job.item.spec, _context(job, store, report))
+        work = _import(job)
+    except Exception as failure:
+        return Finished(Outcome(status=_judge(failure)), _describe(failure)), clocks
+    clocks = Clocks.read()
+    return _carry_out(job, work, _context(job, store, report, leaving)), clocks
+
+
+def _import(job: Job) -> Callable[[Mapping[str, Any], Context], Outcome]:
+    """Import what a job needs, which under a fork server is there already, and return its work.
+
+    Raises:
+        ConfigurationError: See ``resolve``.
+    """
+    for name in job.preload:
+        with contextlib.suppress(Exception):  # the work that needs it will say so itself
+            import_module(name)
+    return resolve(job.item.run)
+
+
+def _carry_out(job: Job, work: Callable[[Mapping[str, Any], Context], Outcome], context: Context) -> Finished:
+    folder = context.folder
+    try:
+        returned = work(job.item.spec, context)
         if not isinstance(returned, Outcome):
             raise TypeError(f"{job.item.run} returned {type(returned).__name__}, expected an Outcome")
         _check_bounds(job.item, returned)
-    except Terminated:
+    except (Terminated, Preempted):
         raise
     except BaseException as failure:  # a work that ends Python has failed, and says so in its record
         if is_full(failure) or _no_space(folder):
@@ -159,7 +286,7 @@ def _leave(job: Job, store: Store, ended: Finished, clocks: Clocks) -> None:
         arrays=outcome.arrays,
         curve=outcome.curve,
         error=ended.error,
-        provenance=_provenance(job, clocks.started, clocks.steady, clocks.processor),
+        provenance=_provenance(job, clocks),
         keep_files=ended.keep,
     )
 
@@ -207,7 +334,8 @@ class Reporter:
 
 def _take_slot(job: Job) -> None:
     slot = job.slot
-    os.environ["CUDA_VISIBLE_DEVICES"] = slot.visible
+    os.environ.update(job.environment)
+    os.environ["CUDA_VISIBLE_DEVICES"] = slot.visible or ""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # else cuBLAS is not deterministic
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"  # for an OpenCV that is imported later
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -222,7 +350,7 @@ def _take_slot(job: Job) -> None:
         sys.modules["cv2"].setNumThreads(0)
 
 
-def _context(job: Job, store: Store, report: Reporter) -> Context:
+def _context(job: Job, store: Store, report: Reporter, leaving: Callable[[], bool]) -> Context:
     return Context(
         device=job.slot.device,
         folder=job.attempt.folder,
@@ -231,15 +359,23 @@ def _context(job: Job, store: Store, report: Reporter) -> Context:
         workers=job.workers,
         data_roots=dict(job.data_roots),
         report=report,
+        leaving=leaving,
     )
 
 
-def _provenance(job: Job, started: float, clock: float, processor: float) -> dict[str, object]:
+def _provenance(job: Job, clocks: Clocks | None) -> dict[str, object]:
+    """Return where and how long this process ran a job; without clocks only where."""
+    spent: dict[str, object] = {}
+    if clocks is not None:
+        spent = {
+            "started": datetime.fromtimestamp(clocks.started, UTC).isoformat(timespec="milliseconds"),
+            "duration_seconds": round(time.perf_counter() - clocks.steady, 4),
+            "processor_seconds": round(time.process_time() - clocks.processor, 4),
+        }
     return {
-        **job.provenance,
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
-        "duration_seconds": round(time.perf_counter() - clock, 4),
-        "processor_seconds": round(time.process_time() - processor, 4),
+        **provenance(),
+        "executor": job.executor,
+        **spent,
         "slot": job.slot.name,
         "device": job.slot.device,
         "device_class": job.slot.device_class,
@@ -320,5 +456,13 @@ def _watch(leash: Connection, progress: Path) -> None:
             os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _beat(progress: Path) -> None:
+    """Show for as long as this process lives that it does."""
+    while True:
+        time.sleep(BEAT_SECONDS)
+        with contextlib.suppress(OSError):
+            os.utime(progress)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,22 +1,26 @@
 """Executors by name: ours, those of installed packages, and any that a dotted path names.
 
 An executor from outside is one file: a class with what ``harness.executors.interface.Executor`` asks for, and a
-function ``start(slots, device, preload)`` that makes one. A package offers it as an entry point of the group
-``dira_bench.executors``; without a package, ``--executor package.module:start`` names it.
+function ``start(slots, device, preload, options)`` that makes one. A package offers it as an entry point of the
+group ``dira_bench.executors``; without a package, ``--engine package.module:start`` names it.
+
+One whose jobs outlive their driver has beside ``start`` a function ``alive(job)``: whether the engine still knows a
+job, or None where that cannot be asked here. Whoever finds the job's claim asks it.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from harness.dotted import import_dotted
 from harness.environment import Device
 from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, unknown
-from harness.executors.interface import Executor
+from harness.executors.interface import EngineJob, Executor
+from harness.executors.options import EngineOptions
 from harness.foreign import describe_error
 
 GROUP = "dira_bench.executors"
@@ -26,13 +30,14 @@ OURS = {"local": "harness.executors.local:start", "together": "harness.executors
 class Start(Protocol):
     """What a name refers to: a function, or a class, that makes an executor."""
 
-    def __call__(self, slots: int | None, device: Device, preload: Sequence[str]) -> Executor:
+    def __call__(self, slots: int | None, device: Device, preload: Sequence[str], options: EngineOptions) -> Executor:
         """Make an executor.
 
         Args:
-            slots: How many; None for as many as there are.
+            slots: How many items run at a time; None for as many as there are.
             device: ``auto``, ``cpu`` or ``cuda``.
             preload: Modules worth importing before the first job.
+            options: What ``--engine-options`` says; ``options.read(Model)`` makes it the engine's own model.
         """
         ...
 
@@ -45,11 +50,13 @@ class Engine:
         name: ``local``, ``together``, that of an installed one, or a dotted path.
         slots: How many; None for as many as there are.
         device: ``auto``, ``cpu`` or ``cuda``.
+        options: What the user says to it.
     """
 
     name: str = "local"
     slots: int | None = None
     device: Device = "auto"
+    options: EngineOptions = field(default_factory=EngineOptions)
 
     def start(self, preload: Sequence[str] = ()) -> Executor:
         """Make the executor; whoever starts it closes it.
@@ -57,11 +64,15 @@ class Engine:
         Raises:
             ConfigurationError: See ``make_executor``.
         """
-        return make_executor(self.name, self.slots, self.device, preload)
+        return make_executor(self.name, self.slots, self.device, preload, self.options)
 
 
 def make_executor(
-    name: str, slots: int | None = None, device: Device = "auto", preload: Sequence[str] = ()
+    name: str,
+    slots: int | None = None,
+    device: Device = "auto",
+    preload: Sequence[str] = (),
+    options: EngineOptions | None = None,
 ) -> Executor:
     """Make an executor by its name.
 
@@ -70,15 +81,16 @@ def make_executor(
         slots: How many; None for as many as there are.
         device: ``auto``, ``cpu`` or ``cuda``.
         preload: Modules worth importing before the first job.
+        options: What the user says to it.
 
     Raises:
         UnknownName: If nobody offers an executor of that name.
         BrokenCode: If its module cannot be imported, or it raises anything when it starts.
-        ConfigurationError: If it is no function of three arguments, or what it makes is no executor.
+        ConfigurationError: If it is no function of four arguments, or what it makes is no executor.
     """
     start = _start_of(name)
     try:
-        made: object = start(slots, device, preload)
+        made: object = start(slots, device, preload, options or EngineOptions())
     except DiraBenchError:
         raise
     except Exception as error:  # anybody's code
@@ -87,12 +99,26 @@ def make_executor(
             "correct its code, or give it what it needs."
         ) from error
     if not isinstance(made, Executor):
-        lacking = [part for part in ("name", "slots", "submit", "wait", "stop", "close") if not hasattr(made, part)]
         raise ConfigurationError(
-            f"executor {name} made {type(made).__name__}. Expected name, slots, submit, wait, stop and close. "
-            f"Found no {', '.join(lacking)}. Fix: see harness/executors/interface.py."
+            f"executor {name} made {type(made).__name__}. Expected an object of a class derived from Executor. Fix: "
+            "see harness/executors/interface.py."
         )
     return made
+
+
+def alive(job: EngineJob) -> bool | None:
+    """Ask an engine whether it still knows a job, queued or running.
+
+    Returns:
+        None if it cannot be asked from here: another cluster's, or an engine that is not installed.
+    """
+    try:
+        module = _path(job.engine).partition(":")[0]
+        ask: object = import_dotted(f"{module}:alive")
+        answer: object = ask(job) if callable(ask) else None
+    except DiraBenchError:
+        return None
+    return answer if isinstance(answer, bool) else None
 
 
 def executor_names() -> list[str]:
@@ -101,13 +127,13 @@ def executor_names() -> list[str]:
 
 
 def _start_of(name: str) -> Callable[..., object]:
-    """Return what a name refers to, which takes the three arguments of ``Start``.
+    """Return what a name refers to, which takes the four arguments of ``Start``.
 
     Raises:
         ConfigurationError: If it cannot be called with them.
     """
     found: object = import_dotted(_path(name))
-    expected = "expected a function start(slots, device, preload); see docs/extending/executor.md."
+    expected = "expected a function start(slots, device, preload, options); see docs/extending/executor.md."
     if not callable(found):
         raise ConfigurationError(f"executor {name} is {type(found).__name__}, which cannot be called; {expected}")
     try:
@@ -115,7 +141,7 @@ def _start_of(name: str) -> Callable[..., object]:
     except (TypeError, ValueError):  # of some code in C nobody can tell
         return found
     try:
-        signature.bind(None, "auto", ())
+        signature.bind(None, "auto", (), EngineOptions())
     except TypeError as error:
         raise ConfigurationError(f"executor {name} takes {signature} ({error}); {expected}") from None
     return found
@@ -128,4 +154,4 @@ def _path(name: str) -> str:
     for point in entry_points(group=GROUP):
         if point.name == name:
             return point.value
-    raise unknown("executor", name, executor_names(), "--executor")
+    raise unknown("executor", name, executor_names(), "--engine")

@@ -23,25 +23,15 @@ from typing import TYPE_CHECKING
 from harness.environment import Device, Slot, device_slots
 from harness.errors import DiraBenchError
 from harness.executors import child
-from harness.executors.interface import PRELOAD_VARIABLE, Ended, Handle, Job
+from harness.executors.interface import PRELOAD_VARIABLE, Ended, Executor, Handle, Job
+from harness.executors.jobs import KEEP_MEMORY, ONE_THREAD
+from harness.executors.options import EngineOptions, NoOptions
 from harness.store.leases import process_alive, process_start
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
 
-# glibc's allocator by default gives the pages of every large tensor back and asks for them anew in the next step. Kept,
-# and as huge pages, they are faulted in once: up to a quarter less processor time a step, and not a bit of a number.
-# Other C libraries ignore the variable. See mallopt(3) and "Memory Allocation Tunables" in the glibc manual.
-KEEP_MEMORY = ":".join(
-    f"glibc.malloc.{name}={value}"
-    for name, value in (
-        ("mmap_threshold", 1 << 30),
-        ("trim_threshold", 1 << 32),
-        ("top_pad", 1 << 26),
-        ("hugetlb", 1),
-    )
-)
 LOST_SERVER = 255  # what multiprocessing answers when the server that watched the child is gone
 
 
@@ -58,7 +48,7 @@ class LocalHandle:
     orphan: bool = False
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Runs jobs in processes of this machine.
 
     Args:
@@ -183,13 +173,14 @@ def _message(leash: Connection) -> str:
         return ""
 
 
-def start(slots: int | None, device: Device, preload: Sequence[str]) -> LocalExecutor:
-    """Make the executor of this machine (``harness.executors.factory``).
+def start(slots: int | None, device: Device, preload: Sequence[str], options: EngineOptions) -> LocalExecutor:
+    """Make the executor of this machine (``harness.executors.factory``); it has no options.
 
     Raises:
-        ConfigurationError: If ``slots`` is below 1.
+        ConfigurationError: If ``slots`` is below 1, or there are options.
         Unavailable: If ``cuda`` was asked for and no GPU is visible.
     """
+    options.read(NoOptions)
     return LocalExecutor(device_slots(slots, device), preload)
 
 
@@ -207,9 +198,7 @@ def _for_the_server(preload: Sequence[str]) -> Iterator[None]:
         PRELOAD_VARIABLE: ",".join(preload),
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONSAFEPATH": "1",
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        **ONE_THREAD,
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY),
     }
     before = {name: os.environ.get(name) for name in wanted}

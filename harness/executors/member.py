@@ -5,6 +5,7 @@ Process 0 leaves the record; the others do the same work in a temporary folder t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -13,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.contracts import Context
+from harness.contracts import Context, Preempted
 from harness.dotted import import_dotted
 from harness.environment import Slot
-from harness.executors.child import execute, resolve
-from harness.executors.interface import Job
+from harness.executors.child import Leaving, Terminated, execute, leave_preempted, resolve
+from harness.executors.interface import LEFT, Job
 from harness.spec import Status
 from harness.store import Store
 
@@ -30,6 +31,8 @@ def take_part(handed: Path) -> int:
     Returns:
         0 if the item ended ok; otherwise ``torchrun`` ends the others, which would wait for ever.
     """
+    leaving = Leaving()
+    leaving.listen()
     job: Job = pickle.loads(handed.read_bytes())  # noqa: S301  written by our own driver, for this very run
     job = replace(job, slot=_own_device(job))
     rank = int(os.environ["RANK"])
@@ -37,10 +40,15 @@ def take_part(handed: Path) -> int:
     divided = join(job.item.run, job.slot.device_class, job.slot.threads)
     if rank > 0:
         if divided:
-            follow(job)
+            follow(job, leaving)
         return 0
-    execute(job)
-    record = Store(job.root, job.cohorts, notify=lambda sentence: None).ok(job.item.kind, job.item.id)
+    store = Store(job.root, job.cohorts, notify=lambda sentence: None)
+    try:
+        execute(job, leaving)
+    except (Terminated, Preempted) as end:
+        leave_preempted(job, store, end)
+        return LEFT
+    record = store.ok(job.item.kind, job.item.id)
     return 0 if record is not None and record.status is Status.OK else 1
 
 
@@ -48,13 +56,13 @@ def _own_device(job: Job) -> Slot:
     """Return the slot with this process's device alone, which CUDA must be told before it starts."""
     slot = job.slot
     if slot.device_class == "cuda":
-        slot = replace(slot, visible=slot.visible.split(",")[int(os.environ["LOCAL_RANK"])])
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot.visible
+        slot = replace(slot, visible=(slot.visible or "").split(",")[int(os.environ["LOCAL_RANK"])])
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot.visible or ""
     return slot
 
 
-def follow(job: Job) -> None:
-    """Do the same work as process 0 and keep nothing of it."""
+def follow(job: Job, leaving: Leaving) -> None:
+    """Do the same work as process 0 and keep nothing of it; all of them were asked to leave if one was."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(job.root, job.cohorts, notify=lambda sentence: None)
         context = Context(
@@ -64,8 +72,10 @@ def follow(job: Job) -> None:
             resume=store.resume_folder(job.item.id),
             workers=job.workers,
             data_roots=dict(job.data_roots),
+            leaving=leaving,
         )
-        resolve(job.item.run)(job.item.spec, context)
+        with contextlib.suppress(Terminated, Preempted):
+            resolve(job.item.run)(job.item.spec, context)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ import os
 
 import harness.executors.child  # noqa: F401  what every child runs
 from harness.dotted import import_module
+from harness.environment import provenance
 from harness.executors.interface import PRELOAD_VARIABLE
 
 for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
     with contextlib.suppress(BaseException):  # one that ends Python would take the server along
         import_module(_name)
+provenance()  # of this machine: found once for all children
 gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
 
 

@@ -1,4 +1,4 @@
-"""One item over several processes, one GPU each: ``dira-bench run --together 4 --method METHOD --profile paper``.
+"""One item over several processes, one GPU each: ``dira-bench run --engine together --slots 4 --method METHOD``.
 
 Fills the same store as any run: every phase of the method that is not done is leased as one attempt, and ``torchrun``
 starts the processes that train it together (``harness.executors.member``). What cannot be divided, process 0 does
@@ -20,7 +20,8 @@ from pathlib import Path
 
 from harness.environment import Device, Slot, check_device, gpus
 from harness.errors import ConfigurationError, Unavailable
-from harness.executors.interface import Ended, Handle, Job
+from harness.executors.interface import Ended, Executor, Handle, Job
+from harness.executors.options import EngineOptions, NoOptions
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Launched:
     process: subprocess.Popen[bytes]
 
 
-class TogetherExecutor:
+class TogetherExecutor(Executor):
     """One slot on which all processes run a job together (``harness.executors.interface.Executor``).
 
     Args:
@@ -107,19 +108,22 @@ def place(count: int, device: Device = "auto") -> tuple[Slot, int]:
         raise Unavailable("--device cuda was asked for but no GPU is visible; use --device cpu")
     count = count or max(1, len(found))
     if found and count > len(found):
-        raise ConfigurationError(f"found --together {count}; expected at most {len(found)}, one a GPU")
+        raise ConfigurationError(
+            f"found --slots {count} with --engine together; expected at most {len(found)}, one a GPU"
+        )
     visible = ",".join(name for name, _ in found[:count])
     if not found:
         return Slot(0, f"{count} together", "cpu", "cpu", visible), count
     return Slot(0, f"{count} together", "cuda", "cuda:0", visible, 1, found[0][1]), count
 
 
-def start(slots: int | None, device: Device, preload: Sequence[str]) -> TogetherExecutor:
+def start(slots: int | None, device: Device, preload: Sequence[str], options: EngineOptions) -> TogetherExecutor:
     """Make the executor (``harness.executors.factory``): here ``slots`` are the processes of the one slot.
 
     Raises:
-        ConfigurationError: If there are fewer GPUs than processes.
+        ConfigurationError: If there are fewer GPUs than processes, or there are options.
         Unavailable: If ``cuda`` was asked for and no GPU is visible.
     """
+    options.read(NoOptions)
     slot, processes = place(slots or 0, device)
     return TogetherExecutor(processes, slot)

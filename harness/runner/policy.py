@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.spec import Record, Status
-from harness.store.records import LOST
+from harness.store.records import LOST, PREEMPTED
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
     """Which attempts are followed by another, and when.
 
-    A process that was killed or lost, and a timeout that left a checkpoint, are tried again. Running out of memory, an
-    exception and a divergence would only happen again: they are recorded and left, unless ``retry_failed``.
+    A process that was killed or lost, and a timeout that left a checkpoint, are tried again; one that was asked to
+    leave, however often. Running out of memory, an exception and a divergence would only happen again: they are
+    recorded and left, unless ``retry_failed``.
 
     Attributes:
         limit: Tries after the first, within one run.
@@ -32,9 +33,11 @@ class RetryPolicy:
 
         Args:
             record: How the last attempt ended.
-            tries: Attempts made in this run so far.
+            tries: Attempts made in this run so far that say something of the item.
             checkpoint: Whether the item has something to resume from.
         """
+        if record.status is Status.INTERRUPTED and (record.error or {}).get("type") == PREEMPTED:
+            return self.backoff
         lost = record.status is Status.INTERRUPTED and (record.error or {}).get("type") == LOST
         resumable = record.status is Status.TIMEOUT and checkpoint
         if not (lost or resumable) or tries > self.limit:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import signal
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -15,18 +14,24 @@ from pathlib import Path
 from types import FrameType
 
 from harness.environment import Slot, provenance
-from harness.errors import StoreError
+from harness.errors import DiraBenchError, StoreError, Unavailable
 from harness.executors.interface import DISK_FULL, Ended, Executor, Handle, Job
+from harness.executors.jobs import carried, search_path
+from harness.runner.departure import Departure, Left, idle
+from harness.runner.endings import Asked, fate
 from harness.runner.policy import RetryPolicy
 from harness.runner.progress import Progress, Silent, SlotLine, View
 from harness.runner.schedule import Estimate, priorities
-from harness.spec import Item, Kind, Record, Status
+from harness.spec import Ending, Item, Kind, Record, Status
 from harness.store import Attempt, Driver, State, Store, resolve_full
-from harness.store.records import LOST, TAKEN
+from harness.store import Progress as ProgressSaid
+from harness.store.records import TAKEN, UNSTARTED
 
 TICK = 0.25  # seconds; how long a signal or a timeout may go unnoticed
 FOREIGN_SECONDS = 0.5  # how often items in another driver's hands are looked at
+REMOTE_SECONDS = 5.0  # how often jobs on other machines are looked at
 GRACE = 5.0  # seconds between TERM and KILL
+LEAVING_GRACE = 20.0  # the same where there is to be a checkpoint; Slurm kills 30 s after its own TERM
 
 Admit = Callable[[Item, Slot], str | None]
 Timeout = float | Callable[[Item], float | None] | None
@@ -43,6 +48,8 @@ class Summary:
         blocked: Id → why it could not run.
         attempts: How many attempts this run made.
         interrupted: True if a signal ended the run before its time.
+        left: Why the run left by itself although something is not done.
+        detached: How many jobs go on without this driver.
         seconds: How long the run took.
     """
 
@@ -52,12 +59,14 @@ class Summary:
     blocked: dict[str, str] = field(default_factory=dict)
     attempts: int = 0
     interrupted: bool = False
+    left: Left = Left.NO
+    detached: int = 0
     seconds: float = 0.0
 
     @property
     def complete(self) -> bool:
         """True if every item is done."""
-        return not (self.failed or self.blocked or self.interrupted)
+        return not (self.failed or self.blocked or self.interrupted or self.left)
 
 
 def run(
@@ -72,13 +81,15 @@ def run(
     workers: int = 0,
     data_roots: Mapping[str, Path] | None = None,
     grace: float = GRACE,
-    preamble: Mapping[str, object] | None = None,
+    preload: Sequence[str] = (),
+    departure: Departure | None = None,
 ) -> Summary:
     """Run every item that is not done, longest chain first, and return how each ended.
 
     Running again is resuming: items with an ok attempt are not executed. Two drivers may run the same items at once:
-    each item is executed by one of them, and both wait for all. SIGINT and SIGTERM end the children and the run, and
-    leave the store consistent; a second signal does not wait for the grace period.
+    each item is executed by one of them, and both wait for all. A signal ends the run and leaves the store consistent.
+    SIGINT ends the children after ``grace``. SIGTERM and SIGUSR2, which schedulers send, ask them to write a checkpoint
+    and to leave within ``LEAVING_GRACE``. A second signal waits for nothing. Jobs of a remote engine go on.
 
     Args:
         items: The graph; an item may need ids that are not among them if those are done in the store.
@@ -92,15 +103,18 @@ def run(
         workers: Loader processes of each work.
         data_roots: Task name → root of a real data set.
         grace: Seconds between TERM and KILL.
-        preamble: Provenance of every record; default ``harness.environment.provenance()``.
+        preload: Modules that a fresh child imports before its clocks start.
+        departure: When the run leaves before everything is done; None for never.
 
     Raises:
+        Unavailable: If the engine's jobs cannot start; no attempt is lost by it.
         StoreError: If the disk is full or the store cannot be written; children are ended first.
         ConfigurationError: If the items are no graph.
     """
     loop = _Loop(
         items, store, executor, retry or RetryPolicy(), progress or Silent(), timeout, admit, workers,
-        dict(data_roots or {}), grace, preamble,
+        dict(data_roots or {}), grace, tuple(preload),
+        departure or Departure(),
     )  # fmt: skip
     with store.driver() as driver:
         return loop.drain(driver)
@@ -112,9 +126,10 @@ class _Running:
     attempt: Attempt
     handle: Handle
     slot: Slot
-    begun: float
+    begun: float | None  # None while it waits in a queue
     limit: float | None
-    reason: str = ""  # why it was told to stop: "timeout" or "stopped"
+    said: tuple[float, ProgressSaid | None] = (0.0, None)  # when its progress was read, and what it was
+    asked: Asked = Asked.NO
 
 
 class _Loop:
@@ -132,7 +147,8 @@ class _Loop:
         workers: int,
         data_roots: dict[str, Path],
         grace: float,
-        preamble: Mapping[str, object] | None,
+        preload: tuple[str, ...],
+        departure: Departure,
     ) -> None:
         self.items = {item.id: item for item in items}
         self.priority = priorities(items)
@@ -140,7 +156,10 @@ class _Loop:
         self.timeout, self.admit, self.workers, self.data_roots, self.grace = (
             timeout, admit, workers, data_roots, grace,
         )  # fmt: skip
-        self.preamble = preamble
+        self.preload, self.departure = preload, departure
+        self.lingering: list[tuple[_Running, Ended, float]] = []  # gone; until when their records may appear
+        self.proven = not executor.remote or departure.detached  # whether a job has begun: until then one at a time
+        self.unstarted = 0  # jobs in a row that could not begin
         self.summary = Summary()
         self.estimate = Estimate()
         self.dependants: dict[str, list[str]] = defaultdict(list)
@@ -154,7 +173,9 @@ class _Loop:
         self.tries: Counter[str] = Counter()
         self.signals = 0
         self.started = time.monotonic()
-        self.looked = self.shown = 0.0
+        self.gently = False  # whether a scheduler asked this run to leave
+        self.span = (departure.until or 0.0) - time.time()
+        self.looked = self.shown = self.asked_remote = 0.0
         self.seen: dict[str, int] = {}  # attempts at failed items before this run, which ``retry_failed`` overrules
 
     # ---------------------------------------------------------------- the loop
@@ -168,6 +189,9 @@ class _Loop:
                     self._wake()
                     self._look_elsewhere()
                     self._dispatch(driver)
+                    self.summary.left = self._leaves()
+                    if self.summary.left:
+                        break
                     self._collect(self._patience())
                     self._show()
         finally:
@@ -184,7 +208,23 @@ class _Loop:
             self.progress.update(self._view())
 
     def _unfinished(self) -> bool:
-        return bool(self.ready or self.delayed or self.running or self.foreign)
+        return bool(self.ready or self.delayed or self.running or self.lingering or self.foreign)
+
+    def _leaves(self) -> Left:
+        """Say whether the run leaves now, and why; after what is ready was dispatched."""
+        if self.departure.due():
+            return Left.UNTIL
+        if self.departure.detached and len(self.running) == min(len(self.executor.slots), self._begun_or_ready()):
+            return Left.DETACHED
+        if self.running or self.delayed or self.lingering:
+            return Left.NO
+        if self.ready:  # nothing runs, and all that is ready was held back
+            return Left.UNTIL if self.departure.until is not None and not self.foreign else Left.NO
+        waiting = self._unfinished_count() - len(self.foreign)
+        return Left.IDLE if self.departure.when_idle and self.foreign and idle(waiting, len(self.foreign)) else Left.NO
+
+    def _begun_or_ready(self) -> int:
+        return len(self.running) + len(self.ready)
 
     def _unfinished_count(self) -> int:
         over = len(self.summary.done) + len(self.summary.failed) + len(self.summary.blocked)
@@ -287,18 +327,20 @@ class _Loop:
     # ---------------------------------------------------------------- starting
 
     def _dispatch(self, driver: Driver) -> None:
-        idle = [slot for slot in self.executor.slots if slot.index not in self.running]
+        free = [slot for slot in self.executor.slots if slot.index not in self.running]
+        if not self.proven:  # a canary: what is wrong with the set-up is found out by one job
+            free = [] if self.running or self.lingering or self.delayed else free[:1]
         passed: list[tuple[float, int, str]] = []
-        while idle and self.ready and not self.signals:
+        while free and self.ready and not self.signals:
             entry = heapq.heappop(self.ready)
             item = self.items[entry[2]]
-            slot, reason = self._choose(item, idle)
+            slot, reason = self._choose(item, free)
             if slot is None and reason:
                 self._block(item.id, reason)
-            elif slot is None:
+            elif slot is None or not self.departure.allows(self.estimate.seconds(item), self.span):
                 passed.append(entry)
             elif self._start(item, slot, driver):
-                idle.remove(slot)
+                free.remove(slot)
         for entry in passed:
             heapq.heappush(self.ready, entry)
 
@@ -321,8 +363,6 @@ class _Loop:
         if attempt is None:
             self.foreign.add(item.id)
             return False
-        if self.preamble is None:
-            self.preamble = provenance()
         self.tries[item.id] += 1
         self.summary.attempts += 1
         job = Job(
@@ -331,58 +371,125 @@ class _Loop:
             root=self.store.root,
             cohorts=self.store.cohorts,
             slot=slot,
+            executor=self.executor.name,
             inputs={need: self.inputs[need] for need in item.needs},
             workers=self.workers,
             data_roots=self.data_roots,
-            search_path=tuple(str(Path(entry or ".").absolute()) for entry in sys.path),
-            provenance={**self.preamble, "executor": self.executor.name},
+            search_path=search_path(),
+            preload=self.preload,
+            environment=carried() if self.executor.remote else {},
         )
         try:
             handle = self.executor.submit(job)
         except BaseException as error:
             with contextlib.suppress(StoreError):
-                self.store.close(attempt, Status.INTERRUPTED, {"type": "NotStarted", "message": str(error)})
+                self.store.close(attempt, Status.INTERRUPTED, {"type": UNSTARTED, "message": str(error)})
             raise
         limit = self.timeout(item) if callable(self.timeout) else self.timeout
-        self.running[slot.index] = _Running(item, attempt, handle, slot, time.monotonic(), limit)
+        begun = None if self.executor.remote else time.monotonic()
+        self.running[slot.index] = _Running(item, attempt, handle, slot, begun, limit)
         return True
 
     # ---------------------------------------------------------------- ending
 
     def _collect(self, patience: float) -> None:
-        full: StoreError | None = None
+        """Take in what has ended, and end what takes too long.
+
+        Raises:
+            StoreError: If a job could not write its record because the disk is full.
+            Unavailable: If jobs cannot start.
+        """
         for handle, ended in self.executor.wait(patience):
             running = self.running.pop(handle.job.slot.index)
+            self.lingering.append((running, ended, time.monotonic() + self.executor.settle_seconds))
+        full: StoreError | None = None
+        lingering, self.lingering = self.lingering, []
+        for running, ended, until in lingering:
             try:
-                record = self._settle(running, ended)
+                record = self._settle(running, ended, last=time.monotonic() >= until)
             except StoreError as error:
                 full = error
                 continue
-            self.progress.ended(running.item, record)
-            if record.status is Status.OK:
-                self._done(running.item.id, record, ours=True)
-                continue
-            if running.reason == "stopped":
-                continue
-            if (record.error or {}).get("type") == TAKEN:  # this driver was frozen, and another went on without it
-                self.foreign.add(running.item.id)
-                continue
-            tries, checkpoint = self.tries[running.item.id], self.store.has_checkpoint(running.item.id)
-            delay = self.retry.delay(record, tries, checkpoint)
-            if delay is None:
-                self._fail(running.item.id, record)
+            if record is None:
+                self.lingering.append((running, ended, until))
             else:
-                heapq.heappush(self.delayed, (time.monotonic() + delay, running.item.id))
+                self._take_in(running, record)
         if full is not None:
             raise full
+        self._look_at_remote()
         now = time.monotonic()
         for running in self.running.values():
-            if running.limit is not None and not running.reason and now - running.begun > running.limit:
-                running.reason = "timeout"
-                self.executor.stop(running.handle, self.grace)
+            late = running.limit is not None and running.begun is not None and now - running.begun > running.limit
+            if late and not running.asked:
+                self._stop(running, Asked.TIMEOUT, self.grace)
 
-    def _settle(self, running: _Running, ended: Ended) -> Record:
-        """Return the record a job left, or write the one it could not.
+    def _take_in(self, running: _Running, record: Record) -> None:
+        """Move an item whose attempt has a record to where it belongs now.
+
+        Raises:
+            Unavailable: If it could not start, and so could not what came before it.
+        """
+        id = running.item.id
+        if record.ending is Ending.NOT_STARTED and running.asked is not Asked.STOPPED:
+            self._take_in_unstarted(id, record)
+            return
+        self.proven, self.unstarted = True, 0
+        self.progress.ended(running.item, record)
+        if record.status is Status.OK:
+            self._done(id, record, ours=True)
+            return
+        if running.asked is Asked.STOPPED:
+            return
+        if (record.error or {}).get("type") == TAKEN:  # this driver was frozen, and another went on without it
+            self.foreign.add(id)
+            return
+        if record.ending is not None and record.ending.blames_nobody and running.asked is not Asked.TIMEOUT:
+            self.tries[id] -= 1
+        delay = self.retry.delay(record, self.tries[id], self.store.has_checkpoint(id))
+        if delay is None:
+            self._fail(id, record)
+        else:
+            heapq.heappush(self.delayed, (time.monotonic() + delay, id))
+
+    def _take_in_unstarted(self, id: str, record: Record) -> None:
+        """Try an item again whose process never reached it; that is no attempt, and says nothing of the item."""
+        self.tries[id] -= 1
+        self.summary.attempts -= 1
+        self.unstarted += 1
+        if not self.proven or self.unstarted > self.retry.limit:
+            said = (record.error or {}).get("message", "")
+            raise Unavailable(
+                f"engine {self.executor.name} cannot start jobs. Expected a process that runs "
+                f"{self.items[id].title}. Found: {said}. Fix: see docs/engines.md#a-job-that-cannot-start."
+            )
+        heapq.heappush(self.delayed, (time.monotonic() + self.retry.backoff, id))
+
+    def _look_at_remote(self) -> None:
+        """See which jobs have left their queue: no time is counted before."""
+        now = time.monotonic()
+        if not self.executor.remote or now - self.asked_remote < (REMOTE_SECONDS if self.proven else FOREIGN_SECONDS):
+            return
+        self.asked_remote = now
+        for running in self.running.values():
+            if running.begun is None and self.store.has_begun(running.attempt):
+                running.begun = now
+                self.proven, self.unstarted = True, 0
+
+    def _stop(self, running: _Running, asked: Asked, grace: float) -> None:
+        """Tell a job to end. Of a remote one it is recorded first why: its own process cannot know."""
+        running.asked = asked
+        if self.executor.remote:
+            found = fate(Ended(None), asked, begun=True, limit=running.limit)
+            self.store.close(running.attempt, found.status, found.error, self._facts(running))
+        self.executor.stop(running.handle, grace)
+
+    def _settle(self, running: _Running, ended: Ended, *, last: bool) -> Record | None:
+        """Return the record a job left, or write the one it could not; None while it may still appear.
+
+        Args:
+            running: The job.
+            ended: How its process ended.
+            last: Whether there is no more waiting for its record.
 
         Raises:
             StoreError: If the job could not write its record because the disk is full.
@@ -391,25 +498,25 @@ class _Loop:
         record = self.store.attempt(item.kind, item.id, attempt.ordinal)
         if record is not None:
             return record
-        how = _how(ended)
         if ended.code == DISK_FULL:
             with contextlib.suppress(StoreError):
                 self.store.close(attempt, Status.INTERRUPTED, {"type": "DiskFull", "message": ended.message}, None)
             raise StoreError(ended.message or str(resolve_full(attempt.folder)))
-        facts = {
-            **(self.preamble or {}),
-            "duration_seconds": round(time.monotonic() - running.begun, 4),
+        if not last:
+            return None
+        found = fate(ended, running.asked, begun=self.store.has_begun(attempt), limit=running.limit)
+        return self.store.close(attempt, found.status, found.error, self._facts(running))
+
+    def _facts(self, running: _Running) -> dict[str, object]:
+        """Return what this driver knows of where a job ran; of another machine only its own process could tell."""
+        begun = running.begun
+        return {
+            **({} if self.executor.remote else provenance()),
+            "duration_seconds": round(time.monotonic() - begun, 4) if begun is not None else 0.0,
             "slot": running.slot.name,
             "device_class": running.slot.device_class,
             "executor": self.executor.name,
         }
-        if running.reason == "timeout":
-            status, error = Status.TIMEOUT, ("Timeout", f"took longer than {running.limit:g} s and was ended ({how})")
-        elif running.reason == "stopped":
-            status, error = Status.INTERRUPTED, ("Stopped", f"the run was stopped ({how})")
-        else:
-            status, error = Status.INTERRUPTED, (LOST, f"the process ended without a record ({how})")
-        return self.store.close(attempt, status, {"type": error[0], "message": error[1]}, facts)
 
     def _look_elsewhere(self) -> None:
         """See how items in another driver's hands stand, and take back those it lost."""
@@ -432,35 +539,48 @@ class _Loop:
                 self._enqueue(id)
 
     def _stop_all(self) -> None:
-        """End every child: TERM, then KILL after the grace period, or at once after a second signal."""
-        asked = self.signals
+        """End every child: TERM, then KILL after the grace period, or at once after a second signal.
+
+        Jobs of a remote engine go on if it is this run that leaves.
+        """
+        if self.executor.remote and (self.signals or self.summary.left):
+            self.executor.detach()
+            self.summary.detached += len(self.running)
+            self.running.clear()
+            return
+        asked, grace = self.signals, self.stopping_grace
         for running in self.running.values():
-            running.reason = running.reason or "stopped"
-            self.executor.stop(running.handle, self.grace)
-        deadline = time.monotonic() + self.grace + 10.0
-        while self.running and time.monotonic() < deadline:
+            self._stop(running, running.asked or Asked.STOPPED, grace)
+        deadline = time.monotonic() + grace + 10.0
+        while (self.running or self.lingering) and time.monotonic() < deadline:
             if self.signals > max(1, asked):
                 for running in self.running.values():
                     self.executor.stop(running.handle, 0.0)
             try:
                 self._collect(TICK)
-            except StoreError as error:
+            except DiraBenchError as error:
                 self.progress.note(str(error))
         self.running.clear()
 
     # ---------------------------------------------------------------- around it
 
+    @property
+    def stopping_grace(self) -> float:
+        """Seconds that children have to leave: for a checkpoint if a scheduler asked, or the time is over."""
+        return max(self.grace, LEAVING_GRACE) if self.gently or self.summary.left else self.grace
+
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into a request to stop; only the main thread may."""
+        """Turn SIGINT, SIGTERM and SIGUSR2 into a request to stop; only the main thread may."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def heard(number: int, frame: FrameType | None) -> None:
             self.signals += 1
+            self.gently = self.gently or number != signal.SIGINT
 
-        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
         try:
             yield
             self._stop_all()  # while signals are still heard
@@ -476,12 +596,13 @@ class _Loop:
             if running is None:
                 lines.append(SlotLine(slot.name))
                 continue
-            item = running.item
-            said = self.store.progress(item.kind, item.id) if self.progress.interval < 1 else None
+            said, spent = self._said(running), 0.0 if running.begun is None else now - running.begun
             done, total, what = (said.done, said.total, said.what) if said else (0, 0, "")
-            lines.append(SlotLine(slot.name, item.title, done, total, what, now - running.begun))
-        active = {r.item.id: (r.item, now - r.begun) for r in self.running.values()}
+            what = "queued" if running.begun is None else what
+            lines.append(SlotLine(slot.name, running.item.title, done, total, what, spent))
+        active = {r.item.id: (r.item, now - r.begun) for r in self.running.values() if r.begun is not None}
         waiting = [item for id, item in self.items.items() if not self._over(id) and id not in active]
+        at_work = len(active) if self.executor.remote else len(self.executor.slots)
         return View(
             total=len(self.items),
             done=len(self.summary.done),
@@ -489,16 +610,15 @@ class _Loop:
             blocked=len(self.summary.blocked),
             elsewhere=len(self.foreign),
             elapsed=now - self.started,
-            remaining=self.estimate.remaining(waiting, active, len(self.executor.slots)) if waiting or active else None,
+            remaining=self.estimate.remaining(waiting, active, at_work) if waiting or active else None,
             slots=tuple(lines),
         )
 
-
-def _how(ended: Ended) -> str:
-    if ended.code is None:
-        return "its process is gone"
-    if ended.code >= 0:
-        return f"exit status {ended.code}"
-    with contextlib.suppress(ValueError):
-        return f"killed by {signal.Signals(-ended.code).name}"
-    return f"killed by signal {-ended.code}"
+    def _said(self, running: _Running) -> ProgressSaid | None:
+        """Return what a job last said of itself, which of another machine is read seldom."""
+        if self.progress.interval >= 1:
+            return None
+        now = time.monotonic()
+        if now - running.said[0] >= (REMOTE_SECONDS if self.executor.remote else 0.0):
+            running.said = (now, self.store.progress(running.item.kind, running.item.id))
+        return running.said[1]

@@ -15,7 +15,7 @@ from harness.spec import Item
 from harness.store import State, Store
 
 if TYPE_CHECKING:
-    from harness.runner import Progress, Summary
+    from harness.runner import Departure, Progress, Summary
 
 OURS = ("harness", "methods", "tasks")
 
@@ -30,6 +30,7 @@ class Settings:
         retry_failed: Run items again that failed for good.
         allow_mixed: Let a cell mix trials of CPU and GPU; the cell is marked.
         adopting: Count committed rows as done. A trial that is asked for by its id is run even so.
+        departure: When a run leaves before everything is done; None for never.
     """
 
     workers: int = 0
@@ -37,6 +38,7 @@ class Settings:
     retry_failed: bool = False
     allow_mixed: bool = False
     adopting: bool = True
+    departure: Departure | None = None
 
 
 USUAL = Settings()
@@ -140,8 +142,14 @@ def drain(
     from harness.runner import RetryPolicy, choose_progress, run
 
     into = into or store
-    executor = engine.start(preload(items))
+    modules = preload(items)
+    executor = engine.start(modules)
     try:
+        if settings.departure and settings.departure.detached and not executor.remote:
+            raise ConfigurationError(
+                f"found --detach with engine {engine.name}, whose jobs end with this command; expected a cluster's "
+                'engine (docs/engines.md). Fix: leave --detach out, or start the command with "nohup".'
+            )
         if not settings.allow_mixed:
             refuse_mixing(plan, store, adopted, items, {slot.device_class for slot in executor.slots})
         summary = run(
@@ -153,6 +161,8 @@ def drain(
             timeout=settings.timeout,
             workers=settings.workers,
             data_roots=plan.registry.data_roots,
+            preload=modules,
+            departure=settings.departure,
         )
     finally:
         executor.close()

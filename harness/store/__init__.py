@@ -6,6 +6,7 @@ Layout::
     <cohorts>/<id>/<ordinal>/                  the same for cohorts, whose images can be many
         claim.json      the lease: who holds the attempt (host, process); the folder appears with it, in one step
         progress.json   while the attempt runs: process, done, total, what
+        job.json        while the attempt waits or runs beyond this machine: what its process is to do
         output.log      what the work printed, if anything; never part of the record
         arrays.npz      the outcome's arrays: byte-stable
         curve.jsonl     the outcome's curve, one object a line

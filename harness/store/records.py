@@ -59,9 +59,12 @@ RECORD = "record.json"
 LEASE = "claim.json"  # its name since the first version, so that every store can be read
 PROGRESS = "progress.json"
 OUTPUT = "output.log"
-BOOKKEEPING = frozenset({RECORD, LEASE, PROGRESS, OUTPUT})
+JOB = "job.json"  # what a process on another machine is to run (``harness.executors.jobs``)
+BOOKKEEPING = frozenset({RECORD, LEASE, PROGRESS, OUTPUT, JOB})
 LOST = "WorkerLost"  # error type of an attempt whose process was killed although nobody asked for it
 TAKEN = "DriverLost"  # error type of an attempt that another driver closed, since the one at it was gone
+PREEMPTED = "Preempted"  # error type of an attempt that was asked to leave, and may go on later
+UNSTARTED = "NotStarted"  # error type of an attempt whose process never reached its work
 LOST_LIMIT = 3  # an item whose last so many attempts all lost their process has failed
 LATEST = 16  # attempts that are read whole; of earlier ones only the word for how they ended
 STATUS = re.compile(rb'"status"\s*:\s*"(\w{1,20})"')
@@ -223,6 +226,12 @@ class Store:
         """Return the record of one attempt, or None while it has none."""
         return self._load(kind, id, ordinal, self.item_folder(kind, id) / f"{ordinal:04d}")
 
+    def has_begun(self, attempt: Attempt) -> bool:
+        """Say whether a process of an attempt without a record has reached its work: it says so before all else."""
+        with contextlib.suppress(OSError):
+            return any(path.name == PROGRESS for path in attempt.folder.iterdir())
+        return False
+
     def state(self, kind: Kind, id: str) -> State:
         """Say where an item stands: done, failed, interrupted, running or missing."""
         lost = 0
@@ -241,8 +250,9 @@ class Store:
                 continue
             if record.status is Status.OK:
                 return State.DONE
-            was_lost = record.status is Status.INTERRUPTED and (record.error or {}).get("type") == LOST
-            lost = lost + 1 if was_lost else 0
+            how = (record.error or {}).get("type") if record.status is Status.INTERRUPTED else None
+            if how not in (PREEMPTED, UNSTARTED):  # these say nothing of the item
+                lost = lost + 1 if how == LOST else 0
             if record.status is Status.INTERRUPTED:
                 state = State.FAILED if lost >= LOST_LIMIT else State.INTERRUPTED
             elif record.status is Status.TIMEOUT and self.has_checkpoint(id):
@@ -508,6 +518,7 @@ class Store:
             first = write_new(folder / RECORD, text.encode())
             sync_folder(folder.parent)
             remove(folder / PROGRESS)
+            remove(folder / JOB)
         if not first:
             return self._load(item.kind, item.id, attempt.ordinal, folder) or record
         if record.status is Status.OK:
@@ -562,7 +573,8 @@ class Store:
         for folder in _subfolders(home):
             with contextlib.suppress(OSError):
                 if (folder / RECORD).is_file():
-                    yield from (path for path in folder.iterdir() if path.name == PROGRESS or is_temporary(path.name))
+                    spent = (PROGRESS, JOB)
+                    yield from (path for path in folder.iterdir() if path.name in spent or is_temporary(path.name))
 
     def _old_temporaries(self, folder: Path) -> Iterator[Path]:
         """Yield what was being prepared so long ago that nobody is at it any more."""

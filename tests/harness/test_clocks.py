@@ -10,7 +10,7 @@ import pytest
 
 import harness.store.leases as leases
 from harness.environment import Slot
-from harness.executors.interface import Ended, Job
+from harness.executors.interface import Ended, Executor, Job
 from harness.runner import run
 from harness.spec import Item, Status
 from harness.store import Attempt, State, Store
@@ -92,7 +92,7 @@ def test_a_progress_file_dated_in_the_future_holds_nothing_for_ever(store, monke
         assert store.lease(one, driver) is not None
 
 
-class Frozen:
+class Frozen(Executor):
     """An engine during whose only job this driver sleeps, and another driver takes the item."""
 
     name = "frozen"

@@ -71,8 +71,8 @@ NUMBERS = [(words, *option) for words, command in ALL.items() for option in numb
 
 def test_the_numbers_that_commands_take_are_all_tested_here():
     assert {(words, option) for words, option, _ in NUMBERS} == {
-        (("run",), "--slots"), (("run",), "--workers"), (("run",), "--timeout"), (("run",), "--repeats"), (("run",), "--sample"),
-        (("run",), "--together"), (("export",), "--pretrain-seed"), (("plan",), "--target"),
+        (("run",), "--slots"), (("run",), "--max-jobs"), (("run",), "--workers"), (("run",), "--timeout"), (("run",), "--repeats"), (("run",), "--sample"),
+        (("export",), "--pretrain-seed"), (("plan",), "--target"),
         (("plan",), "--pretraining-spread"), (("audit",), "--alpha"),
     }  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_a_number_that_makes_no_sense_is_refused_by_its_option_and_nothing_runs(
         ("data", "phantom", "foo", "x"), ("data", "verify", "foo"), ("data", "prepare", "foo"), ("data", "fetch", "foo"),
         ("stage", "cohort", "smoke", "foo"), ("stage", "pretrain", "smoke", "foo"), ("stage", "trials", "smoke", "foo"),
         ("stage", "cohort", "foo", "montgomery"), ("stage", "report", "foo"), ("stage", "statistics", "foo"),
-        ("run", "--together", "2", "--method", "foo"),
+        ("run", "--engine", "together", "--method", "foo"), ("run", "--engine", "foo"), ("run", "--until", "foo"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -210,20 +210,20 @@ def program(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(
-    "beside", [("--task", "montgomery"), ("--block", "added"), ("--slots", "2"), ("--trial", "abc"), ("--repeats", "3")]
+    "beside", [("--task", "montgomery"), ("--block", "added"), ("--again",), ("--trial", "abc"), ("--repeats", "3")]
 )
 def test_pretraining_together_refuses_what_has_no_effect_beside_it(root, beside):
-    code, said = bench("run", "--together", "2", "--method", "moco_v2", *beside)
-    assert code == 2 and f"found {beside[0]} with --together" in said
-    assert bench("run", "--together", "2")[0] == 2
-    code, said = bench("run", "--together", "2", "--method", "random")
+    code, said = bench("run", "--engine", "together", "--method", "moco_v2", *beside)
+    assert code == 2 and f"found {beside[0]} with --engine together" in said
+    assert bench("run", "--engine", "together")[0] == 2
+    code, said = bench("run", "--engine", "together", "--method", "random")
     assert code == 2 and "random has no phase to train" in said
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(together, "gpus", lambda: [("0", "A"), ("1", "A")])
     assert together.place(0)[0].visible == "0,1" and together.place(0)[1] == 2
-    with pytest.raises(ConfigurationError, match="found --together 3; expected at most 2"):
+    with pytest.raises(ConfigurationError, match="found --slots 3 with --engine together; expected at most 2"):
         together.place(3)
     slot, count = together.place(3, "cpu")
     assert (slot.device_class, slot.visible, count) == ("cpu", "", 3)

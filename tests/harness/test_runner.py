@@ -17,7 +17,7 @@ import pytest
 
 from harness.environment import Slot, device_slots
 from harness.errors import ConfigurationError, StoreError
-from harness.executors import LocalExecutor
+from harness.executors import Executor, LocalExecutor
 from harness.runner import PlainProgress, RetryPolicy, RichProgress, Summary, run, status
 from harness.runner.schedule import Estimate, group, priorities
 from harness.spec import Item, Status
@@ -406,7 +406,7 @@ def test_a_finished_matrix_of_the_papers_size_is_looked_through_without_starting
             assert attempt is not None
             store.finish(attempt, Status.OK, values={"value": 1.0})
 
-    class Nowhere:
+    class Nowhere(Executor):
         name, slots = "nowhere", device_slots(1, "cpu")
 
         def submit(self, job):
@@ -417,5 +417,5 @@ def test_a_finished_matrix_of_the_papers_size_is_looked_through_without_starting
 
         stop = close = submit
 
-    summary = run(items, store, Nowhere())  # type: ignore[arg-type]
+    summary = run(items, store, Nowhere())
     assert summary.complete and len(summary.reused) == 1340 and summary.attempts == 0

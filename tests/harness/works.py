@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.contracts import Context, Outcome
+from harness.contracts import Context, Outcome, Preempted
 from harness.errors import DataError
 from harness.identity import item_id
 from harness.spec import Item, Status
@@ -167,3 +167,18 @@ def surroundings(spec: Mapping[str, Any], context: Context) -> Outcome:
         "device": context.device,
     }
     return Outcome(facts=facts)
+
+
+def leaves(spec: Mapping[str, Any], context: Context) -> Outcome:
+    """Counts steps, and leaves with a checkpoint when it is asked to; done at step ``steps``."""
+    file = context.resume / "checkpoint"
+    step = int(file.read_text()) if file.exists() else 0
+    begun = step
+    while step < spec["steps"]:
+        time.sleep(spec.get("seconds", 0.05))
+        step += 1
+        context.report(step, spec["steps"], "counting")
+        if context.leaving():
+            file.write_text(str(step))
+            raise Preempted
+    return Outcome(values={"steps": float(step)}, facts={"resumed": begun > 0})

@@ -103,7 +103,9 @@ def test_a_name_that_nobody_offers_is_refused_with_the_near_ones(installed):
 
 
 def test_what_makes_no_executor_is_refused_with_what_one_has():
-    with pytest.raises(ConfigurationError, match=r"made dict\. Expected name, slots, .* Fix: see"):
+    with pytest.raises(
+        ConfigurationError, match=r"made dict\. Expected an object of a class derived from Executor\. Fix: see"
+    ):
         make_executor(f"{__name__}:make_a_mapping")
 
 
@@ -117,15 +119,21 @@ class Alone:
         self.name = "alone"
 
 
-def no_cluster(slots, device, preload):
+def no_cluster(slots, device, preload, options):
     raise RuntimeError("no cluster here")
 
 
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("NUMBER", r"is int, which cannot be called; expected a function start\(slots, device, preload\); see docs"),
-        ("Alone", r"takes \(\).*too many positional arguments.*; expected a function start\(slots, device, preload\)"),
+        (
+            "NUMBER",
+            r"is int, which cannot be called; expected a function start\(slots, device, preload, options\); see docs",
+        ),
+        (
+            "Alone",
+            r"takes \(\).*too many positional arguments.*; expected a function start\(slots, device, preload, options\)",
+        ),
         ("no_cluster", r"did not start: it raised RuntimeError: no cluster here; expected .*; correct its code"),
     ],
 )
@@ -136,16 +144,16 @@ def test_an_executor_that_cannot_start_is_one_sentence(name, found):
 
 
 def test_the_help_of_run_names_every_executor_that_a_refusal_offers():
-    from harness.cli.running_options import ExecutorName
+    from harness.cli.running_options import EngineName
 
-    (option,) = ExecutorName.__metadata__
+    (option,) = EngineName.__metadata__
     with pytest.raises(UnknownName) as refused:
         make_executor("nonsense")
     for name in OURS:
         assert name in option.help and name in str(refused.value)
 
 
-def make_a_mapping(slots, device, preload):
+def make_a_mapping(slots, device, preload, options):
     return {}
 
 

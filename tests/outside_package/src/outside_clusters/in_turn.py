@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.environment import Device, device_slots
-from harness.executors.interface import Ended, Handle, Job
+from harness.executors.interface import Ended, Executor, Handle, Job
+from harness.executors.options import EngineOptions, NoOptions
 
 CHILD = """
 import pickle, sys
@@ -26,7 +27,7 @@ class Started:
     process: subprocess.Popen[bytes]
 
 
-class InTurn:
+class InTurn(Executor):
     """One slot of this machine."""
 
     name = "in_turn"
@@ -68,6 +69,7 @@ class InTurn:
             one.process.wait()
 
 
-def start(slots: int | None, device: Device, preload: Sequence[str]) -> InTurn:
+def start(slots: int | None, device: Device, preload: Sequence[str], options: EngineOptions) -> InTurn:
     """Make the executor: the entry point of ``dira_bench.executors``."""
+    options.read(NoOptions)
     return InTurn(device)
