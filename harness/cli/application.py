@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from harness.cli import (
     auditing,
+    beginning,
     cleaning,
     data,
     execution,
@@ -85,6 +86,7 @@ application.command("show")(listing.show)
 application.command("verify")(upkeep.verify)
 application.command("clean")(cleaning.clean)
 application.command("pin")(upkeep.pin)
+application.command("new")(beginning.new)
 application.command("check")(upkeep.check)
 application.command("audit")(auditing.audit)
 application.command("gates")(gates.gates)
