@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from harness.cli import (
     auditing,
     beginning,
+    cancelling,
     cleaning,
     data,
     execution,
@@ -81,6 +82,7 @@ def root(
 application.command("list")(listing.list_entries)
 application.command("plan")(listing.plan)
 application.command("run")(execution.run)
+application.command("cancel")(cancelling.cancel)
 application.command("status")(listing.status)
 application.command("show")(listing.show)
 application.command("verify")(upkeep.verify)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.errors import DataError
+from harness.executors.factory import alive
 from harness.foreign import printable
 from harness.own_tables import read_own_tables
 from harness.plan import Plan, make_plan
@@ -106,7 +107,9 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """Attempts and their records."""
-        return Store(self.root / ".trials", self.root / ".cohorts")
+        store = Store(self.root / ".trials", self.root / ".cohorts")
+        store.ask = alive
+        return store
 
     @cached_property
     def adopted(self) -> Adopted:

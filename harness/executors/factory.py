@@ -4,8 +4,9 @@ An executor from outside is one file: a class with what ``harness.executors.inte
 function ``start(slots, device, preload, options)`` that makes one. A package offers it as an entry point of the
 group ``dira_bench.executors``; without a package, ``--engine package.module:start`` names it.
 
-One whose jobs outlive their driver has beside ``start`` a function ``alive(job)``: whether the engine still knows a
-job, or None where that cannot be asked here. Whoever finds the job's claim asks it.
+One whose jobs outlive their driver has two more functions beside ``start``, for whoever finds the claim of a job:
+``alive(job)`` says whether the engine still knows it, or None where that cannot be asked from here; ``cancel(job)``
+ends it, queued or running, and raises a ``DiraBenchError`` where it cannot.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Protocol
 from harness.dotted import import_dotted
 from harness.environment import Device
 from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, unknown
-from harness.executors.interface import EngineJob, Executor
+from harness.executors.interface import Executor
 from harness.executors.options import EngineOptions
 from harness.foreign import describe_error
+from harness.store import EngineJob
 
 GROUP = "dira_bench.executors"
 OURS = {"local": "harness.executors.local:start", "together": "harness.executors.together:start"}
@@ -113,12 +115,32 @@ def alive(job: EngineJob) -> bool | None:
         None if it cannot be asked from here: another cluster's, or an engine that is not installed.
     """
     try:
-        module = _path(job.engine).partition(":")[0]
-        ask: object = import_dotted(f"{module}:alive")
-        answer: object = ask(job) if callable(ask) else None
+        answer = _beside_start(job, "alive")(job)
     except DiraBenchError:
         return None
     return answer if isinstance(answer, bool) else None
+
+
+def cancel(job: EngineJob) -> None:
+    """Have an engine end a job, queued or running.
+
+    Raises:
+        DiraBenchError: If it cannot be told from here.
+    """
+    _beside_start(job, "cancel")(job)
+
+
+def _beside_start(job: EngineJob, name: str) -> Callable[[EngineJob], object]:
+    """Return a function of the module that starts a job's engine.
+
+    Raises:
+        ConfigurationError: If the engine is not here, or has no such function.
+    """
+    found: object = import_dotted(f"{_path(job.engine).partition(':')[0]}:{name}")
+    if not callable(found):
+        raise ConfigurationError(f"engine {job.engine} has no function {name}(job); see docs/extending/executor.md.")
+    asked: Callable[[EngineJob], object] = found
+    return asked
 
 
 def executor_names() -> list[str]:

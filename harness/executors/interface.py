@@ -22,7 +22,7 @@ from typing import Protocol
 from harness.environment import Slot
 from harness.errors import ConfigurationError
 from harness.spec import Ending, Item
-from harness.store import Attempt
+from harness.store import Attempt, EngineJob
 
 PRELOAD_VARIABLE = "DIRA_BENCH_PRELOAD"  # how the fork server is told what to import
 DISK_FULL = 74  # exit status of a child that could not write its record (EX_IOERR)
@@ -75,21 +75,6 @@ class Handle(Protocol):
     def job(self) -> Job:
         """What was submitted."""
         ...
-
-
-@dataclass(frozen=True)
-class EngineJob:
-    """By which name an engine knows a job, also after the driver that submitted it is gone.
-
-    Attributes:
-        engine: The name under which the engine was asked for (``slurm``, ``ray``, a dotted path).
-        id: The engine's own id of the job, such as ``1234_7``.
-        cluster: Which cluster, where an engine may speak to several.
-    """
-
-    engine: str
-    id: str
-    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,7 +142,10 @@ class Executor(ABC):
         """End every job that still runs and give back what the engine holds; nothing is left behind."""
 
     def reference(self, handle: Handle) -> EngineJob | None:
-        """Return by which name the engine knows a job; None if no other driver could find it."""
+        """Return by which name the engine knows a job; None if no other driver could find it.
+
+        It is asked right after ``submit``, and stands in the claim of the attempt from then on.
+        """
         return None
 
     def adopt(self, job: Job, reference: EngineJob) -> Handle | None:

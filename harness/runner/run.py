@@ -15,6 +15,7 @@ from types import FrameType
 
 from harness.environment import Slot, provenance
 from harness.errors import DiraBenchError, StoreError, Unavailable
+from harness.executors.factory import alive
 from harness.executors.interface import DISK_FULL, Ended, Executor, Handle, Job
 from harness.executors.jobs import carried, search_path
 from harness.runner.departure import Departure, Left, idle
@@ -116,6 +117,7 @@ def run(
         dict(data_roots or {}), grace, tuple(preload),
         departure or Departure(),
     )  # fmt: skip
+    store.ask = store.ask or alive
     with store.driver() as driver:
         return loop.drain(driver)
 
@@ -361,34 +363,58 @@ class _Loop:
             return False
         attempt = self.store.lease(item, driver, ordinal)
         if attempt is None:
+            if self._adopt(item, slot, driver):
+                return True
             self.foreign.add(item.id)
             return False
         self.tries[item.id] += 1
         self.summary.attempts += 1
-        job = Job(
-            item=item,
+        try:
+            handle = self.executor.submit(self._job(attempt, slot))
+            reference = self.executor.reference(handle)
+            if reference is not None:
+                self.store.entrust(attempt, reference, driver)
+        except BaseException as error:
+            said = {"type": UNSTARTED, "message": str(error), "reason": Ending.NOT_STARTED.value}
+            with contextlib.suppress(StoreError):
+                self.store.close(attempt, Status.INTERRUPTED, said)
+            raise
+        self._watch(attempt, handle, slot)
+        return True
+
+    def _adopt(self, item: Item, slot: Slot, driver: Driver) -> bool:
+        """Watch over the job of a driver that is gone, if this engine knows it."""
+        found = self.store.entrusted(item) if self.executor.remote else None
+        if found is None or found[2]:
+            return False
+        attempt, reference, _ = found
+        handle = self.executor.adopt(self._job(attempt, slot), reference)
+        if handle is None:
+            return False
+        self.store.entrust(attempt, reference, driver)
+        self._watch(attempt, handle, slot)
+        return True
+
+    def _job(self, attempt: Attempt, slot: Slot) -> Job:
+        return Job(
+            item=attempt.item,
             ordinal=attempt.ordinal,
             root=self.store.root,
             cohorts=self.store.cohorts,
             slot=slot,
             executor=self.executor.name,
-            inputs={need: self.inputs[need] for need in item.needs},
+            inputs={need: self.inputs[need] for need in attempt.item.needs},
             workers=self.workers,
             data_roots=self.data_roots,
             search_path=search_path(),
             preload=self.preload,
             environment=carried() if self.executor.remote else {},
         )
-        try:
-            handle = self.executor.submit(job)
-        except BaseException as error:
-            with contextlib.suppress(StoreError):
-                self.store.close(attempt, Status.INTERRUPTED, {"type": UNSTARTED, "message": str(error)})
-            raise
-        limit = self.timeout(item) if callable(self.timeout) else self.timeout
+
+    def _watch(self, attempt: Attempt, handle: Handle, slot: Slot) -> None:
+        limit = self.timeout(attempt.item) if callable(self.timeout) else self.timeout
         begun = None if self.executor.remote else time.monotonic()
-        self.running[slot.index] = _Running(item, attempt, handle, slot, begun, limit)
-        return True
+        self.running[slot.index] = _Running(attempt.item, attempt, handle, slot, begun, limit)
 
     # ---------------------------------------------------------------- ending
 

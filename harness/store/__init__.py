@@ -4,7 +4,8 @@ Layout::
 
     <root>/<kind>/<id[:2]>/<id>/<ordinal>/     one folder per attempt at a phase or a trial
     <cohorts>/<id>/<ordinal>/                  the same for cohorts, whose images can be many
-        claim.json      the lease: who holds the attempt (host, process); the folder appears with it, in one step
+        claim.json      the lease: who holds the attempt (host, process), and which job of which engine runs it; the
+                        folder appears with it, in one step
         progress.json   while the attempt runs: process, done, total, what
         job.json        while the attempt waits or runs beyond this machine: what its process is to do
         output.log      what the work printed, if anything; never part of the record
@@ -26,7 +27,7 @@ one sentence, and its item counts as missing. Arrays and files are checked again
 """
 
 from harness.store.files import is_full, resolve_full
-from harness.store.leases import Driver
+from harness.store.leases import Driver, EngineJob
 from harness.store.records import Attempt, Progress, State, Store
 
-__all__ = ["Attempt", "Driver", "Progress", "State", "Store", "is_full", "resolve_full"]
+__all__ = ["Attempt", "Driver", "EngineJob", "Progress", "State", "Store", "is_full", "resolve_full"]

@@ -22,6 +22,32 @@ BEAT_SECONDS = 15.0
 SILENT_SECONDS = 300.0  # an owner on another machine that says nothing for so long is gone
 
 
+@dataclass(frozen=True)
+class EngineJob:
+    """By which name an engine knows a job, also after the driver that submitted it is gone: a part of a claim.
+
+    Attributes:
+        engine: The name under which the engine was asked for (``slurm``, ``ray``, a dotted path).
+        id: The engine's own id of the job, such as ``1234_7``.
+        cluster: Which cluster, where an engine may speak to several.
+    """
+
+    engine: str
+    id: str
+    cluster: str = ""
+
+    @classmethod
+    def of(cls, claim: Mapping[str, object]) -> EngineJob | None:
+        """Read it from a claim; None if the claim names no job."""
+        said = [claim.get(name, "") for name in ("engine", "job", "cluster")]
+        engine, id, cluster = (value if isinstance(value, str) else "" for value in said)
+        return cls(engine, id, cluster) if engine and id else None
+
+    def claimed(self) -> dict[str, object]:
+        """Return what a claim says of it."""
+        return {"engine": self.engine, "job": self.id, "cluster": self.cluster}
+
+
 @functools.cache
 def machine() -> str:
     """Name the set of process ids this process lives among: host, boot and process namespace.

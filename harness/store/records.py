@@ -39,6 +39,7 @@ from harness.store.files import (
 from harness.store.leases import (
     SILENT_SECONDS,
     Driver,
+    EngineJob,
     FileClock,
     driver_alive,
     machine,
@@ -109,6 +110,8 @@ class Store:
         root: Where trials and phases lie.
         cohorts: Where cohorts lie.
         notices: Every sentence about damage found so far.
+        ask: Whether an engine still knows a job (``harness.executors.factory.alive``); None where nobody can ask. A
+            job that cannot be asked about counts as alive: it may begin at any time.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Store:
         self.cohorts = Path(cohorts).absolute()
         self.notices: list[str] = []
         self.clock = FileClock(self.root / "drivers")
+        self.ask: Callable[[EngineJob], bool | None] | None = None
         self._notify = notify
         self._ends: dict[Path, frozenset[str]] = {}  # attempt → words for how it ended: a record stays as it is
 
@@ -473,6 +477,32 @@ class Store:
                 shutil.rmtree(prepared, ignore_errors=True)
         return Attempt(item, ordinal, folder)
 
+    def entrust(self, attempt: Attempt, job: EngineJob, driver: Driver) -> None:
+        """Write into the claim of an attempt that an engine's job runs it, and that ``driver`` watches over it.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        with writing(attempt.folder):
+            claim = {"driver": driver.token, **myself(), **job.claimed()}
+            write_whole(attempt.folder / LEASE, (json_line(claim) + "\n").encode())
+
+    def entrusted(self, item: Item) -> tuple[Attempt, EngineJob, bool] | None:
+        """Return the newest attempt at an item if it has no record and an engine's job was to run it.
+
+        Returns:
+            The attempt, the job, and whether a driver watches over it; or None.
+        """
+        folders = self._folders(item.kind, item.id)
+        if not folders or (folders[-1][1] / RECORD).exists():
+            return None
+        ordinal, folder = folders[-1]
+        claim = read_object(folder / LEASE) or {}
+        job = EngineJob.of(claim)
+        if job is None:
+            return None
+        return Attempt(item, ordinal, folder), job, driver_alive(self.root, str(claim.get("driver", "")), self.clock)
+
     def finish(
         self,
         attempt: Attempt,
@@ -544,13 +574,18 @@ class Store:
         return any(folder.glob(f"{RECORD}.damaged-*"))
 
     def _alive(self, folder: Path, asker: Driver | None = None) -> bool:
-        """Say whether the driver that leased an attempt, or the process that runs it, is there."""
+        """Say whether the driver that leased an attempt, the process that runs it, or the job that will, is there."""
         clock = asker.clock if asker is not None else self.clock
         lease = read_object(folder / LEASE)
         if lease is not None and driver_alive(self.root, str(lease.get("driver", "")), clock):
             return True
         said = read_object(folder / PROGRESS)
-        return said is not None and owner_alive(said, folder / PROGRESS, clock)
+        if said is not None and owner_alive(said, folder / PROGRESS, clock):
+            return True
+        job = EngineJob.of(lease) if lease is not None else None
+        if job is None:
+            return False
+        return (self.ask(job) if self.ask is not None else None) is not False
 
     # ---------------------------------------------------------------- sweeping
 
