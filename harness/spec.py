@@ -89,11 +89,6 @@ class Ending(StrEnum):
     OUT_OF_MEMORY = "out of memory"  # the machine or the engine killed it for its memory
     TIME_LIMIT = "time limit"  # the engine's own, such as a queue's
 
-    @property
-    def blames_nobody(self) -> bool:
-        """Whether it says nothing of the item, so that it counts neither as a try nor as a lost worker."""
-        return self in (Ending.NOT_STARTED, Ending.PREEMPTED)
-
 
 class Frozen(BaseModel):
     """A value: frozen, comparable, and strict about keys it does not know."""

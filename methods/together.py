@@ -7,8 +7,6 @@ divided.
 
 from __future__ import annotations
 
-import torch
-
 DIVIDED = frozenset({"methods.pretext:run_phase"})
 
 
@@ -23,8 +21,10 @@ def join(work: str, device_class: str, threads: int) -> bool:
     Returns:
         Whether it can; otherwise one process does it alone.
     """
-    torch.set_num_threads(threads)
     if work not in DIVIDED:
         return False
+    import torch  # whose import takes seconds
+
+    torch.set_num_threads(threads)
     torch.distributed.init_process_group("nccl" if device_class == "cuda" else "gloo")
     return True

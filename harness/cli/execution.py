@@ -130,7 +130,7 @@ def run(
         _run_one(session, find_item(session.plan, trial), where, settings, refreshing=not from_scratch)
     else:
         if from_scratch:
-            scratch.begin(session, slots, where.device)
+            scratch.begin(session, where)
         _run_trials(session, chosen, where, settings, refreshing=not from_scratch)
 
 

@@ -6,8 +6,9 @@ import sys
 
 from harness.cli.listing import Profile, counted, print_plan
 from harness.cli.session import Session, console, open_session, shown
-from harness.environment import Device, device_slots
+from harness.environment import device_slots
 from harness.errors import ConfigurationError
+from harness.executors.factory import Engine
 from harness.registry import project_root
 from harness.reproduction import begin_from_scratch, compare, end_from_scratch
 from harness.results import from_scratch_marker
@@ -35,9 +36,10 @@ def refuse_part(profile: str, chosen: Chosen, trial: str | None, repeats: int | 
         )
 
 
-def begin(session: Session, slots: int | None, device: Device) -> None:
+def begin(session: Session, engine: Engine) -> None:
     """Set the old store aside once it is known that the run can start at all."""
-    device_slots(slots, device)
+    if engine.name == "local":
+        device_slots(engine.slots, engine.device)
     if not from_scratch_marker(session.root).is_file():
         session.refuse_edits(may_lack=None)  # they will be compared with what is trained now
     begun = begin_from_scratch(session.root, session.plan.profile)

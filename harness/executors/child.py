@@ -173,6 +173,7 @@ class Leaving:
 
     def __init__(self) -> None:
         self._asked = self._heeded = False
+        self._process = os.getpid()
 
     def __call__(self) -> bool:
         """Say whether it was; from now on it is the work that leaves."""
@@ -185,6 +186,8 @@ class Leaving:
         signal.signal(signal.SIGUSR2, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a loader: the process that it serves decides
+            return
         self._asked = True
         if not self._heeded:
             raise Terminated
@@ -250,6 +253,8 @@ def _import(job: Job) -> Callable[[Mapping[str, Any], Context], Outcome]:
         ConfigurationError: See ``resolve``.
     """
     for name in job.preload:
+        if name in sys.modules:
+            continue
         with contextlib.suppress(Exception):  # the work that needs it will say so itself
             import_module(name)
     return resolve(job.item.run)
@@ -265,6 +270,8 @@ def _carry_out(job: Job, work: Callable[[Mapping[str, Any], Context], Outcome], 
     except (Terminated, Preempted):
         raise
     except BaseException as failure:  # a work that ends Python has failed, and says so in its record
+        if context.leaving():  # a scheduler's signal ends loaders too, and the work stumbles over that
+            raise Terminated from failure
         if is_full(failure) or _no_space(folder):
             raise resolve_full(folder) from failure
         ended = Finished(Outcome(status=_judge(failure)), _describe(failure))

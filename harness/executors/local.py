@@ -131,7 +131,10 @@ class LocalExecutor(Executor):
         return _RUNNING if process_alive(handle.pid, handle.start) else None
 
     def stop(self, handle: Handle, grace: float) -> None:
-        """Send TERM to the job's process group, and KILL after ``grace`` seconds; ``wait`` sees it through."""
+        """Send TERM to the job, and KILL to its process group after ``grace`` seconds; ``wait`` sees it through.
+
+        Its loaders hear nothing of TERM: they must live on while the work reaches its checkpoint.
+        """
         for running in self._running:
             if running is handle and (running.kill_at is None or grace <= 0):
                 running.kill_at = time.monotonic() + (grace if grace > 0 else 1.0)
@@ -150,11 +153,11 @@ _RUNNING = -(10**6)  # no exit status
 
 
 def _signal(handle: LocalHandle, number: signal.Signals) -> None:
-    """Signal the job's own process group, or only its process while it has not opened its session yet."""
+    """Signal the job's process; with KILL its whole group, once it has opened its session."""
     if not process_alive(handle.pid, handle.start):
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if os.getpgid(handle.pid) == handle.pid:
+        if number == signal.SIGKILL and os.getpgid(handle.pid) == handle.pid:
             os.killpg(handle.pid, number)
         else:
             os.kill(handle.pid, number)

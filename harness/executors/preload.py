@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import gc
 import os
+import signal
 
 import harness.executors.child  # noqa: F401  what every child runs
 from harness.dotted import import_module
@@ -20,6 +21,8 @@ from harness.executors.interface import PRELOAD_VARIABLE
 for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
     with contextlib.suppress(BaseException):  # one that ends Python would take the server along
         import_module(_name)
+for _number in (signal.SIGTERM, signal.SIGUSR2):  # a scheduler sends them to every process of a job
+    signal.signal(_number, signal.SIG_IGN)  # the server ends when its driver does; children listen anew
 provenance()  # of this machine: found once for all children
 gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
 

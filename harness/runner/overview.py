@@ -47,5 +47,12 @@ def status(store: Store, items: Iterable[Item]) -> Overview:
             failed.append(item)
         if said is not None:
             seconds = time.time() - said.since if said.since else 0.0
-            running.append(Running(item, said.slot, said.done, said.total, said.what, seconds))
+            what = said.what if said.since else _queued(store, item)
+            running.append(Running(item, said.slot, said.done, said.total, what, seconds))
     return Overview(dict(counts), tuple(running), tuple(failed))
+
+
+def _queued(store: Store, item: Item) -> str:
+    """Say which job of which engine will run an item that has not begun; nothing if none was asked to."""
+    found = store.entrusted(item)
+    return f"queued: {found[1].engine} {found[1].id}" if found is not None else ""

@@ -13,8 +13,8 @@ class RetryPolicy:
     """Which attempts are followed by another, and when.
 
     A process that was killed or lost, and a timeout that left a checkpoint, are tried again; one that was asked to
-    leave, however often. Running out of memory, an exception and a divergence would only happen again: they are
-    recorded and left, unless ``retry_failed``.
+    leave and wrote a checkpoint, however often. Running out of memory, an exception and a divergence would only happen
+    again: they are recorded and left, unless ``retry_failed``.
 
     Attributes:
         limit: Tries after the first, within one run.
@@ -37,7 +37,7 @@ class RetryPolicy:
             checkpoint: Whether the item has something to resume from.
         """
         if record.status is Status.INTERRUPTED and (record.error or {}).get("type") == PREEMPTED:
-            return self.backoff
+            return self.backoff if checkpoint or tries <= self.limit else None
         lost = record.status is Status.INTERRUPTED and (record.error or {}).get("type") == LOST
         resumable = record.status is Status.TIMEOUT and checkpoint
         if not (lost or resumable) or tries > self.limit:

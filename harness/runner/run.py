@@ -222,8 +222,17 @@ class _Loop:
             return Left.NO
         if self.ready:  # nothing runs, and all that is ready was held back
             return Left.UNTIL if self.departure.until is not None and not self.foreign else Left.NO
-        waiting = self._unfinished_count() - len(self.foreign)
-        return Left.IDLE if self.departure.when_idle and self.foreign and idle(waiting, len(self.foreign)) else Left.NO
+        return Left.IDLE if self.departure.when_idle and self._is_idle() else Left.NO
+
+    def _is_idle(self) -> bool:
+        """Say whether nothing is left but what runs elsewhere; looked at once more before that is believed."""
+        for _ in range(2):
+            elsewhere = len(self.foreign)
+            if not elsewhere or self.ready or not idle(self._unfinished_count() - elsewhere, elsewhere):
+                return False
+            self.looked = 0.0
+            self._look_elsewhere()
+        return True
 
     def _begun_or_ready(self) -> int:
         return len(self.running) + len(self.ready)
@@ -469,9 +478,10 @@ class _Loop:
         if (record.error or {}).get("type") == TAKEN:  # this driver was frozen, and another went on without it
             self.foreign.add(id)
             return
-        if record.ending is not None and record.ending.blames_nobody and running.asked is not Asked.TIMEOUT:
+        checkpoint = self.store.has_checkpoint(id)
+        if record.ending is Ending.PREEMPTED and checkpoint and running.asked is not Asked.TIMEOUT:
             self.tries[id] -= 1
-        delay = self.retry.delay(record, self.tries[id], self.store.has_checkpoint(id))
+        delay = self.retry.delay(record, self.tries[id], checkpoint)
         if delay is None:
             self._fail(id, record)
         else:

@@ -64,7 +64,7 @@ class Engine:
 
     def drive(self, items: list[Item], store: Store, **asked: Any) -> subprocess.Popen[str]:
         """Start a driver of its own, which a test may kill."""
-        path = store.root.parent / "asked.json"
+        path = store.root.parent / f"asked{asked.pop('asked', '')}.json"
         said = {
             "root": str(store.root.parent),
             "items": [one.model_dump(mode="json") for one in items],

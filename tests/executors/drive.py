@@ -25,7 +25,7 @@ def main() -> int:
     options = load_options(Path(asked["options"]) if asked["options"] else None)
     preload = ["numpy", "tests.harness.works"]
     executor = make_executor(asked["engine"], asked["slots"], "cpu", preload, options)
-    departure = Departure(detached=asked.get("detached", False))
+    departure = Departure(when_idle=asked.get("when_idle", False), detached=asked.get("detached", False))
     try:
         summary = run(items, store, executor, retry=RetryPolicy(backoff=0.05), grace=1.0, departure=departure)
     except DiraBenchError as error:

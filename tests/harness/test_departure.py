@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.cli.moments import moment
 from harness.environment import device_slots, remote_slots, settled
 from harness.errors import ConfigurationError, StoreError, Unavailable
 from harness.executors import Ended, EngineJob, Job, LocalExecutor
+from harness.executors.child import Terminated, execute
 from harness.executors.factory import alive, make_executor
 from harness.executors.jobs import read_job, write_job
 from harness.executors.options import load_options
@@ -20,6 +22,7 @@ from harness.runner.departure import idle
 from harness.runner.endings import Asked, fate
 from harness.spec import Ending, Status
 from harness.store import Store
+from tests.executors.conformance import Engine, answer, running, wait_until
 from tests.harness.works import item
 
 NOW = datetime(2026, 11, 28, 22, 30).astimezone()
@@ -79,6 +82,50 @@ def test_a_run_leaves_at_its_time_with_checkpoints_and_starts_nothing_that_would
         assert held.attempts in (0, 1)
     finally:
         executor.close()
+
+
+def test_pilots_share_a_store_and_the_one_with_nothing_to_do_leaves(tmp_path: Path):
+    """While the base runs elsewhere more items wait than the other has slots: the pilot stays and takes its share."""
+    store = Store(tmp_path / "trials", tmp_path / "cohorts")
+    log = str(tmp_path / "log")
+    base = item("add", a=1, seconds=1.0, name="base", log=log)
+    items = [base, *(item("add", a=n, seconds=0.3, name=str(n), log=log, needs=(base.id,)) for n in range(4))]
+    last = item("sleep", seconds=6.0, name="last", log=log, cost=9.0)
+    drivers = [Engine("local", 1).drive([*items, last], store, when_idle=True, asked=str(n)) for n in range(2)]
+    said = [answer(driver) for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0]
+    assert sorted((tmp_path / "log").read_text().split()) == ["0", "1", "2", "3", "base", "last"]
+    assert sorted(one["left"] for one in said) == ["", "idle"]
+    assert [one["done"] for one in said if not one["left"]] == [6]
+    assert min(one["attempts"] for one in said) >= 1, "both had their share"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+def test_a_signal_to_a_driver_lets_its_children_write_their_checkpoints(tmp_path: Path, number: signal.Signals):
+    store = Store(tmp_path / "trials", tmp_path / "cohorts")
+    one = item("leaves", steps=100, seconds=0.1)
+    driver = Engine("local", 1).drive([one], store)
+    running(store, one, 20.0)
+    wait_until(lambda: (said := store.progress("trial", one.id)) and said.done > 0, 20.0)
+    driver.send_signal(number)
+    answer(driver)
+    assert driver.returncode == 3
+    (record,) = store.attempts("trial", one.id)
+    assert record.ending is Ending.PREEMPTED and store.has_checkpoint(one.id)
+
+
+def test_what_fails_after_a_process_was_asked_to_leave_is_no_failure_of_the_work(tmp_path: Path):
+    """A scheduler's signal ends the loaders too, and the work stumbles over that."""
+    store = Store(tmp_path / "trials", tmp_path / "cohorts")
+    one = item("stumbles")
+    with store.driver() as driver:
+        attempt = store.lease(one, driver)
+    assert attempt is not None
+    job = Job(one, attempt.ordinal, store.root, store.cohorts, device_slots(1, "cpu")[0])
+    with pytest.raises(Terminated):
+        execute(job, lambda: True)
+    assert store.attempts("trial", one.id) == []
+    assert execute(job)[0] == 0 and store.attempts("trial", one.id)[0].status is Status.FAILED
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,11 @@ def surroundings(spec: Mapping[str, Any], context: Context) -> Outcome:
     return Outcome(facts=facts)
 
 
+def stumbles(spec: Mapping[str, Any], context: Context) -> Outcome:
+    """Loses a loader."""
+    raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
+
+
 def leaves(spec: Mapping[str, Any], context: Context) -> Outcome:
     """Counts steps, and leaves with a checkpoint when it is asked to; done at step ``steps``."""
     file = context.resume / "checkpoint"
