@@ -6,11 +6,12 @@ each patient as often as drawn; nothing is copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 CHUNK = 2_000_000  # weights held at once, so that memory stays bounded for large test sets
+WHOLE = 16_000_000  # weights up to which a linear sum is one product: how BLAS rounds depends on how wide that is
 
 
 def patient_weights(patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -24,13 +25,23 @@ def patient_weights(patients: np.ndarray, resamples: int, seed: int) -> np.ndarr
     Returns:
         How often each case counts in each resample, float32 whole numbers ``(N, R)``.
     """
+    return next(weight_blocks(patients, resamples, seed, resamples))
+
+
+def weight_blocks(patients: np.ndarray, resamples: int, seed: int, step: int) -> Iterator[np.ndarray]:
+    """Yield ``patient_weights`` in blocks of at most ``step`` resamples ``(N, step)``; one block is held at a time.
+
+    The draws are the same: the generator goes on from block to block where it would have gone on within one.
+    """
     _, code = np.unique(np.asarray(patients), return_inverse=True)
     count = int(code.max()) + 1
     generator = np.random.Generator(np.random.PCG64(seed))
-    drawn = generator.integers(0, count, (resamples, count))
-    flat = drawn + np.arange(resamples)[:, None] * count
-    times = np.bincount(flat.ravel(), minlength=resamples * count).reshape(resamples, count)
-    return np.ascontiguousarray(times.T.astype(np.float32)[code])
+    for start in range(0, max(resamples, 1), step):
+        width = min(step, resamples - start)
+        drawn = generator.integers(0, count, (width, count))
+        flat = drawn + np.arange(width)[:, None] * count
+        times = np.bincount(flat.ravel(), minlength=width * count).reshape(width, count)
+        yield np.ascontiguousarray(times.T.astype(np.float32)[code])
 
 
 def resample_classes(
@@ -57,11 +68,8 @@ def resample_classes(
         seed: Of the draw.
         alone: A class whose cases are all alike can be scored too.
     """
-    weights = patient_weights(patients, resamples, seed)
-    step = max(1, CHUNK // len(labels))
-    return np.concatenate(
-        [_macro(one, labels, scores, weights[:, start : start + step], alone) for start in range(0, resamples, step)]
-    )
+    blocks = weight_blocks(patients, resamples, seed, max(1, CHUNK // len(labels)))
+    return np.concatenate([_macro(one, labels, scores, weights, alone) for weights in blocks])
 
 
 def _macro(
@@ -84,19 +92,29 @@ def _macro(
 
 def resample_mean(values: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Return the mean of per-case values in each patient resample, float64 ``(R,)``; cases with NaN are left out."""
-    weights = patient_weights(patients, resamples, seed).astype(np.float64)
     there = ~np.isnan(values)
-    sums = values[there] @ weights[there]
-    counts = weights[there].sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(counts > 0, sums / counts, np.nan)
+    means = []
+    for block in weight_blocks(patients, resamples, seed, _step(len(values), resamples)):
+        weights = block[there].astype(np.float64)
+        sums, counts = values[there] @ weights, weights.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means.append(np.where(counts > 0, sums / counts, np.nan))
+    return np.concatenate(means)
 
 
 def resample_ratio(
     numerator: np.ndarray, denominator: np.ndarray, patients: np.ndarray, resamples: int, seed: int
 ) -> np.ndarray:
     """Return Σ numerator / Σ denominator over cases in each patient resample: pooled Dice and IoU."""
-    weights = patient_weights(patients, resamples, seed).astype(np.float64)
-    below = denominator @ weights
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(below > 0, (numerator @ weights) / below, np.nan)
+    ratios = []
+    for block in weight_blocks(patients, resamples, seed, _step(len(numerator), resamples)):
+        weights = block.astype(np.float64)
+        below = denominator @ weights
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios.append(np.where(below > 0, (numerator @ weights) / below, np.nan))
+    return np.concatenate(ratios)
+
+
+def _step(cases: int, resamples: int) -> int:
+    """Return how many resamples a sum over cases takes at once: all of them where they fit, so that no sum is split."""
+    return resamples if cases * resamples <= WHOLE else max(1, CHUNK // cases)

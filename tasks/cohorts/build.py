@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from harness.contracts import Context, Outcome
+from harness.environment import cores
 from harness.errors import DataError, Unavailable
 from harness.identity import file_sha256
 from harness.metrics import Segmented
@@ -24,6 +25,7 @@ from harness.metrics.registered import DICE, DICE_POOLED, DICE_POSITIVE
 from harness.pixels import SPLITS, Pixels
 from harness.whole_files import write_whole
 from tasks.cohorts.decode import write_pixels
+from tasks.cohorts.filling import Filling, kept_beside
 from tasks.cohorts.patches import middle_slice, write_patches
 from tasks.cohorts.scans import write_scans
 from tasks.datasets.catalogue import adapter_of, phantom_of
@@ -92,14 +94,22 @@ def _phantom(cohort: CohortConfiguration, root: Path, context: Context) -> Mappi
 
 def _write_images(cohort: CohortConfiguration, root: Path, index: Index, adapter: Adapter, context: Context) -> None:
     """Write the images of the cases, as square images or as patches of volumes."""
-    folder, threads, report = context.folder, context.workers, context.report
+    how = _filling(cohort, context)
     if cohort.patches is None:
-        write_pixels(folder, root, index, *cohort.square, threads, report)
+        write_pixels(how, root, index, *cohort.square)
         return
     volumes = _of_volumes(adapter)
-    write_patches(folder, root, index, volumes, cohort.patches, threads, report)
+    write_patches(how, root, index, volumes, cohort.patches)
     if cohort.scans is not None:
-        write_scans(folder, root, volumes, cohort.scans, report)
+        write_scans(context.folder, root, volumes, cohort.scans, context.report)
+
+
+def _filling(cohort: CohortConfiguration, context: Context) -> Filling:
+    """Say how images are decoded: real ones by every core, kept if interrupted; phantoms are quick."""
+    if cohort.is_phantom:
+        return Filling(context.folder, workers=max(1, context.workers), report=context.report)
+    kept = kept_beside(context.folder, context.resume)
+    return Filling(context.folder, kept, context.workers or cores(), context.report)
 
 
 def _of_volumes(adapter: Adapter) -> VolumeAdapter:

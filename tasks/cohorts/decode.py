@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import DataError
-from harness.whole_files import replacing, write_whole
+from harness.whole_files import write_whole
+from tasks.cohorts.filling import Array, Filling, Unit, fill
 from tasks.layouts.dicom import read_dicom
 from tasks.layouts.images import image_size, read_binary, read_grey
 from tasks.layouts.index import Index, boxes_of
 from tasks.layouts.run_lengths import decode_runs
 from tasks.options import Resize
+
+PIXELS, MASKS = "pixels.npy", "masks.npy"
 
 
 def to_square(image: np.ndarray, side: int, resize: Resize) -> np.ndarray:
@@ -78,54 +78,44 @@ def read_runs(case: str, texts: tuple[str, ...], shape: tuple[int, int], side: i
     return (to_square(union * 255, side, resize) >= 128).astype(np.uint8)
 
 
-def write_pixels(
-    folder: Path,
-    root: Path,
-    index: Index,
-    side: int,
-    resize: Resize,
-    threads: int,
-    report: Callable[[int, int, str], None],
-) -> None:
+def write_pixels(how: Filling, root: Path, index: Index, side: int, resize: Resize) -> None:
     """Write ``pixels.npy``, ``cases.csv`` and, where there are any, ``masks.npy`` and ``boxes.csv``.
 
     Args:
-        folder: The cohort's folder.
+        how: The cohort's folder, the processes, what hears about progress; the result does not depend on it.
         root: The data set's folder.
         index: Its cases, in the order of the rows.
         side: Side of the cached images.
         resize: How images and masks become that size.
-        threads: Decoders at once; the result does not depend on it.
-        report: Progress.
 
     Raises:
         DataError: For a file that cannot be decoded.
     """
     count = len(index.cases)
-    shape = (count, side, side)
-    has_masks = bool(index.masks) or index.runs is not None
-    with contextlib.ExitStack() as arrays:
-        pixels = arrays.enter_context(new_array(folder / "pixels.npy", np.uint8, shape))
-        masks = arrays.enter_context(new_array(folder / "masks.npy", np.uint8, shape)) if has_masks else None
-        names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
+    names, paths = index.cases["case"].tolist(), index.cases["image"].tolist()
+    arrays = {PIXELS: Array(np.uint8, (count, side, side))}
+    if index.masks or index.runs is not None:
+        arrays[MASKS] = Array(np.uint8, (count, side, side))
 
-        def decode(row: int) -> None:
-            image = read_image(root, paths[row], index)
-            pixels[row] = to_square(image, side, resize)
-            if masks is not None and index.runs is not None:
-                masks[row] = read_runs(names[row], index.runs[names[row]], image.shape, side, resize)
-            elif masks is not None:
-                masks[row] = read_mask(root, index.masks[names[row]], image.shape, side, resize)
+    def decode(row: int, into: Mapping[str, np.ndarray]) -> None:
+        image = read_image(root, paths[row], index)
+        into[PIXELS][row] = to_square(image, side, resize)
+        if index.runs is not None:
+            into[MASKS][row] = read_runs(names[row], index.runs[names[row]], image.shape, side, resize)
+        elif index.masks:
+            into[MASKS][row] = read_mask(root, index.masks[names[row]], image.shape, side, resize)
 
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            for done, _ in enumerate(pool.map(decode, range(count)), start=1):
-                if done % 256 == 0 or done == count:
-                    report(done, count, "decoding")
+    units = [Unit((row,), (root / paths[row], *_mask_files(root, index, names[row]))) for row in range(count)]
+    fill(how, arrays, units, decode, "decoding")
     table = index.cases.drop(columns="image")
     table.insert(0, "row", np.arange(count))
-    write_table(table, folder / "cases.csv")
+    write_table(table, how.folder / "cases.csv")
     if index.boxes is not None:
-        write_table(_fractions(root, index, index.boxes), folder / "boxes.csv")
+        write_table(_fractions(root, index, index.boxes), how.folder / "boxes.csv")
+
+
+def _mask_files(root: Path, index: Index, name: str) -> tuple[Path, ...]:
+    return tuple(root / part for part in index.masks.get(name, ()))
 
 
 def _fractions(root: Path, index: Index, boxes: pd.DataFrame) -> pd.DataFrame:
@@ -138,15 +128,6 @@ def _fractions(root: Path, index: Index, boxes: pd.DataFrame) -> pd.DataFrame:
         values = (box.x / width, box.y / height, box.width / width, box.height / height)
         table.append([rows[box.case], box.label, *values])
     return pd.DataFrame(table, columns=["row", "label", "x", "y", "width", "height"])
-
-
-@contextlib.contextmanager
-def new_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Give an array on disk to fill; the file has its name once the block has ended well."""
-    with replacing(path, durable=False) as partial:
-        array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        yield array
-        array.flush()
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -8,9 +8,8 @@ nested otherwise gives the same patches: see ``draw_centres``. An adapter that c
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,8 @@ import pandas as pd
 
 from harness.errors import DataError
 from harness.seeding import seed
-from tasks.cohorts.decode import new_array, write_table
+from tasks.cohorts.decode import MASKS, PIXELS, write_table
+from tasks.cohorts.filling import Array, Filling, Unit, fill
 from tasks.layouts.adapter import CutsPatches, MaskedVolumes, VolumeAdapter
 from tasks.layouts.boxes import crop_at, resize_box, resize_in_plane, scale
 from tasks.layouts.index import Index
@@ -114,60 +114,45 @@ def _open_mask(adapter: VolumeAdapter, root: Path, image: str, volume: Volume) -
     return adapter.open_mask(root, image, volume)
 
 
-def write_patches(
-    folder: Path,
-    root: Path,
-    index: Index,
-    adapter: VolumeAdapter,
-    patches: Patches,
-    threads: int,
-    report: Callable[[int, int, str], None],
-) -> None:
+def write_patches(how: Filling, root: Path, index: Index, adapter: VolumeAdapter, patches: Patches) -> None:
     """Write ``pixels.npy``, ``cases.csv`` and, where there are any, ``masks.npy``.
 
     Args:
-        folder: The cohort's folder.
+        how: The cohort's folder, the processes, what hears about progress; the result does not depend on it.
         root: The data set's folder.
         index: Its cases, in the order of the rows; those of one scan share ``image``.
         adapter: Reads the scans.
         patches: How they are cut.
-        threads: Scans at once; the result does not depend on it.
-        report: Progress.
 
     Raises:
         DataError: See ``cut_patches``.
     """
-    count, channels = len(index.cases), adapter.channels
+    count, channels, has_masks = len(index.cases), adapter.channels, bool(index.masks)
     shape = (count, channels, *patches.shape) if channels > 1 else (count, *patches.shape)
-    has_masks = bool(index.masks)
-    with contextlib.ExitStack() as arrays:
-        pixels = arrays.enter_context(new_array(folder / "pixels.npy", patches.store, shape))
-        masks = None
-        if has_masks:
-            masks = arrays.enter_context(new_array(folder / "masks.npy", np.uint8, (count, *patches.shape)))
-        groups = index.cases.groupby("image", sort=False).indices
+    arrays = {PIXELS: Array(patches.store, shape)}
+    if has_masks:
+        arrays[MASKS] = Array(np.uint8, (count, *patches.shape))
+    rows_of = [tuple(map(int, rows)) for rows in index.cases.groupby("image", sort=False).indices.values()]
+    of_first = {rows[0]: rows for rows in rows_of}
 
-        def decode(image: str) -> int:
-            rows = groups[image]
-            cases = index.cases.iloc[rows]
-            if isinstance(adapter, CutsPatches):
-                found = adapter.cut(root, cases, patches)
-            else:
-                found = cut_patches(adapter, root, cases, patches, masks=has_masks)
-            for row, (patch, mask) in zip(rows, found, strict=True):
-                pixels[row] = np.rint(patch * 255.0) if patches.store == "uint8" else patch
-                if masks is not None:
-                    masks[row] = mask
-            return len(rows)
+    def cut(first: int, into: Mapping[str, np.ndarray]) -> None:
+        rows = of_first[first]
+        cases = index.cases.iloc[list(rows)]
+        if isinstance(adapter, CutsPatches):
+            found = adapter.cut(root, cases, patches)
+        else:
+            found = cut_patches(adapter, root, cases, patches, masks=has_masks)
+        for row, (patch, mask) in zip(rows, found, strict=True):
+            into[PIXELS][row] = np.rint(patch * 255.0) if patches.store == "uint8" else patch
+            if mask is not None and has_masks:
+                into[MASKS][row] = mask
 
-        done = 0
-        with ThreadPoolExecutor(max(1, threads)) as pool:
-            for number in pool.map(decode, groups):
-                done += number
-                report(done, count, "cutting")
+    images = index.cases["image"].tolist()
+    units = [Unit(rows, (root / images[rows[0]],)) for rows in rows_of]
+    fill(replace(how, units=1), arrays, units, cut, "cutting")
     table = index.cases.drop(columns="image")
     table.insert(0, "row", np.arange(count))
-    write_table(table, folder / "cases.csv")
+    write_table(table, how.folder / "cases.csv")
 
 
 def middle_slice(volume: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import DataError
-from tasks.cohorts.decode import new_array, write_table
+from tasks.cohorts.decode import write_table
+from tasks.cohorts.filling import new_array
 from tasks.layouts.adapter import PretrainsOnScans, VolumeAdapter
 from tasks.layouts.boxes import resize_box, scale
 from tasks.layouts.volumes import require_values

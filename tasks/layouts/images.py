@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from harness.errors import DataError
+from tasks.layouts.plain_png import read_plain
 
 FORMATS = ("PNG", "JPEG")
 GREY, COLOURED, TRANSPARENT = ("1", "L"), ("P", "RGB"), ("LA", "PA", "RGBA")
@@ -42,6 +43,9 @@ def read_grey(
         DataError: If the file is absent, truncated, no PNG or JPEG, or holds anything but one upright opaque 8-bit grey
             picture; for a 16-bit value above ``white``.
     """
+    plain = read_plain(path)
+    if plain is not None:
+        return plain
     try:
         with Image.open(path, formats=FORMATS) as image:
             if white is not None and image.mode.startswith("I"):

@@ -25,7 +25,7 @@ from harness.metrics.registered import (
     sensitivity_at_specificity,
 )  # fmt: skip
 
-WEIGHTS = "harness.metrics.resampling.patient_weights"
+WEIGHTS = "harness.metrics.resampling.weight_blocks"
 
 
 def classified(seed=0, cases=120, classes=3):
@@ -124,7 +124,7 @@ def test_scores_that_are_the_labels_are_calibrated_and_those_that_are_their_oppo
 def test_drawing_a_patient_twice_is_having_the_case_twice(name, monkeypatch):
     cases, metric = classified(cases=60), metric_of(name)
     times = np.random.default_rng(1).integers(0, 3, 60)
-    monkeypatch.setattr(WEIGHTS, lambda *_: times[:, None].astype(np.float32))
+    monkeypatch.setattr(WEIGHTS, lambda *_: iter([times[:, None].astype(np.float32)]))
     again = Classified(np.repeat(cases.labels, times, axis=0), np.repeat(cases.scores, times, axis=0))
     assert metric.resample(cases, np.arange(60), 1, 0)[0] == pytest.approx(metric.value(again), abs=1e-12)
 
@@ -132,7 +132,7 @@ def test_drawing_a_patient_twice_is_having_the_case_twice(name, monkeypatch):
 @pytest.mark.parametrize("name", ["dice", "dice_positive", "dice_pooled", "iou", "iou_mean", "iou_case_mean", "hd95"])
 def test_a_draw_of_every_patient_once_is_the_metric_itself(name, monkeypatch):
     cases, metric = segmented(), metric_of(name)
-    monkeypatch.setattr(WEIGHTS, lambda patients, *_: np.ones((len(patients), 1), np.float32))
+    monkeypatch.setattr(WEIGHTS, lambda patients, *_: iter([np.ones((len(patients), 1), np.float32)]))
     assert metric.resample(cases, np.arange(40), 1, 0)[0] == pytest.approx(metric.value(cases), abs=1e-12)
 
 

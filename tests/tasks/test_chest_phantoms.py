@@ -14,6 +14,7 @@ from scipy.stats import ttest_ind
 from torch import nn
 
 from harness.metrics.ranking import auc_by_class
+from tasks.cohorts.filling import Filling
 from tasks.cohorts.patches import write_patches
 from tasks.datasets.catalogue import catalogue
 from tasks.options import Split
@@ -52,7 +53,7 @@ class Cohorts(dict[str, Path]):
         patches = {"shape": [16, 16, 8], "store": "uint8", "window": [-1000, 1000]}
         patches |= {"spacing_mm": 4.0} if task == "lidc_idri" else {}
         index, cut = adapter.read(root, SPLITS[task]), Patches.model_validate(patches)
-        write_patches(folder, root, index, adapter, cut, 1, lambda *progress: None)
+        write_patches(Filling(folder), root, index, adapter, cut)
         self[task] = folder
         return folder
 

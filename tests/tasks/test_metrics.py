@@ -14,7 +14,7 @@ from harness.metrics import Classified, Segmented, metric_of
 from harness.metrics.overlap import BINS, GRID, PixelCounts, average_precision
 from harness.metrics.ranking import auc_by_class, macro, weighted_auc
 from harness.metrics.registered import AUC
-from harness.metrics.resampling import patient_weights, resample_mean, resample_ratio
+from harness.metrics.resampling import patient_weights, resample_mean, resample_ratio, weight_blocks
 from tasks.scoring.evaluation import Segmenting, count_pixels
 
 
@@ -86,6 +86,30 @@ def test_resamples_do_not_depend_on_how_many_are_computed_at_once(monkeypatch: p
     whole = AUC.resample(Classified(labels, scores), np.arange(60), 40, 5)
     monkeypatch.setattr("harness.metrics.resampling.CHUNK", 180)
     assert np.array_equal(whole, AUC.resample(Classified(labels, scores), np.arange(60), 40, 5))
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 2797])
+def test_patients_drawn_in_blocks_are_the_patients_drawn_at_once(count: int) -> None:
+    patients = np.arange(count)
+    blocks = list(weight_blocks(patients, 50, 7, 7))
+    assert [block.shape[1] for block in blocks] == [7] * 7 + [1]
+    assert np.array_equal(np.concatenate(blocks, axis=1), patient_weights(patients, 50, 7))
+
+
+def test_sums_over_more_weights_than_are_held_at_once_are_those_of_every_weight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = np.random.Generator(np.random.PCG64(3))
+    above, below, patients = generator.integers(0, 50, 90), generator.integers(50, 99, 90), np.arange(90) // 2
+    values = np.where(generator.random(90) < 0.2, np.nan, above.astype(float))
+    weights = patient_weights(patients, 64, 2).astype(float)
+    monkeypatch.setattr("harness.metrics.resampling.WHOLE", 0)
+    monkeypatch.setattr("harness.metrics.resampling.CHUNK", 900)
+    kept = ~np.isnan(values)
+    means = (values[kept, None] * weights[kept]).sum(axis=0) / weights[kept].sum(axis=0)
+    assert resample_mean(values, patients, 64, 2) == pytest.approx(means, rel=1e-12)
+    ratios = (above[:, None] * weights).sum(axis=0) / (below[:, None] * weights).sum(axis=0)
+    assert resample_ratio(above.astype(float), below.astype(float), patients, 64, 2) == pytest.approx(ratios, rel=1e-12)
 
 
 def test_the_spread_of_resampled_means_is_the_standard_error_of_the_mean() -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from harness.errors import DiraBenchError
 from tasks.cohorts.decode import write_pixels
+from tasks.cohorts.filling import Filling
 from tasks.cohorts.patches import write_patches
 from tasks.options import Split
 from tasks.patch_options import Patches
@@ -98,9 +99,9 @@ def read(data: DataSet, root: Path) -> Content:
 
 def _cases(data: DataSet, root: Path, index: Any, folder: Path) -> dict[str, tuple[Any, ...]]:
     if data.patches is None:
-        write_pixels(folder, root, index, 32, "area", 1, lambda *_: None)
+        write_pixels(Filling(folder), root, index, 32, "area")
     else:
-        write_patches(folder, root, index, data.adapter, Patches.model_validate(data.patches), 1, lambda *_: None)
+        write_patches(Filling(folder), root, index, data.adapter, Patches.model_validate(data.patches))
     arrays = [np.load(folder / f"{name}.npy") for name in ("pixels", "masks") if (folder / f"{name}.npy").is_file()]
     table = index.cases.drop(columns="image")
     boxes = index.boxes if index.boxes is not None else pd.DataFrame({"case": []})
