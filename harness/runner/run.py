@@ -255,7 +255,7 @@ class _Loop:
         needed = {need for id in pending for need in self.items[id].needs}
         for need in needed - pending:  # inputs are checked before anything is built on them
             record = self._find(need, done)
-            if record is not None and self.store.verify(record):
+            if record is not None and self.store.verify(record, again=False):
                 self.inputs[need] = self.store.folder(record)
             elif need in self.items:
                 pending.add(need)

@@ -16,6 +16,7 @@ Layout::
     <root>/resume/<id>/       checkpoints of an item that outlive its attempts; emptied once it is ok
     <root>/drivers/<token>    one heartbeat file per running driver
     <root>/index.jsonl        a cache of which records are ok; checked against the records, rebuilt when damaged
+    <root>/hashed.jsonl       a cache of the digests of large files, by size, inode and dates (``harness.store.hashed``)
 
 **Who may run an item.** The next ordinal of an item is leased by renaming a prepared folder onto its name, which
 exactly one driver can do. While the owner of an unfinished attempt lives, nobody else starts another; once it is gone

@@ -36,6 +36,7 @@ from harness.store.files import (
     write_arrays,
     writing,
 )
+from harness.store.hashed import HashedFiles, sha256_once
 from harness.store.leases import (
     SILENT_SECONDS,
     Driver,
@@ -110,6 +111,7 @@ class Store:
         root: Where trials and phases lie.
         cohorts: Where cohorts lie.
         notices: Every sentence about damage found so far.
+        hashed: The digests of large files that were read before.
         ask: Whether an engine still knows a job (``harness.executors.factory.alive``); None where nobody can ask. A
             job that cannot be asked about counts as alive: it may begin at any time.
     """
@@ -124,6 +126,7 @@ class Store:
         self.cohorts = Path(cohorts).absolute()
         self.notices: list[str] = []
         self.clock = FileClock(self.root / "drivers")
+        self.hashed = HashedFiles(self.root)
         self.ask: Callable[[EngineJob], bool | None] | None = None
         self._notify = notify
         self._ends: dict[Path, frozenset[str]] = {}  # attempt → words for how it ended: a record stays as it is
@@ -334,24 +337,29 @@ class Store:
             return []
         return [json.loads(line) for line in self.checked(record, CURVE).read_text().splitlines()]
 
-    def verify(self, record: Record) -> bool:
-        """Check every file of a record against its SHA-256; on a difference set the record aside and return False."""
+    def verify(self, record: Record, *, again: bool = True) -> bool:
+        """Check every file of a record against its SHA-256; on a difference set the record aside and return False.
+
+        Args:
+            record: Whose files.
+            again: Read large files that were hashed before and are as they were then (``harness.store.hashed``).
+        """
         folder = self.folder(record)
         for name, expected in record.files.items():
-            fault = _fault(folder / name, expected)
+            fault = _fault(folder / name, expected, file_sha256 if again else self.hashed.sha256)
             if fault:
                 self._set_aside(folder, f"{folder / name} {fault}")
                 return False
         return True
 
     def checked(self, record: Record, name: str) -> Path:
-        """Return the path of one of a record's files after checking its bytes.
+        """Return the path of one of a record's files after checking its bytes, of a large one once.
 
         Raises:
             StoreError: If they are not the bytes the record vouches for; the record is set aside.
         """
         path = self.folder(record) / name
-        fault = _fault(path, record.files[name])
+        fault = _fault(path, record.files[name], self.hashed.sha256)
         if fault:
             self._set_aside(path.parent, f"{path} {fault}")
             raise StoreError(f"{path} {fault}; its record was set aside: run again and the item is redone")
@@ -553,6 +561,8 @@ class Store:
             return self._load(item.kind, item.id, attempt.ordinal, folder) or record
         if record.status is Status.OK:
             self._remember(record)
+            for name, sha256 in files.items():
+                self.hashed.remember(folder / name, sha256)
             shutil.rmtree(self.root / "resume" / item.id, ignore_errors=True)
         return record
 
@@ -734,7 +744,7 @@ def _keep_files(folder: Path, arrays: Mapping[str, np.ndarray] | None, points: S
         (folder / CURVE).write_text("\n".join(points) + "\n")
     paths = sorted(_left(folder))
     sync_files(paths)
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): sha256_once(path) for path in paths}
 
 
 def _clear(folder: Path) -> dict[str, str]:
@@ -749,12 +759,12 @@ def _clear(folder: Path) -> dict[str, str]:
     return {}
 
 
-def _fault(path: Path, expected: str) -> str | None:
+def _fault(path: Path, expected: str, sha256: Callable[[Path], str]) -> str | None:
     """Say what is wrong with a file that should have a given SHA-256, or None."""
     try:
         if path.exists() and not path.is_file():
             return "is no file although its record lists it as one"
-        found = file_sha256(path)
+        found = sha256(path)
     except FileNotFoundError:
         return "is gone although its record lists it"
     except OSError as error:

@@ -19,10 +19,10 @@ from pydantic import JsonValue
 from harness.contracts import Context, Outcome
 from harness.environment import cores
 from harness.errors import DataError, Unavailable
-from harness.identity import file_sha256
 from harness.metrics import Segmented
 from harness.metrics.registered import DICE, DICE_POOLED, DICE_POSITIVE
 from harness.pixels import SPLITS, Pixels
+from harness.store.hashed import sha256_once
 from harness.whole_files import write_whole
 from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.filling import Filling, kept_beside
@@ -161,7 +161,7 @@ def _manifest(
         "stamp": made.get("stamp", ""),
         "generator": cohort.generator,
         "seed": (cohort.generator_options or {}).get("seed"),
-        "sha256": {name: file_sha256(folder / name) for name in files},
+        "sha256": {name: sha256_once(folder / name) for name in files},
         **more,
     }
 
