@@ -15,7 +15,7 @@ import signal
 
 import harness.executors.child  # noqa: F401  what every child runs
 from harness.dotted import import_module
-from harness.environment import provenance
+from harness.environment import arithmetic, provenance
 from harness.executors.interface import PRELOAD_VARIABLE
 
 for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
@@ -24,6 +24,7 @@ for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
 for _number in (signal.SIGTERM, signal.SIGUSR2):  # a scheduler sends them to every process of a job
     signal.signal(_number, signal.SIG_IGN)  # the server ends when its driver does; children listen anew
 provenance()  # of this machine: found once for all children
+arithmetic()  # likewise, as long as a child loads no other library
 gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each child
 
 

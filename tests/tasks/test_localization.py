@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 
 from harness.contracts import Context
@@ -16,7 +17,7 @@ from harness.errors import ConfigurationError, DataError
 from harness.pixels import Pixels
 from tasks.heads.images import Classifier
 from tasks.localization_options import Localization
-from tasks.scoring.localization.boxes import activations, overlaps, region_boxes
+from tasks.scoring.localization.boxes import Regions, activations, overlaps, region_boxes
 from tasks.scoring.localization.evidence import score_localization
 from tasks.scoring.localization.gradcam import choose_level, grad_cam
 from tasks.scoring.localization.rescore import parse, rescore, variants
@@ -117,6 +118,20 @@ def test_regions_that_touch_at_a_corner_are_one_of_eight_and_two_of_four_neighbo
     image = block((4, 4, 8, 8), (8, 8, 12, 12))[None]
     assert len(region_boxes(image, 60, 8, "any")) == 1
     assert len(region_boxes(image, 60, 4, "any")) == 2
+
+
+def test_boxes_found_once_a_threshold_are_those_found_each_time_and_know_their_highest_activation() -> None:
+    cams = np.random.Generator(np.random.PCG64(4)).normal(size=(70, 7, 7)).astype(np.float16)
+    regions, maps = Regions(cams, 28, 8, "any"), activations(cams, 28)
+    for threshold in (60, 180):
+        expected, found = region_boxes(maps, threshold, 8, "any"), regions.above(threshold)
+        assert found is regions.above(threshold)
+        assert all(np.array_equal(getattr(found, name), getattr(expected, name)) for name in vars(expected))
+        labels = [ndimage.label(one * np.float32(255) > threshold, np.ones((3, 3)))[0] for one in maps]
+        peaks = [
+            one[label == n].max() for one, label in zip(maps, labels, strict=True) for n in range(1, label.max() + 1)
+        ]
+        assert np.array_equal(found.peak, np.array(peaks, np.float32))
 
 
 def test_regions_never_reach_from_one_map_into_the_next():

@@ -76,12 +76,13 @@ def region_boxes(
         labels, count = ndimage.label(block * np.float32(255.0) > threshold, structure)
         if not count:
             continue
-        numbers = np.arange(1, count + 1)
         slices = ndimage.find_objects(labels)
         where.append(np.array([start + s[0].start for s in slices], np.int64))
         corners.append(np.array([[s[2].start, s[1].start, s[2].stop, s[1].stop] for s in slices], np.float64))
         areas.append(np.bincount(labels.ravel(), minlength=count + 1)[1:])
-        peaks.append(np.asarray(ndimage.maximum(block, labels, numbers), np.float32))
+        highest, inside = np.full(count + 1, -np.inf, np.float32), labels > 0
+        np.maximum.at(highest, labels[inside], block[inside])  # a sort of all pixels, in scipy's labelled maximum
+        peaks.append(highest[1:])
     if not where:
         empty = np.zeros(0, np.int64)
         return Boxes(empty, np.zeros((0, 4)), empty, np.zeros(0, np.float32))
@@ -93,6 +94,29 @@ def region_boxes(
     first = np.unique(found.map[order], return_index=True)[1]
     kept = order[first]
     return Boxes(found.map[kept], found.corners[kept], found.area[kept], found.peak[kept])
+
+
+class Regions:
+    """The boxes of some maps, found once for each threshold that is asked for.
+
+    Args:
+        cams: Signed maps, ``(P, h, w)``.
+        side: In pixels.
+        connectivity: See ``region_boxes``.
+        component: See ``region_boxes``.
+    """
+
+    def __init__(
+        self, cams: np.ndarray, side: int, connectivity: int, component: Literal["any", "largest", "highest"]
+    ) -> None:
+        self._maps, self._how = activations(cams, side), (connectivity, component)
+        self._found: dict[int, Boxes] = {}
+
+    def above(self, threshold: int) -> Boxes:
+        """Return the boxes of activation above ``threshold`` / 255."""
+        if threshold not in self._found:
+            self._found[threshold] = region_boxes(self._maps, threshold, *self._how)
+        return self._found[threshold]
 
 
 def overlaps(

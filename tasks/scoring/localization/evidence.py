@@ -19,7 +19,7 @@ from tasks.inputs.loading import gather
 from tasks.localization_options import Localization
 from tasks.scoring.case_names import hash_names
 from tasks.scoring.localization.gradcam import BATCH, choose_level, grad_cam
-from tasks.scoring.localization.rescore import PREFIX, rescore, variants
+from tasks.scoring.localization.rescore import PREFIX, regions_of, rescore, variants
 from tasks.specs import ImageClassification
 
 
@@ -84,7 +84,8 @@ def _scores(
     arrays: dict[str, np.ndarray], cams: np.ndarray, level: int, options: Localization
 ) -> tuple[dict[str, float], dict[str, JsonValue], dict[str, np.ndarray]]:
     """Score what is stored; adds what each pair came to."""
-    scores = rescore(arrays, options)
+    regions = regions_of(arrays, options)
+    scores = rescore(arrays, options, regions)
     arrays[PREFIX + "overlap"] = scores.overlap.astype(np.float32)
     arrays[PREFIX + "found"] = scores.found.astype(np.float32)
     facts: dict[str, JsonValue] = {
@@ -92,7 +93,7 @@ def _scores(
         "map_px": int(cams.shape[-1]),
         "pairs": dict(scores.units),
         "empty_maps": int((cams.max(axis=(1, 2)) <= 0).sum()),
-        "variants": {name: list(found) for name, found in variants(arrays, options).items()},
+        "variants": {name: list(found) for name, found in variants(arrays, options, regions).items()},
     }
     return scores.values, {"localization": facts}, arrays
 

@@ -14,7 +14,7 @@ import numpy as np
 from harness.errors import ConfigurationError, DataError
 from harness.metrics.registered import LOCALIZATION_BOXES, localization
 from tasks.localization_options import Localization
-from tasks.scoring.localization.boxes import Boxes, activations, best_overlaps, region_boxes
+from tasks.scoring.localization.boxes import Boxes, Regions, best_overlaps
 
 PREFIX = "localization_"
 STORED = ("cams", "side", "class", "class_names", "image", "case", "logits", "rank", "positives", "boxes", "box_pair")
@@ -53,7 +53,15 @@ def has_localization(arrays: Mapping[str, object]) -> bool:
     return PREFIX + "cams" in arrays
 
 
-def rescore(arrays: Mapping[str, np.ndarray], options: Localization | None = None) -> Scores:
+def regions_of(arrays: Mapping[str, np.ndarray], options: Localization) -> Regions:
+    """Return the boxes of a trial's maps, which do not depend on thresholds, their rule or the kind of overlap."""
+    cams, side = np.asarray(arrays[PREFIX + "cams"]), int(arrays[PREFIX + "side"])
+    return Regions(cams, side, options.connectivity, options.component)
+
+
+def rescore(
+    arrays: Mapping[str, np.ndarray], options: Localization | None = None, regions: Regions | None = None
+) -> Scores:
     """Score a trial's localization.
 
     Args:
@@ -63,6 +71,7 @@ def rescore(arrays: Mapping[str, np.ndarray], options: Localization | None = Non
             ``_box_pair`` ``(G,)``.
         options: The protocol; the default one if not given. ``cam_level``, ``least_side`` and ``view`` were decided
             when the maps were made.
+        regions: ``regions_of`` the same, where somebody has them already.
 
     Raises:
         DataError: If the trial stored no maps.
@@ -75,7 +84,7 @@ def rescore(arrays: Mapping[str, np.ndarray], options: Localization | None = Non
             "choose such a one"
         )
     stored = {name: np.asarray(arrays[PREFIX + name]) for name in STORED if PREFIX + name in arrays}
-    matched = _match(stored, options)
+    matched = _match(stored, options, regions or regions_of(arrays, options))
     pair_class, owner = stored["class"].astype(np.int64), stored["box_pair"].astype(np.int64)
     kept = _kept(stored, pair_class, options)
     overlap, unit_class, in_use = (
@@ -115,11 +124,10 @@ class _Matched:
     nearest: np.ndarray
 
 
-def _match(stored: Mapping[str, np.ndarray], options: Localization) -> _Matched:
+def _match(stored: Mapping[str, np.ndarray], options: Localization, regions: Regions) -> _Matched:
     side, owner = int(stored["side"]), stored["box_pair"].astype(np.int64)
     real, pairs = stored["boxes"].astype(np.float64) * side, len(stored["class"])
-    maps = activations(stored["cams"], side)
-    predicted = [region_boxes(maps, t, options.connectivity, options.component) for t in options.thresholds]
+    predicted = [regions.above(threshold) for threshold in options.thresholds]
     inclusive = options.areas == "inclusive"
     matched = [best_overlaps(p, real, owner, options.overlap, inclusive=inclusive) for p in predicted]
     best = np.stack([overlap for overlap, _ in matched])
@@ -172,15 +180,18 @@ def _mean_boxes(predicted: list[Boxes], kept: np.ndarray, *, together: bool) -> 
     return float(sum(counts)) if together else float(np.mean(counts))
 
 
-def variants(arrays: Mapping[str, np.ndarray], options: Localization) -> dict[str, list[float | None]]:
+def variants(
+    arrays: Mapping[str, np.ndarray], options: Localization, regions: Regions | None = None
+) -> dict[str, list[float | None]]:
     """Score what is logged beside the protocol: each threshold alone, and IoBB; δ in ascending order, 4 digits."""
     changes: dict[str, dict[str, object]] = {
         f"threshold_{t}": {"thresholds": (t,), "threshold_rule": "both"} for t in options.thresholds
     }
     changes["iobb"] = {"overlap": "iobb"}
     found: dict[str, list[float | None]] = {}
+    regions = regions or regions_of(arrays, options)
     for name, change in changes.items():
-        scores = rescore(arrays, options.model_copy(update=change))
+        scores = rescore(arrays, options.model_copy(update=change), regions)
         found[name] = [None if np.isnan(v) else round(v, 4) for v in scores.accuracy.values()]
     return found
 
