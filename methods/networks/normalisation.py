@@ -18,30 +18,24 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
     images_in_part: int | None = None  # set where a batch comes in micro-batches, which hold fewer parts
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``(B, C, H, W)``, with ``B`` a multiple of ``splits``."""
+        """Normalise ``(B, C, H, W)``, with ``B`` a multiple of ``splits``; the layout in memory stays as it is.
+
+        Each part is normalised by itself. Folding the parts into the channels instead would take one call, and two
+        transposing copies of the whole batch where channels lie last.
+        """
         if not self.training:
             return super().forward(input)
-        batch, channels, height, width = input.shape
-        splits = batch // self.images_in_part if self.images_in_part else self.splits
-        mean, variance = self.running_mean.repeat(splits), self.running_var.repeat(splits)
-        folded = input.reshape(splits, batch // splits, channels, height, width).transpose(0, 1)
-        folded = folded.reshape(batch // splits, splits * channels, height, width)
-        output = F.batch_norm(
-            folded,
-            mean,
-            variance,
-            self.weight.repeat(splits),
-            self.bias.repeat(splits),
-            True,
-            self.momentum,
-            self.eps,
-        )
+        splits = len(input) // self.images_in_part if self.images_in_part else self.splits
+        means, variances = (value.repeat(splits, 1) for value in (self.running_mean, self.running_var))
+        parts = [
+            F.batch_norm(part, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+            for part, mean, variance in zip(input.chunk(splits), means, variances, strict=True)
+        ]
         with torch.no_grad():
-            self.running_mean.copy_(mean.view(splits, channels).mean(0))
-            self.running_var.copy_(variance.view(splits, channels).mean(0))
+            self.running_mean.copy_(means.mean(0))
+            self.running_var.copy_(variances.mean(0))
             self.num_batches_tracked.add_(1)
-        output = output.reshape(batch // splits, splits, channels, height, width).transpose(0, 1)
-        return output.reshape(batch, channels, height, width)
+        return torch.cat(parts)
 
 
 class SumOverProcesses(torch.autograd.Function):

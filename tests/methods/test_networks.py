@@ -1,8 +1,10 @@
 from itertools import pairwise
 
+import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torchvision
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.contracts import Backbone
 from methods.networks import build
@@ -92,3 +94,65 @@ def test_split_batch_norm_equals_batch_norm_on_each_part():
     split.eval()
     plain.load_state_dict(split.state_dict())
     assert torch.equal(split(images), plain.eval()(images))
+
+
+class Operators(TorchDispatchMode):
+    """Lists the operators that run, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.ran = []
+
+    def __torch_dispatch__(self, operator, types, given=(), named=None):
+        self.ran.append(operator._schema.name)
+        return operator(*given, **(named or {}))
+
+
+def folded_batch_norm(images, norm):
+    """Take statistics of each part by folding parts into channels: an independent way to the same numbers."""
+    batch, channels, *sides = images.shape
+    parts = images.reshape(norm.splits, batch // norm.splits, channels, *sides).transpose(0, 1)
+    made = torch.nn.functional.batch_norm(
+        parts.reshape(batch // norm.splits, norm.splits * channels, *sides),
+        None,
+        None,
+        norm.weight.repeat(norm.splits),
+        norm.bias.repeat(norm.splits),
+        training=True,
+        eps=norm.eps,
+    )
+    return made.reshape(batch // norm.splits, norm.splits, channels, *sides).transpose(0, 1).reshape(images.shape)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_split_batch_norm_keeps_the_layout_and_has_the_numbers_and_gradients_of_folding(layout):
+    generator = torch.Generator().manual_seed(0)
+    norm = SplitBatchNorm2d(16)
+    norm.splits = 4
+    torch.nn.init.normal_(norm.weight, generator=generator)
+    values = torch.randn(8, 16, 7, 7, generator=generator).contiguous(memory_format=layout)
+    weights = torch.randn(8, 16, 7, 7, generator=generator)
+    found = []
+    for way in (norm, lambda images: folded_batch_norm(images, norm)):
+        images = values.clone(memory_format=torch.preserve_format).requires_grad_()
+        norm.zero_grad()
+        output = way(images)
+        (output * weights).sum().backward()
+        found.append([output.detach(), images.grad, norm.weight.grad.clone(), norm.bias.grad.clone()])
+    assert found[0][0].is_contiguous(memory_format=layout)
+    for ours, folded in zip(*found, strict=True):
+        assert float((ours - folded).abs().max()) < 2e-5 * float(folded.abs().max())
+
+
+def test_split_batch_norm_copies_no_channels_last_batch_to_another_layout():
+    """On tensors without memory, forwards and backwards: no clone, and as many operators as parts ask for."""
+    norm = SplitBatchNorm2d(8).to("meta")
+    norm.splits = 4
+    images = torch.empty(8, 8, 6, 6, device="meta").contiguous(memory_format=torch.channels_last).requires_grad_()
+    with Operators() as counted:
+        output = norm(images)
+        output.backward(torch.empty_like(output))
+    assert images.grad.is_contiguous(memory_format=torch.channels_last)
+    assert "aten::clone" not in counted.ran and "aten::_to_copy" not in counted.ran
+    assert sum("batch_norm" in name for name in counted.ran) == 2 * norm.splits
+    assert len(counted.ran) < 70
