@@ -5,7 +5,8 @@
 * the discriminator is not frozen while the backbone's loss passes through it, so its gradients are computed and zeroed;
 * it judges clean and restored images in two passes;
 * keys enter the queue before the backward pass, so the logits need a copy of it;
-* losses are read off the device one by one, every step, and optimisers are not fused.
+* losses are read off the device one by one, every step, and optimisers are not fused;
+* channels come first in memory, and the decoder makes every enlarged map before it convolves it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.measuring import plain_arrangement
 from methods.training.objective import Objective
 
 MOMENTUM, TEMPERATURE, RESTORATION, ADVERSARY = 0.999, 0.2, 10.0, 0.001
@@ -39,11 +41,24 @@ class ReferenceStep:
         self.restore = copy.deepcopy(terms["restoration"].head) if "restoration" in terms else None
         self.key_restore = copy.deepcopy(self.restore)
         self.discriminator = copy.deepcopy(terms["adversary"].discriminator) if "adversary" in terms else None
+        plain_arrangement(*self._modules())
         trained = [m for m in (self.backbone, self.head, self.restore) if m is not None]
         self.parameters = [p for m in trained for p in m.parameters()]
         self.optimiser = torch.optim.SGD(self.parameters, learning_rate, momentum=0.9, weight_decay=1e-4, foreach=False)
         if self.discriminator is not None:
             self.opponent = torch.optim.Adam(self.discriminator.parameters(), 2e-4, (0.5, 0.999), foreach=False)
+
+    def _modules(self) -> list[nn.Module]:
+        """Return every network that there is."""
+        both = (self.backbone, self.head, self.key_backbone, self.key_head)
+        other = (self.restore, self.key_restore, self.discriminator)
+        return [*both, *(module for module in other if module is not None)]
+
+    def double(self) -> None:
+        """Go on in double precision, in which two orders of sums agree to far more digits."""
+        for module in self._modules():
+            module.double()
+        self.queue = self.queue.double()
 
     def step(self, query: Tensor, key: Tensor, target: Tensor) -> dict[str, float]:
         """Take one step on network inputs ``(B, 3, P, P)`` and clean crops ``(B, 1, P, P)``; return the losses."""

@@ -156,7 +156,15 @@ def simulate(setting: Setting, contrasts: int, base_seed: int) -> Row:
     rescaled = Setting(**{**asdict(setting), "unit": _unit(setting)})
     equal = sum(_equivalent(rescaled, parameters, generator) for _ in range(contrasts))
     rates = [100 * count / contrasts for count in (marked, covered, equal)]
-    return Row(setting, contrasts, max(designs, key=lambda name: designs[name]), *rates, _verdict(rates, contrasts))
+    return Row(
+        setting=setting,
+        contrasts=contrasts,
+        design=max(designs, key=lambda name: designs[name]),
+        marked=rates[0],
+        covered=rates[1],
+        equivalent=rates[2],
+        verdict=_verdict(rates, contrasts),
+    )
 
 
 def _unit(setting: Setting) -> float:

@@ -13,12 +13,12 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.measuring import finish, in_turn, one_thread, parser, ratio, synchronised_clock, words
+from bench.measuring import finish, in_turn, one_thread, parser, plain_arrangement, ratio, synchronised_clock, words
 from bench.trainings import configuration
 from methods.options import Adam
 from methods.phases import CubeConfiguration, CubeViews
 from methods.terms.bound import Views
-from methods.training.batches import memory_layout
+from methods.training.batches import memory_layout, place
 from methods.training.objective import Objective
 from methods.training.optimisers import build_optimiser
 from methods.volumes import transforms
@@ -45,7 +45,8 @@ def reference_distort(cube: np.ndarray, generator: np.random.Generator) -> np.nd
     controls = generator.random((2, 2))
     curve = 3 * t * (1 - t) ** 2 * controls[0] + 3 * t**2 * (1 - t) * controls[1] + t**3
     rises = generator.random() < 0.5
-    return np.interp(moved, np.sort(curve[:, 0]), np.sort(curve[:, 1]) if rises else curve[::-1, 1])
+    bent: np.ndarray = np.interp(moved, np.sort(curve[:, 0]), np.sort(curve[:, 1]) if rises else curve[::-1, 1])
+    return bent
 
 
 def loading(cubes: int, repeats: int) -> dict[str, Any]:
@@ -73,12 +74,14 @@ def loading(cubes: int, repeats: int) -> dict[str, Any]:
 class PlainStep:
     """Self-classification, restoration and adversary with nothing spared.
 
-    The discriminator is not frozen while the backbone's loss passes through it, clean and restored cubes are judged in
-    two passes, optimisers are not fused, and every loss is read off at once.
+    The decoder makes every enlarged map before it convolves it, the discriminator is not frozen while the backbone's
+    loss passes through it, clean and restored cubes are judged in two passes, optimisers are not fused, and every loss
+    is read off at once.
     """
 
     def __init__(self, objective: Objective, rate: float) -> None:
         self.objective = objective
+        plain_arrangement(objective)
         adversary = objective.terms["adversary"]
         self.discriminator = adversary.discriminator
         self.optimiser = torch.optim.Adam(objective.own_parameters(), rate, foreach=False)
@@ -136,8 +139,9 @@ def stepping(batch: int, repeats: int) -> dict[str, Any]:
     made = configuration("dira_transvw", -1, "paper", precision="float32")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layout = memory_layout(3, channels_last=device == "cuda")  # as the trainer has it in float32
-    objective = Objective(CubeConfiguration.model_validate(made), 0).to(device, memory_format=layout)
-    plain = PlainStep(copy.deepcopy(objective).to(memory_format=torch.contiguous_format), 1e-3)
+    objective = Objective(CubeConfiguration.model_validate(made), 0)
+    place(objective, torch.device(device), layout)
+    plain = PlainStep(copy.deepcopy(objective), 1e-3)
     ours = OurStep(objective, 1e-3)
     generator = torch.Generator().manual_seed(0)
     target = torch.rand(batch, 1, *CUBE, generator=generator).to(device)

@@ -22,7 +22,8 @@ NETWORKS = {
     "unet_resnet50": (resnet50, (256, 128, 64, 32, 16)),
     "unet_resnet_w16": (resnet_w16, (128, 64, 32, 16, 16)),
 }
-
+# Those that fold enlarging into convolution; the miniature's keeps the order of sums of its committed numbers.
+FOLDING = frozenset({"unet_resnet50"})
 
 NetworkBackbone = UnetBackbone | VolumeBackbone
 
@@ -46,4 +47,4 @@ def build(network: NetworkSpec, init_seed: int) -> NetworkBackbone:
     with random_numbers_from(seed(init_seed, "encoder")):
         encoder, channels = make_encoder(network.in_channels, network.zero_init_residual)
     with random_numbers_from(seed(init_seed, "decoder")):
-        return UnetBackbone(encoder, channels, decoder_widths, network.in_channels)
+        return UnetBackbone(encoder, channels, decoder_widths, network.in_channels, folds=name in FOLDING)

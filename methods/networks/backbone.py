@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 import torch
 from segmentation_models_pytorch.base.initialization import initialize_decoder
-from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder, UnetDecoderBlock
 from torch import Tensor, nn
+
+from methods.networks.upsampling import convolve_enlarged, pays
 
 
 @contextmanager
@@ -23,6 +25,25 @@ def random_numbers_from(seed: int) -> Iterator[None]:
         yield
 
 
+class FoldingBlock(UnetDecoderBlock):
+    """A decoder block that folds its enlarging into its first convolution (``methods.networks.upsampling``)."""
+
+    folds = True
+
+    def forward(
+        self, feature_map: Tensor, target_height: int, target_width: int, skip_connection: Tensor | None = None
+    ) -> Tensor:
+        """Map ``(B, C, h, w)`` and a skip ``(B, D, 2h, 2w)`` to ``(B, E, 2h, 2w)``."""
+        doubled = tuple(2 * side for side in feature_map.shape[2:])
+        if not (self.folds and pays(feature_map) and doubled == (target_height, target_width)):
+            return super().forward(feature_map, target_height, target_width, skip_connection)
+        convolution, *rest = self.conv1
+        made = convolve_enlarged(feature_map, skip_connection, convolution)
+        for layer in rest:
+            made = layer(made)
+        return self.conv2(made)
+
+
 class UnetBackbone(nn.Module):
     """An encoder of five feature maps under a U-Net decoder (Ronneberger 2015; DiRA §4.1).
 
@@ -32,21 +53,41 @@ class UnetBackbone(nn.Module):
 
     Attributes:
         dimensions, in_channels, channels, strides, decoder_channels: See ``harness.contracts.Backbone``.
+        folds: Whether it computes on a CPU in the order that is soonest there at full size.
     """
 
     dimensions = 2
     strides = (2, 4, 8, 16, 32)
 
     def __init__(
-        self, encoder: nn.Module, channels: tuple[int, ...], decoder_widths: tuple[int, ...], in_channels: int
+        self,
+        encoder: nn.Module,
+        channels: tuple[int, ...],
+        decoder_widths: tuple[int, ...],
+        in_channels: int,
+        *,
+        folds: bool = False,
     ) -> None:
+        """Put a decoder of some widths on an encoder of some channels.
+
+        Args:
+            encoder: Maps an image to itself and its feature maps, finest first.
+            channels: Of the feature maps.
+            decoder_widths: Channels of the decoder's blocks, coarsest first.
+            in_channels: Of an image.
+            folds: Whether the blocks are ``FoldingBlock``.
+        """
         super().__init__()
+        self.folds = folds
         self.decoder_channels = decoder_widths[-1]
         self.in_channels = in_channels
         self.channels = channels
         self.encoder = encoder
         self.decoder = UnetDecoder(encoder_channels=(in_channels, *channels), decoder_channels=decoder_widths)
         initialize_decoder(self.decoder)
+        if folds:
+            for block in self.decoder.blocks:
+                block.__class__ = FoldingBlock
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images ``(B, in_channels, H, W)`` to five feature maps, finest first."""

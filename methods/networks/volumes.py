@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from harness.seeding import seed
 from methods.networks.backbone import random_numbers_from
+from methods.networks.upsampling import convolve_enlarged, pays
 from methods.phases import NetworkSpec
 
 
@@ -38,16 +39,19 @@ class Form:
         transposed: Whether a learnt transposed convolution enlarges, or the nearest value is repeated.
         epsilon: Of batch norm, added to the variance.
         momentum: Of batch norm: the share of a batch in the running statistics.
+        folds: Whether enlarging is folded into the convolution behind it (``methods.networks.upsampling``). The
+            miniature's network keeps the order of sums that its committed numbers were made in.
     """
 
     width: int
     transposed: bool
     epsilon: float = 1e-5
     momentum: float = 0.1
+    folds: bool = False
 
 
 FORMS = {
-    "transvw_keras": Form(32, transposed=False, epsilon=1e-3, momentum=0.01),
+    "transvw_keras": Form(32, transposed=False, epsilon=1e-3, momentum=0.01, folds=True),
     "transvw_pytorch": Form(32, transposed=True),
     "transvw_keras_w4": Form(4, transposed=False),
 }
@@ -63,7 +67,11 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Map ``(B, before, X, Y, Z)`` to ``(B, after, X, Y, Z)``."""
-        return F.relu(self.norm(self.conv(volumes)))
+        return self.normalised(self.conv(volumes))
+
+    def normalised(self, convolved: Tensor) -> Tensor:
+        """Return what the block makes of its own convolution's output."""
+        return F.relu(self.norm(convolved), inplace=True)
 
 
 class VolumeEncoder(nn.Module):
@@ -91,23 +99,27 @@ class VolumeEncoder(nn.Module):
 class Step(nn.Module):
     """One step up: enlarge, put the skip beside it, two convolutions."""
 
-    def __init__(self, before: int, skip: int, transposed: bool) -> None:
+    def __init__(self, before: int, skip: int, form: Form) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose3d(before, before, 2, stride=2) if transposed else nn.Upsample(scale_factor=2)
+        self.folds = form.folds and not form.transposed
+        self.up = nn.ConvTranspose3d(before, before, 2, stride=2) if form.transposed else nn.Upsample(scale_factor=2)
         self.convs = nn.Sequential(ConvolutionBlock(before + skip, skip), ConvolutionBlock(skip, skip))
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         """Map ``(B, before, x, y, z)`` and ``(B, skip, 2x, 2y, 2z)`` to ``(B, skip, 2x, 2y, 2z)``."""
+        if self.folds and pays(coarse):
+            first, second = self.convs
+            return second(first.normalised(convolve_enlarged(coarse, skip, first.conv)))
         return self.convs(torch.cat([self.up(coarse), skip], dim=1))
 
 
 class VolumeDecoder(nn.Module):
     """Three steps up, to the input's resolution."""
 
-    def __init__(self, channels: tuple[int, ...], transposed: bool) -> None:
+    def __init__(self, channels: tuple[int, ...], form: Form) -> None:
         super().__init__()
         self.steps = nn.ModuleList(
-            Step(before, skip, transposed) for before, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
+            Step(before, skip, form) for before, skip in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
@@ -126,13 +138,16 @@ class VolumeBackbone(nn.Module):
 
     Attributes:
         dimensions, in_channels, channels, strides, decoder_channels: See ``harness.contracts.Backbone``.
+        folds: Whether it computes on a CPU in the order that is soonest there at full size.
     """
 
     dimensions = 3
     strides = (1, 2, 4, 8)
 
-    def __init__(self, encoder: VolumeEncoder, decoder: VolumeDecoder, in_channels: int, width: int) -> None:
+    def __init__(self, encoder: VolumeEncoder, decoder: VolumeDecoder, in_channels: int, form: Form) -> None:
         super().__init__()
+        width = form.width
+        self.folds = form.folds
         self.in_channels = in_channels
         self.channels = (2 * width, 4 * width, 8 * width, 16 * width)
         self.decoder_channels = self.channels[0]
@@ -165,9 +180,9 @@ def build_volume_network(network: NetworkSpec, init_seed: int) -> VolumeBackbone
         start(encoder, form)
     channels = (2 * form.width, 4 * form.width, 8 * form.width, 16 * form.width)
     with random_numbers_from(seed(init_seed, "decoder")):
-        decoder = VolumeDecoder(channels, form.transposed)
+        decoder = VolumeDecoder(channels, form)
         start(decoder, form)
-    return VolumeBackbone(encoder, decoder, in_channels, form.width)
+    return VolumeBackbone(encoder, decoder, in_channels, form)
 
 
 def start(module: nn.Module, form: Form) -> None:

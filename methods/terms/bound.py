@@ -82,6 +82,9 @@ class BoundTerm(nn.Module):
     def before_step(self, views: Views) -> None:
         """Compute what needs this process's whole batch and no gradient; called once a step, before any ``forward``."""
 
+    def placed(self, backbone: nn.Module) -> None:
+        """Choose how the term's own weights lie in memory; called once, when all have come to their device."""
+
     def constant_rate_parameters(self) -> list[nn.Parameter]:
         """Return those of the term's own parameters whose learning rate follows no schedule."""
         return []

@@ -31,7 +31,7 @@ def discriminator(configuration: Adversary, dimensions: int = 2) -> nn.Sequentia
         layers.append(convolution(before, width, 3, stride=2 if position < 3 else 1, padding=1))
         if position > 0:
             layers.append(norm(width))
-        layers.append(nn.LeakyReLU(0.2))
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
         before = width
     layers.append(convolution(before, 1, 3, padding=1))
     for layer in layers:
@@ -57,6 +57,15 @@ class BoundAdversary(BoundTerm):
         self.configuration = configuration
         with random_numbers_from(seed_of(seed, "discriminator")):
             self.discriminator = discriminator(configuration, backbone.dimensions)
+
+    def placed(self, backbone: nn.Module) -> None:
+        """Lay the discriminator's channels first on a CPU, beside a network that folds (``methods.networks``).
+
+        Its images have one channel and its norms bring channels to the front, so nothing of it gains from channels
+        last there. A network that does not fold keeps the order of sums of its committed numbers.
+        """
+        if backbone.folds and next(self.parameters()).device.type == "cpu":
+            self.discriminator.to(memory_format=torch.contiguous_format)
 
     def forward(self, views: Views, forward: Forward, backbone: nn.Module) -> Tensor:
         """Return what the backbone minimises: how well the discriminator sees through its restored images."""

@@ -166,6 +166,8 @@ class Training:
         """Bring what is trained to the device, into training mode."""
         layout = memory_layout(self.objective.backbone.dimensions, self._channels_last)
         place(self.objective, self._device, layout)
+        for term in self.objective.bound_terms():
+            term.placed(self.objective.backbone)
         if self._precision is torch.bfloat16:
             refuse_unsound_gradients(self.objective)
         self.objective.train()
