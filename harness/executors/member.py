@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,7 @@ def take_part(handed: Path) -> int:
     Returns:
         0 if the item ended ok; otherwise ``torchrun`` ends the others, which would wait for ever.
     """
+    threading.Thread(target=_watch, daemon=True, name="leash").start()
     leaving = Leaving()
     leaving.listen()
     job: Job = pickle.loads(handed.read_bytes())  # noqa: S301  written by our own driver, for this very run
@@ -50,6 +53,13 @@ def take_part(handed: Path) -> int:
         return LEFT
     record = store.ok(job.item.kind, job.item.id)
     return 0 if record is not None and record.status is Status.OK else 1
+
+
+def _watch() -> None:
+    """End this process and its loaders when the driver is gone, which holds the other end of standard input."""
+    with contextlib.suppress(OSError):
+        os.read(0, 1)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _own_device(job: Job) -> Slot:

@@ -36,6 +36,11 @@ class Launched:
     job: Job
     process: subprocess.Popen[bytes]
 
+    def let_go(self) -> None:
+        """Close this end of the leash."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
 
 class TogetherExecutor(Executor):
     """One slot on which all processes run a job together (``harness.executors.interface.Executor``).
@@ -62,7 +67,8 @@ class TogetherExecutor(Executor):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
         if job.slot.device_class == "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = ""
-        launched = Launched(job, subprocess.Popen(command, env=environment, start_new_session=True))
+        leash = subprocess.PIPE  # never written to: its end is the driver's
+        launched = Launched(job, subprocess.Popen(command, env=environment, stdin=leash, start_new_session=True))
         self._launched.append(launched)
         return launched
 
@@ -75,6 +81,8 @@ class TogetherExecutor(Executor):
                 break
             time.sleep(0.05)
         self._launched = [launched for launched in self._launched if launched not in over]
+        for launched in over:
+            launched.let_go()
         return [(launched, Ended(launched.process.returncode)) for launched in over]
 
     def stop(self, handle: Handle, grace: float) -> None:
@@ -88,6 +96,7 @@ class TogetherExecutor(Executor):
         for launched in self._launched:
             launched.process.terminate()
             launched.process.wait()
+            launched.let_go()
         self._handed.cleanup()
 
 
