@@ -84,8 +84,10 @@ def write_new(path: Path, data: bytes) -> bool:
         try:
             os.link(temporary, path)  # the one step that fails if the name is taken
         except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links
+            return _linked(temporary, path)
+        except OSError:  # a file system without hard links; NFS may also say so of a link that it made
+            if _linked(temporary, path):
+                return True
             if path.exists():
                 return False
             temporary.replace(path)
@@ -94,6 +96,14 @@ def write_new(path: Path, data: bytes) -> bool:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Say whether both names are one file: NFS sends a request again, and answers "exists" to a link it has made."""
+    try:
+        return temporary.samefile(path)
+    except OSError:
+        return False
 
 
 def append_line(path: Path, line: bytes) -> None:

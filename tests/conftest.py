@@ -8,6 +8,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on shared cores are slower than one
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("DIRA_BENCH_GONE_SECONDS", "0")  # no test waits for a directory that another machine caches
 
 LONGEST_FIRST = (
     "tests/pipeline/test_pipeline_entries.py",  # makes the finished clone that the other two copy

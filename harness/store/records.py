@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ from harness.store.leases import (
 )
 from harness.store.seals import SEAL, record_seal
 from harness.typed import sentences
-from harness.whole_files import is_temporary, sync_files, sync_folder, write_new, write_whole
+from harness.whole_files import beside, is_temporary, sync_files, sync_folder, write_new, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +68,8 @@ LOST = "WorkerLost"  # error type of an attempt whose process was killed althoug
 TAKEN = "DriverLost"  # error type of an attempt that another driver closed, since the one at it was gone
 PREEMPTED = "Preempted"  # error type of an attempt that was asked to leave, and may go on later
 UNSTARTED = "NotStarted"  # error type of an attempt whose process never reached its work
+PATIENCE = "DIRA_BENCH_GONE_SECONDS"  # environment: how long a remote owner must have been gone
+USUAL_PATIENCE = 75.0  # NFS clients may not see a new file for up to a minute
 LOST_LIMIT = 3  # an item whose last so many attempts all lost their process has failed
 LATEST = 16  # attempts that are read whole; of earlier ones only the word for how they ended
 STATUS = re.compile(rb'"status"\s*:\s*"(\w{1,20})"')
@@ -114,6 +117,9 @@ class Store:
         hashed: The digests of large files that were read before.
         ask: Whether an engine still knows a job (``harness.executors.factory.alive``); None where nobody can ask. A
             job that cannot be asked about counts as alive: it may begin at any time.
+        patience: Seconds for which the owner of an attempt on another machine, or of a cluster's job, must have been
+            seen to be gone before the attempt is closed: its record may be written and not be seen here yet. An owner
+            on this machine is closed at once.
     """
 
     def __init__(
@@ -128,6 +134,8 @@ class Store:
         self.clock = FileClock(self.root / "drivers")
         self.hashed = HashedFiles(self.root)
         self.ask: Callable[[EngineJob], bool | None] | None = None
+        self.patience = _patience()
+        self._gone: dict[Path, float] = {}  # attempt → when its owner was first seen to be gone
         self._notify = notify
         self._ends: dict[Path, frozenset[str]] = {}  # attempt → words for how it ended: a record stays as it is
 
@@ -449,6 +457,7 @@ class Store:
                 for place, (last, folder) in enumerate(folders):
                     if place < len(folders) - LATEST and Status.OK.value not in (self._how_ended(folder) or {"ok"}):
                         continue  # long over, and not well
+                    _look(folder)
                     record = self._load(item.kind, item.id, last, folder)
                     if record is None and not self._ended(folder):
                         if self._alive(folder, driver):
@@ -472,11 +481,14 @@ class Store:
         folder = home / f"{ordinal:04d}"
         prepared.mkdir()
         try:
-            lease = {"driver": driver.token, **myself()}
+            lease = {"driver": driver.token, "token": prepared.name, **myself()}
             (prepared / LEASE).write_text(json_line(lease) + "\n")
             try:
                 prepared.rename(folder)  # fails if the name is taken: a folder there is never empty
-            except OSError:
+            except OSError:  # also, on NFS, of a rename that was made and asked for again
+                _look(folder)
+                if (read_object(folder / LEASE) or {}).get("token") == prepared.name:
+                    return Attempt(item, ordinal, folder)
                 if folder.exists():
                     return None
                 raise
@@ -549,21 +561,23 @@ class Store:
         }
         points = [json_line(dict(point)) for point in curve]
         with writing(folder):
-            files = _keep_files(folder, arrays, points) if keep_files else _clear(folder)
+            files = _keep_files(folder, arrays, points) if keep_files else {}
             plain_content = json.loads(json.dumps(Record(**content, files=files).model_dump(mode="python")))
             record = Record(**content, files=files, seal=record_seal(plain_content))
             text = json.dumps({**plain_content, SEAL: record.seal}, sort_keys=True, indent=1) + "\n"
             first = write_new(folder / RECORD, text.encode())
+            if not first:
+                return self._load(item.kind, item.id, attempt.ordinal, folder) or record
+            if not keep_files:  # only now: until the record was won, these were the files of whoever would win it
+                _clear(folder)
             sync_folder(folder.parent)
             remove(folder / PROGRESS)
             remove(folder / JOB)
-        if not first:
-            return self._load(item.kind, item.id, attempt.ordinal, folder) or record
         if record.status is Status.OK:
             self._remember(record)
             for name, sha256 in files.items():
                 self.hashed.remember(folder / name, sha256)
-            shutil.rmtree(self.root / "resume" / item.id, ignore_errors=True)
+            _discard(self.root / "resume" / item.id)
         return record
 
     def close(
@@ -573,7 +587,11 @@ class Store:
         error: Mapping[str, str],
         provenance: Mapping[str, object] | None = None,
     ) -> Record:
-        """Record how an attempt ended that could not record it itself; its files are removed, what it printed stays."""
+        """Record how an attempt ended that could not record it itself; its files are removed, what it printed stays.
+
+        The record is won first. Whatever the attempt recorded itself meanwhile stays whole, and is returned.
+        """
+        _look(attempt.folder)
         existing = self._load(attempt.item.kind, attempt.item.id, attempt.ordinal, attempt.folder)
         if existing is not None:
             return existing
@@ -584,12 +602,28 @@ class Store:
         return any(folder.glob(f"{RECORD}.damaged-*"))
 
     def _alive(self, folder: Path, asker: Driver | None = None) -> bool:
-        """Say whether the driver that leased an attempt, the process that runs it, or the job that will, is there."""
+        """Say whether an attempt may still end by itself.
+
+        It may while its driver, its process or the engine's job is there, and, unless all of it was on this machine,
+        for ``patience`` seconds after that was last seen to be so.
+        """
         clock = asker.clock if asker is not None else self.clock
         lease = read_object(folder / LEASE)
+        said = read_object(folder / PROGRESS)
+        if self._owned(folder, lease, said, clock):
+            self._gone.pop(folder, None)
+            return True
+        if lease is None or (EngineJob.of(lease) is None and _here(lease) and (said is None or _here(said))):
+            return False
+        since = self._gone.setdefault(folder, time.monotonic())
+        return time.monotonic() - since < self.patience
+
+    def _owned(
+        self, folder: Path, lease: dict[str, object] | None, said: dict[str, object] | None, clock: FileClock
+    ) -> bool:
+        """Say whether the driver that leased an attempt, the process that runs it, or the job that will, is there."""
         if lease is not None and driver_alive(self.root, str(lease.get("driver", "")), clock):
             return True
-        said = read_object(folder / PROGRESS)
         if said is not None and owner_alive(said, folder / PROGRESS, clock):
             return True
         job = EngineJob.of(lease) if lease is not None else None
@@ -611,7 +645,8 @@ class Store:
                 gone += sum(map(remove, self._leftovers(self.item_folder(kind, id))))
         for folder in (self.root, self.root / "drivers"):
             gone += sum(map(remove, self._old_temporaries(folder)))
-        return gone + sum(remove(folder) for folder in self._spent_checkpoints())
+        gone += sum(map(remove, self._old_temporaries(self.root / "resume")))
+        return gone + sum(self._spend(folder, done) for folder, done in self._spent_checkpoints())
 
     def _leftovers(self, home: Path) -> Iterator[Path]:
         yield from self._old_temporaries(home)
@@ -628,12 +663,23 @@ class Store:
                 if is_temporary(entry.name) and self.clock.now() - entry.stat().st_mtime > SILENT_SECONDS:
                     yield Path(entry.path)
 
-    def _spent_checkpoints(self) -> Iterator[Path]:
-        """Yield resume folders of items that are done, and empty ones of items that failed."""
+    def _spent_checkpoints(self) -> Iterator[tuple[Path, bool]]:
+        """Yield resume folders of items that are done, with True, and empty ones of items that failed."""
         for folder in _subfolders(self.root / "resume"):
             states = {self.state(kind, folder.name) for kind in KINDS} - {State.MISSING}
-            if State.DONE in states or (states <= {State.FAILED} and not self.has_checkpoint(folder.name)):
-                yield folder
+            if State.DONE in states:
+                yield folder, True
+            elif states <= {State.FAILED} and not self.has_checkpoint(folder.name):
+                yield folder, False
+
+    def _spend(self, folder: Path, done: bool) -> bool:
+        """Remove the checkpoints of a done item, or an empty folder if it is still empty; say whether it is gone."""
+        if done:
+            _discard(folder)
+        else:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # refuses a folder into which somebody has put a checkpoint meanwhile
+        return not folder.exists()
 
     # ---------------------------------------------------------------- index
 
@@ -696,6 +742,11 @@ class Store:
                 os.close(descriptor)
 
 
+def _here(owner: Mapping[str, object]) -> bool:
+    """Say whether a file was written by a process of this machine: its end is known at once."""
+    return owner.get("machine") == machine()
+
+
 def _subfolders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
@@ -747,16 +798,40 @@ def _keep_files(folder: Path, arrays: Mapping[str, np.ndarray] | None, points: S
     return {path.relative_to(folder).as_posix(): sha256_once(path) for path in paths}
 
 
-def _clear(folder: Path) -> dict[str, str]:
-    """Remove what an attempt that does not count left, and return that no file is kept; what it printed stays."""
+def _clear(folder: Path) -> None:
+    """Remove what an attempt that does not count left; its record, its claim and what it printed stay."""
     for path in folder.iterdir():
-        if path.name in {LEASE, OUTPUT, PROGRESS}:
+        if path.name in {LEASE, OUTPUT, PROGRESS} or path.name.startswith(RECORD):
             continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    return {}
+        remove(path)
+
+
+def _look(folder: Path) -> None:
+    """List a folder: an NFS client that has remembered that a file is absent then asks the server again."""
+    with contextlib.suppress(OSError):
+        list(folder.iterdir())
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder under a name of its own: whoever makes the folder anew meanwhile keeps what they put into it."""
+    with contextlib.suppress(OSError):
+        remove(folder.rename(beside(folder)))
+
+
+def _patience() -> float:
+    """Read how long a remote owner must have been gone.
+
+    Raises:
+        StoreError: If the variable holds no number of seconds.
+    """
+    given = os.environ.get(PATIENCE, "")
+    try:
+        seconds = float(given or USUAL_PATIENCE)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise StoreError(f'found {PATIENCE}="{given[:40]}"; expected seconds from 0, such as 75; correct or unset it.')
+    return seconds
 
 
 def _fault(path: Path, expected: str, sha256: Callable[[Path], str]) -> str | None:

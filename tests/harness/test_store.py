@@ -25,7 +25,7 @@ from harness.spec import Item, Record, Status
 from harness.store import State, Store
 from harness.store.files import write_arrays
 from harness.store.seals import record_seal
-from harness.whole_files import write_whole
+from harness.whole_files import write_new, write_whole
 from tests.harness.works import item
 
 
@@ -379,3 +379,96 @@ def test_a_record_of_an_older_version_has_no_seal_and_counts(store: Store) -> No
     found = store.ok("trial", one.id)
     assert found is not None and (found.seal, found.values) == ("", record.values)
     assert store.notices == []
+
+
+# ------------------------------------------------------------------------- what one stale look must not destroy
+
+
+def test_a_result_that_a_closer_has_not_seen_yet_stays_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On NFS a client may believe for a minute that record.json is absent: closing then must not clear the folder."""
+    one = item("add", a=1)
+    with store.driver() as driver:
+        attempt = store.lease(one, driver)
+        assert attempt is not None
+        (attempt.folder / "weights").write_text("weights")
+        done = store.finish(attempt, Status.OK, values={"auc": 0.5})
+        late = Store(store.root, store.cohorts, notify=lambda sentence: None)
+        with monkeypatch.context() as patch:
+            stale = iter([None])  # the first look finds nothing; the next one asks the server
+            load = late._load
+            patch.setattr(late, "_load", lambda *where: next(stale, load(*where)))
+            found = late.close(attempt, Status.INTERRUPTED, {"type": "E", "message": "gone"})
+    assert found == done
+    assert (attempt.folder / "weights").read_text() == "weights"
+    assert store.state("trial", one.id) is State.DONE and store.verify(done)
+
+
+def test_a_link_that_was_made_and_is_said_to_exist_has_won(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS sends a link again when the answer was lost, and then hears that the name exists."""
+    link = os.link
+
+    def twice(source: Path, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", twice)
+    assert write_new(tmp_path / "record.json", b"mine")
+    assert not write_new(tmp_path / "record.json", b"other")
+    assert (tmp_path / "record.json").read_bytes() == b"mine"
+
+
+def test_a_rename_that_was_made_and_is_said_to_have_failed_is_a_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def twice(self: Path, target: Path) -> Path:
+        rename(self, target)
+        return rename(self, target)  # fails: what was renamed is no longer there
+
+    one = item("add", a=1)
+    with store.driver() as driver:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", twice)
+            attempt = store.lease(one, driver)
+        assert attempt is not None and attempt.ordinal == 0
+        assert store.lease(one, driver) is None
+
+
+def test_an_owner_elsewhere_must_have_been_gone_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, far = item("add", a=1), store.driver()
+    now = 1000.0
+    monkeypatch.setattr("harness.store.records.time.monotonic", lambda: now)
+    store.patience = 60.0
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.store.records.myself", lambda: {"machine": "elsewhere", "pid": 1, "start": "1"})
+        with far:
+            assert store.lease(one, far) is not None
+    with store.driver() as driver:
+        assert store.lease(one, driver) is None  # its driver is gone, and perhaps its record is not seen yet
+        now += 61.0
+        attempt = store.lease(one, driver)
+        assert attempt is not None and attempt.ordinal == 1
+
+
+def test_checkpoints_that_are_made_while_old_ones_are_removed_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at an item and the removal of its checkpoints, somebody may begin anew."""
+    one = item("add", a=1)
+    finish(store, one, Status.FAILED)
+    store.resume_folder(one.id)
+    spent = list(store._spent_checkpoints())
+    (store.resume_folder(one.id) / "checkpoint").write_text("new")
+    monkeypatch.setattr(store, "_spent_checkpoints", lambda: iter(spent))
+    store.sweep()
+    assert (store.resume_folder(one.id) / "checkpoint").read_text() == "new"
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
+def test_a_patience_that_is_no_number_of_seconds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("DIRA_BENCH_GONE_SECONDS", given)
+    with pytest.raises(StoreError, match="expected seconds from 0"):
+        Store(tmp_path / "trials", tmp_path / "cohorts")
