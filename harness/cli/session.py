@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.errors import DataError
-from harness.executors.factory import alive
+from harness.executors.factory import Seldom, alive
 from harness.foreign import printable
 from harness.own_tables import read_own_tables
 from harness.plan import Plan, make_plan
@@ -108,7 +108,7 @@ class Session:
     def store(self) -> Store:
         """Attempts and their records."""
         store = Store(self.root / ".trials", self.root / ".cohorts")
-        store.ask = alive
+        store.ask = Seldom(alive)
         return store
 
     @cached_property

@@ -12,6 +12,7 @@ ends it, queued or running, and raises a ``DiraBenchError`` where it cannot.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -119,6 +120,28 @@ def alive(job: EngineJob) -> bool | None:
     except DiraBenchError:
         return None
     return answer if isinstance(answer, bool) else None
+
+
+class Seldom:
+    """Asks an engine about a job at most every few seconds, however often it is called.
+
+    Args:
+        ask: What asks; see ``alive``.
+    """
+
+    SECONDS = 5.0
+
+    def __init__(self, ask: Callable[[EngineJob], bool | None]) -> None:
+        self._ask = ask
+        self._answers: dict[EngineJob, tuple[float, bool | None]] = {}
+
+    def __call__(self, job: EngineJob) -> bool | None:
+        """Return what was last answered."""
+        asked, answer = self._answers.get(job, (-self.SECONDS, None))
+        if time.monotonic() - asked >= self.SECONDS:
+            answer = self._ask(job)
+            self._answers[job] = (time.monotonic(), answer)
+        return answer
 
 
 def cancel(job: EngineJob) -> None:

@@ -144,7 +144,8 @@ class Executor(ABC):
     def reference(self, handle: Handle) -> EngineJob | None:
         """Return by which name the engine knows a job; None if no other driver could find it.
 
-        It is asked right after ``submit``, and stands in the claim of the attempt from then on.
+        It is asked after ``submit`` and after each ``wait`` until there is one, so that an engine may send several jobs
+        at once; it then stands in the claim of the attempt.
         """
         return None
 

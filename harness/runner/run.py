@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import signal
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from harness.environment import Slot, provenance
 from harness.errors import DiraBenchError, StoreError, Unavailable
-from harness.executors.factory import alive
+from harness.executors.factory import Seldom, alive
 from harness.executors.interface import DISK_FULL, Ended, Executor, Handle, Job
 from harness.executors.jobs import carried, search_path
 from harness.runner.departure import Departure, Left, idle
@@ -23,6 +20,7 @@ from harness.runner.endings import Asked, fate
 from harness.runner.policy import RetryPolicy
 from harness.runner.progress import Progress, Silent, SlotLine, View
 from harness.runner.schedule import Estimate, priorities
+from harness.runner.signals import Signals
 from harness.spec import Ending, Item, Kind, Record, Status
 from harness.store import Attempt, Driver, State, Store, resolve_full
 from harness.store import Progress as ProgressSaid
@@ -112,14 +110,15 @@ def run(
         StoreError: If the disk is full or the store cannot be written; children are ended first.
         ConfigurationError: If the items are no graph.
     """
+    store.ask = store.ask or Seldom(alive)
+    driver = store.driver()
     loop = _Loop(
-        items, store, executor, retry or RetryPolicy(), progress or Silent(), timeout, admit, workers,
+        items, store, driver, executor, retry or RetryPolicy(), progress or Silent(), timeout, admit, workers,
         dict(data_roots or {}), grace, tuple(preload),
         departure or Departure(),
     )  # fmt: skip
-    store.ask = store.ask or alive
-    with store.driver() as driver:
-        return loop.drain(driver)
+    with driver:
+        return loop.drain()
 
 
 @dataclass
@@ -132,6 +131,7 @@ class _Running:
     limit: float | None
     said: tuple[float, ProgressSaid | None] = (0.0, None)  # when its progress was read, and what it was
     asked: Asked = Asked.NO
+    entrusted: bool = False  # whether its claim names the engine's job
 
 
 class _Loop:
@@ -141,6 +141,7 @@ class _Loop:
         self,
         items: Sequence[Item],
         store: Store,
+        driver: Driver,
         executor: Executor,
         retry: RetryPolicy,
         progress: Progress,
@@ -154,6 +155,7 @@ class _Loop:
     ) -> None:
         self.items = {item.id: item for item in items}
         self.priority = priorities(items)
+        self.driver = driver
         self.store, self.executor, self.retry, self.progress = store, executor, retry, progress
         self.timeout, self.admit, self.workers, self.data_roots, self.grace = (
             timeout, admit, workers, data_roots, grace,
@@ -173,34 +175,35 @@ class _Loop:
         self.running: dict[int, _Running] = {}  # by slot
         self.order = {id: number for number, id in enumerate(self.items)}
         self.tries: Counter[str] = Counter()
-        self.signals = 0
+        self.signals = Signals()
+        self.hopeless = False  # whether no job of this engine can start
         self.started = time.monotonic()
-        self.gently = False  # whether a scheduler asked this run to leave
         self.span = (departure.until or 0.0) - time.time()
         self.looked = self.shown = self.asked_remote = 0.0
         self.seen: dict[str, int] = {}  # attempts at failed items before this run, which ``retry_failed`` overrules
 
     # ---------------------------------------------------------------- the loop
 
-    def drain(self, driver: Driver) -> Summary:
+    def drain(self) -> Summary:
         self._survey()
         self.progress.begin(self._view())
         try:
-            with self._listening():
-                while not self.signals and self._unfinished():
+            with self.signals.heard(self._stop_all):
+                while not self.signals.count and self._unfinished():
                     self._wake()
                     self._look_elsewhere()
-                    self._dispatch(driver)
+                    self._dispatch()
                     self.summary.left = self._leaves()
                     if self.summary.left:
                         break
                     self._collect(self._patience())
+                    self._entrust()
                     self._show()
         finally:
             self._stop_all()
             self.summary.seconds = time.monotonic() - self.started
             self.progress.end(self._view())
-        self.summary.interrupted = self.signals > 0 and self._unfinished_count() > 0
+        self.summary.interrupted = self.signals.count > 0 and self._unfinished_count() > 0
         return self.summary
 
     def _show(self) -> None:
@@ -216,7 +219,7 @@ class _Loop:
         """Say whether the run leaves now, and why; after what is ready was dispatched."""
         if self.departure.due():
             return Left.UNTIL
-        if self.departure.detached and len(self.running) == min(len(self.executor.slots), self._begun_or_ready()):
+        if self.departure.detached and self._all_is_queued():
             return Left.DETACHED
         if self.running or self.delayed or self.lingering:
             return Left.NO
@@ -234,8 +237,10 @@ class _Loop:
             self._look_elsewhere()
         return True
 
-    def _begun_or_ready(self) -> int:
-        return len(self.running) + len(self.ready)
+    def _all_is_queued(self) -> bool:
+        """Say whether as many jobs are queued as may be, and each could be found again."""
+        queued = len(self.running) == len(self.executor.slots) or not self.ready
+        return queued and all(running.entrusted for running in self.running.values())
 
     def _unfinished_count(self) -> int:
         over = len(self.summary.done) + len(self.summary.failed) + len(self.summary.blocked)
@@ -337,12 +342,12 @@ class _Loop:
 
     # ---------------------------------------------------------------- starting
 
-    def _dispatch(self, driver: Driver) -> None:
+    def _dispatch(self) -> None:
         free = [slot for slot in self.executor.slots if slot.index not in self.running]
         if not self.proven:  # a canary: what is wrong with the set-up is found out by one job
             free = [] if self.running or self.lingering or self.delayed else free[:1]
         passed: list[tuple[float, int, str]] = []
-        while free and self.ready and not self.signals:
+        while free and self.ready and not self.signals.count:
             entry = heapq.heappop(self.ready)
             item = self.items[entry[2]]
             slot, reason = self._choose(item, free)
@@ -350,7 +355,7 @@ class _Loop:
                 self._block(item.id, reason)
             elif slot is None or not self.departure.allows(self.estimate.seconds(item), self.span):
                 passed.append(entry)
-            elif self._start(item, slot, driver):
+            elif self._start(item, slot):
                 free.remove(slot)
         for entry in passed:
             heapq.heappush(self.ready, entry)
@@ -365,14 +370,14 @@ class _Loop:
         reasons = [self.admit(item, slot) for slot in self.executor.slots]
         return None, "" if None in reasons else str(reasons[0])
 
-    def _start(self, item: Item, slot: Slot, driver: Driver) -> bool:
+    def _start(self, item: Item, slot: Slot) -> bool:
         ordinal = self.store.next_ordinal(item.kind, item.id)
         if ordinal != self.seen.get(item.id) and self.store.state(item.kind, item.id) is State.FAILED:
             self.foreign.add(item.id)  # another driver ran it since, and it failed: once is enough
             return False
-        attempt = self.store.lease(item, driver, ordinal)
+        attempt = self.store.lease(item, self.driver, ordinal)
         if attempt is None:
-            if self._adopt(item, slot, driver):
+            if self._adopt(item, slot):
                 return True
             self.foreign.add(item.id)
             return False
@@ -380,18 +385,16 @@ class _Loop:
         self.summary.attempts += 1
         try:
             handle = self.executor.submit(self._job(attempt, slot))
-            reference = self.executor.reference(handle)
-            if reference is not None:
-                self.store.entrust(attempt, reference, driver)
         except BaseException as error:
             said = {"type": UNSTARTED, "message": str(error), "reason": Ending.NOT_STARTED.value}
             with contextlib.suppress(StoreError):
                 self.store.close(attempt, Status.INTERRUPTED, said)
             raise
         self._watch(attempt, handle, slot)
+        self._entrust()
         return True
 
-    def _adopt(self, item: Item, slot: Slot, driver: Driver) -> bool:
+    def _adopt(self, item: Item, slot: Slot) -> bool:
         """Watch over the job of a driver that is gone, if this engine knows it."""
         found = self.store.entrusted(item) if self.executor.remote else None
         if found is None or found[2]:
@@ -400,9 +403,18 @@ class _Loop:
         handle = self.executor.adopt(self._job(attempt, slot), reference)
         if handle is None:
             return False
-        self.store.entrust(attempt, reference, driver)
         self._watch(attempt, handle, slot)
+        self._entrust()
         return True
+
+    def _entrust(self) -> None:
+        """Write into claims which jobs run their attempts, as soon as the engine knows: it may send several at once."""
+        for running in self.running.values():
+            if self.executor.remote and not running.entrusted:
+                reference = self.executor.reference(running.handle)
+                if reference is not None:
+                    self.store.entrust(running.attempt, reference, self.driver)
+                    running.entrusted = True
 
     def _job(self, attempt: Attempt, slot: Slot) -> Job:
         return Job(
@@ -493,6 +505,7 @@ class _Loop:
         self.summary.attempts -= 1
         self.unstarted += 1
         if not self.proven or self.unstarted > self.retry.limit:
+            self.hopeless = True
             said = (record.error or {}).get("message", "")
             raise Unavailable(
                 f"engine {self.executor.name} cannot start jobs. Expected a process that runs "
@@ -577,19 +590,16 @@ class _Loop:
     def _stop_all(self) -> None:
         """End every child: TERM, then KILL after the grace period, or at once after a second signal.
 
-        Jobs of a remote engine go on if it is this run that leaves.
+        Jobs of a remote engine go on without this run, unless none of them can start.
         """
-        if self.executor.remote and (self.signals or self.summary.left):
-            self.executor.detach()
-            self.summary.detached += len(self.running)
-            self.running.clear()
-            return
-        asked, grace = self.signals, self.stopping_grace
+        if self.executor.remote and self.running and not self.hopeless:
+            self._detach()
+        asked, grace = self.signals.count, self.stopping_grace
         for running in self.running.values():
             self._stop(running, running.asked or Asked.STOPPED, grace)
         deadline = time.monotonic() + grace + 10.0
-        while (self.running or self.lingering) and time.monotonic() < deadline:
-            if self.signals > max(1, asked):
+        while (self.running or (self.lingering and not self.executor.remote)) and time.monotonic() < deadline:
+            if self.signals.count > max(1, asked):
                 for running in self.running.values():
                     self.executor.stop(running.handle, 0.0)
             try:
@@ -598,31 +608,22 @@ class _Loop:
                 self.progress.note(str(error))
         self.running.clear()
 
+    def _detach(self) -> None:
+        """Leave the jobs of a remote engine to themselves; one that the engine has not sent yet could not be found."""
+        self._entrust()
+        for running in self.running.values():
+            if not running.entrusted:
+                self._stop(running, Asked.STOPPED, 0.0)
+        self.summary.detached = sum(running.entrusted for running in self.running.values())
+        self.executor.detach()
+        self.running.clear()
+
     # ---------------------------------------------------------------- around it
 
     @property
     def stopping_grace(self) -> float:
         """Seconds that children have to leave: for a checkpoint if a scheduler asked, or the time is over."""
-        return max(self.grace, LEAVING_GRACE) if self.gently or self.summary.left else self.grace
-
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Turn SIGINT, SIGTERM and SIGUSR2 into a request to stop; only the main thread may."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def heard(number: int, frame: FrameType | None) -> None:
-            self.signals += 1
-            self.gently = self.gently or number != signal.SIGINT
-
-        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
-        try:
-            yield
-            self._stop_all()  # while signals are still heard
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return max(self.grace, LEAVING_GRACE) if self.signals.gently or self.summary.left else self.grace
 
     def _view(self) -> View:
         now = time.monotonic()
@@ -646,7 +647,7 @@ class _Loop:
             blocked=len(self.summary.blocked),
             elsewhere=len(self.foreign),
             elapsed=now - self.started,
-            remaining=self.estimate.remaining(waiting, active, at_work) if waiting or active else None,
+            remaining=self.estimate.remaining(waiting, active, at_work) if at_work and (waiting or active) else None,
             slots=tuple(lines),
         )
 
