@@ -63,12 +63,12 @@ class Resuming:
             self._save()
 
     def between_parts(self) -> None:
-        """Look up between parts of an evaluation; one during training is seen through first.
+        """Look up between parts of an evaluation, which is begun anew when the trial goes on.
 
         Raises:
-            Preempted: If the attempt was asked to leave after its training; the checkpoint is whole.
+            Preempted: If the attempt was asked to leave; the checkpoint is whole.
         """
-        if self._tuning is not None and self._tuning.ended and self._checkpoints.leaving:
+        if self._checkpoints.leaving:
             self._save()
             self._checkpoints.leave()
 

@@ -180,6 +180,7 @@ class FineTuning:
         self._schedule = Schedule(self._optimiser, options.schedule, rate, length, counting)
         self._selection = Selection(model, options)
         self._running: list[Tensor] = []  # losses since the last evaluation
+        self._unevaluated = False  # an evaluation has begun and not ended
         self._device = next(model.parameters()).device
         if self._half:
             refuse_unsound_gradients(model)
@@ -206,19 +207,31 @@ class FineTuning:
         result = self.result
         if not self.ended:
             self.model.train()
-            for batch in batches:
-                if not self._step(batch, loss_of):
-                    break
-                report(result.steps, self._total, "fine-tuning")
-                due = result.steps % self._every == 0 or result.steps == self._total
-                if due and not self._evaluated(evaluate):
-                    break
-                if result.steps < self._total:
-                    after_step()
+            if not self._unevaluated or self._evaluated(evaluate):
+                self._take_steps(batches, loss_of, evaluate, report, after_step)
             self._selection.restore()
             self.ended = True
         self.model.eval()
         return result
+
+    def _take_steps(
+        self,
+        batches: Iterator[Batch],
+        loss_of: Callable[[Batch], Tensor],
+        evaluate: Callable[[], tuple[float, float]],
+        report: Callable[[int, int, str], None],
+        after_step: Callable[[], None],
+    ) -> None:
+        result = self.result
+        for batch in batches:
+            if not self._step(batch, loss_of):
+                return
+            report(result.steps, self._total, "fine-tuning")
+            due = result.steps % self._every == 0 or result.steps == self._total
+            if due and not self._evaluated(evaluate):
+                return
+            if result.steps < self._total:
+                after_step()
 
     def _step(self, batch: Batch, loss_of: Callable[[Batch], Tensor]) -> bool:
         """Take a step; returns whether the loss was finite."""
@@ -241,9 +254,11 @@ class FineTuning:
     def _evaluated(self, evaluate: Callable[[], tuple[float, float]]) -> bool:
         """Evaluate on validation and take note of it; returns whether the training goes on."""
         result, schedule, selection = self.result, self._schedule, self._selection
+        self._unevaluated = True
         self.model.eval()
         loss, metric = evaluate()
         self.model.train()
+        self._unevaluated = False
         result.curve.append(
             {
                 "step": result.steps,
@@ -264,12 +279,16 @@ class FineTuning:
         return not result.stopped_early
 
     def state(self) -> dict[str, object]:
-        """Return what ``load`` takes; once the training has ended, the best weights and how it went are enough."""
+        """Return what ``load`` takes, at a step boundary or within an evaluation, which is then begun anew.
+
+        Once the training has ended, the best weights and how it went are enough.
+        """
         state: dict[str, object] = {"ended": self.ended, "model": self.model.state_dict(), "result": vars(self.result)}
         if not self.ended:
             state["optimiser"] = self._optimiser.state_dict()
             state["plateau"] = None if self._schedule.plateau is None else self._schedule.plateau.state()
             state["selection"] = self._selection.state()
+            state["unevaluated"] = self._unevaluated
             state["running"] = torch.stack(self._running) if self._running else None
         return state
 
@@ -286,5 +305,5 @@ class FineTuning:
         if self._schedule.plateau is not None:
             self._schedule.plateau.load(state["plateau"])
         self._selection.load(state["selection"])
-        running = state["running"]
+        self._unevaluated, running = state["unevaluated"], state["running"]
         self._running = [] if running is None else list(running.to(self._device).unbind())
