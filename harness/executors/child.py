@@ -1,7 +1,7 @@
 """The child entry: one process, one attempt, one record.
 
 The child writes its own record, so a driver that dies afterwards loses nothing, and every engine shares this code.
-The local executor forks into ``enter``; any other engine starts ``python -m harness.executors.child FILE``, where a
+The local executor forks into ``enter``; any other engine starts ``python -m harness.executors FILE``, where a
 driver has written the job (``harness.executors.jobs``).
 """
 
@@ -469,7 +469,3 @@ def _beat(progress: Path) -> None:
         time.sleep(BEAT_SECONDS)
         with contextlib.suppress(OSError):
             os.utime(progress)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

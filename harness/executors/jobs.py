@@ -2,7 +2,7 @@
 
 The file lies in the attempt's folder and goes once the attempt has a record. An engine starts
 
-    python -m harness.executors.child FILE
+    python -m harness.executors FILE
 
 as ``command`` and ``environment`` say; nothing else has to reach the machine.
 """
@@ -66,7 +66,7 @@ def environment(job: Job) -> dict[str, str]:
 
 def command(path: Path, python: str = sys.executable) -> list[str]:
     """Return the command that runs the job in a file."""
-    return [python, "-m", "harness.executors.child", str(path)]
+    return [python, "-m", "harness.executors", str(path)]
 
 
 def write_job(job: Job) -> Path:
