@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.dotted import parts
 from harness.errors import ConfigurationError
 from harness.executors.factory import Engine
+from harness.executors.interface import Executor
 from harness.plan import Plan
 from harness.results import Adopted, representing, trial_devices, trial_status
 from harness.spec import Item
@@ -145,11 +146,7 @@ def drain(
     modules = preload(items)
     executor = engine.start(modules)
     try:
-        if settings.departure and settings.departure.detached and not executor.remote:
-            raise ConfigurationError(
-                f"found --detach with engine {engine.name}, whose jobs end with this command; expected a cluster's "
-                'engine (docs/engines.md). Fix: leave --detach out, or start the command with "nohup".'
-            )
+        _refuse_detaching(engine, executor, settings)
         if not settings.allow_mixed:
             refuse_mixing(plan, store, adopted, items, {slot.device_class for slot in executor.slots})
         summary = run(
@@ -168,6 +165,15 @@ def drain(
         executor.close()
     into.sweep()
     return summary
+
+
+def _refuse_detaching(engine: Engine, executor: Executor, settings: Settings) -> None:
+    """Detach from none but an engine whose jobs go on alone."""
+    if settings.departure and settings.departure.detached and not executor.remote:
+        raise ConfigurationError(
+            f"found --detach with engine {engine.name}, whose jobs end with this command; expected a cluster's "
+            'engine (docs/engines.md). Fix: leave --detach out, or start the command with "nohup".'
+        )
 
 
 def preload(items: Iterable[Item]) -> list[str]:

@@ -220,6 +220,22 @@ def test_pretraining_together_refuses_what_has_no_effect_beside_it(root, beside)
     assert code == 2 and "random has no phase to train" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("--detach",), "found --detach with engine local, whose jobs end with this command"),
+        (("--slots", "2", "--max-jobs", "2"), "found --slots and --max-jobs; expected one of them"),
+        (("--again", "--until", "1h", "--exit-when-idle"), "found --until and --exit-when-idle with --again"),
+        (("--engine-options", "none.yaml"), "no file none.yaml"),
+    ],
+    ids=str,
+)
+def test_options_of_an_engine_that_make_no_sense_are_one_sentence_and_nothing_runs(root, words, found):
+    code, said = bench("run", "--method", "random", *words)
+    assert code == 2 and found in said and len(said.splitlines()) == 1
+    assert not (root / ".trials" / "trial").exists()
+
+
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(together, "gpus", lambda: [("0", "A"), ("1", "A")])
     assert together.place(0)[0].visible == "0,1" and together.place(0)[1] == 2
