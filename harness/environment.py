@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import ConfigurationError, Unavailable
+from harness.kernels import in_force
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -241,7 +242,8 @@ def arithmetic() -> dict[str, str]:
         ``blas``: kernels of the linear algebra libraries (``OPENBLAS_CORETYPE`` chooses OpenBLAS'); ``numpy``: vector
         code of its elementary functions, single precision (``NPY_DISABLE_CPU_FEATURES`` lowers it); ``torch``: its CPU
         capability (``ATEN_CPU_CAPABILITY``); ``opencv``: the instructions it chooses among, with ``?`` after what is
-        absent; ``jpeg``: the decoders of OpenCV and Pillow.
+        absent; ``jpeg``: the decoders of OpenCV and Pillow; ``gpu``: what ``harness.kernels`` has settled, where a GPU
+        is used.
     """
     asked = {
         "blas": ("numpy", _blas),
@@ -251,6 +253,8 @@ def arithmetic() -> dict[str, str]:
         "jpeg": ("cv2", _jpeg),
     }
     found: dict[str, str] = {}
+    if kernels := in_force():
+        found["gpu"] = kernels
     for name, (library, ask) in asked.items():
         with contextlib.suppress(ImportError, AttributeError, KeyError, IndexError, OSError):
             if library in sys.modules:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.errors import ConfigurationError, unknown
+from harness.kernels import Kernels
 from harness.plateau import Counting
 from harness.spec import Frozen
 from harness.typed import NotNegative, Number, Rate
@@ -242,6 +243,7 @@ class PretextOptions(Frozen):
         precision: ``float32``, or ``bf16`` or ``fp16`` (autocast; fp16 with a loss scale that adapts).
         channels_last: Whether float32 on a CPU keeps images channels last in memory, which is faster there and sums in
             another order; a GPU and half precision always do.
+        kernels: ``reproducible`` or ``fastest``: what a GPU may compute with (``harness.kernels``).
         learning_rate: Overrides the optimiser's.
         term: Fields of the discrimination term's configuration (``queue``, ``temperature``, …).
         pairs: ``same_image``: query and key are two views of one image (every base of the paper); ``same_class``: the
@@ -268,6 +270,7 @@ class PretextOptions(Frozen):
     normalisation: Literal["none", "imagenet"] = "none"
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     channels_last: bool = False
+    kernels: Kernels = "reproducible"
     learning_rate: float | None = Field(default=None, gt=0)
     term: dict[str, Any] = Field(default_factory=dict)
     pairs: Literal["same_image", "same_class"] = "same_image"
@@ -289,7 +292,8 @@ class VolumesOptions(Frozen):
         adversarial_loss: ``lsgan``, ``bce`` or ``log``.
         adversary_rate: Learning rate of the discriminator; the paper has 1e-3 in 3D.
         learning_rate: Of backbone and heads; None takes the profile's.
-        precision: ``float32`` or ``bf16``.
+        precision: ``float32``, ``bf16`` or, where a card has no bf16, ``fp16``.
+        kernels: ``reproducible`` or ``fastest``: what a GPU may compute with (``harness.kernels``).
         selection: ``lowest_total_validation_loss`` or ``last``.
     """
 
@@ -300,5 +304,6 @@ class VolumesOptions(Frozen):
     adversarial_loss: Literal["lsgan", "bce", "log"] = "lsgan"
     adversary_rate: float = Field(default=1e-3, gt=0)
     learning_rate: float | None = Field(default=None, gt=0)
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    kernels: Kernels = "reproducible"
     selection: Literal["lowest_total_validation_loss", "last"] = "lowest_total_validation_loss"

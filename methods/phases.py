@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from harness.kernels import Kernels
 from harness.spec import EncoderSpec, Frozen
 from harness.typed import Number, given
 from methods.options import Autoencoder, Optimiser, Schedule, Shapes, Sides, Steps, Words
@@ -179,6 +180,7 @@ class TrainedConfiguration(PhaseConfiguration):
         norm_splits: Batch norm over so many equal parts of the batch.
         channels_last: Whether float32 on a CPU keeps images channels last in memory.
         threads_on_cpu: Threads that made the numbers.
+        kernels: What a GPU may compute with (``harness.kernels``).
     """
 
     budget: Budget
@@ -191,6 +193,7 @@ class TrainedConfiguration(PhaseConfiguration):
     norm_splits: int = 1
     channels_last: bool = False
     threads_on_cpu: int = 1
+    kernels: Kernels = "reproducible"
 
 
 class PretextConfiguration(TrainedConfiguration):

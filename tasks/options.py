@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from harness.kernels import Kernels
 from harness.plateau import Counting, PlateauRule
 from harness.spec import Frozen
 from tasks.localization_options import Localization
@@ -200,6 +201,8 @@ class Training(Dumped):
         validation_labels: Whether a label fraction leaves validation ``full`` (as the paper seems to: 753 labels to
             train on beside 11,212 to choose by), or thins it by the ``same_fraction``.
         augment_validation: Augment the validation images once and for all (segmentation alone).
+        kernels: ``reproducible`` (None means that, and is no part of an id) or ``fastest``: what a GPU may compute
+            with (``harness.kernels``).
     """
 
     IN_A_DUMP: ClassVar[Mapping[str, Word]] = {
@@ -221,6 +224,7 @@ class Training(Dumped):
     augment_validation: bool
     validation_labels: Literal["full", "same_fraction"] = "full"
     precision: Literal["float32", "bf16"]
+    kernels: Kernels | None = None
     subset_unit: Literal["image", "patient"]
     metric: ScoreProtocol
     threads: int = Field(ge=1)

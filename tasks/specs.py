@@ -16,7 +16,7 @@ from harness.spec import EncoderSpec, Frozen
 from tasks.options import ClassificationTransfer, Resize, SegmentationTransfer, Split, Training
 from tasks.patch_options import Patches, ScanStore, VolumeClassificationTransfer, VolumeSegmentationTransfer
 
-LEFT_OUT = ("localization", "scored_labels", "uncertain")  # no part of what a data set without them is
+LEFT_OUT = ("kernels", "localization", "scored_labels", "uncertain")  # no part of an id where nothing is said
 
 
 class Resolved(Frozen):

@@ -281,7 +281,9 @@ def _configuration(chosen: Chosen, stage: Stage, *, first: bool) -> ImageConfigu
         threads_on_cpu=1,
         versions=versions_of("networks", "views", "trainer", *(chosen.terms[role].component for role in roles)),
     )
-    return made.model_copy(update={"channels_last": True}) if options.channels_last else made
+    usual = PretextOptions()  # what is as usual is left out of a phase, and so out of its id
+    said = {name: getattr(options, name) for name in ("channels_last", "kernels")}
+    return made.model_copy(update={name: value for name, value in said.items() if value != getattr(usual, name)})
 
 
 def _views(chosen: Chosen, roles: tuple[Role, ...]) -> ImageViews:

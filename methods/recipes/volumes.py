@@ -119,7 +119,7 @@ class VolumesRecipe(Frozen):
             "adversary": self.adversary,
         }
         unit = scale.amount.unit
-        return CubeConfiguration(
+        made = CubeConfiguration(
             network=network,
             norm_splits=1,
             normalisation="none",
@@ -136,6 +136,7 @@ class VolumesRecipe(Frozen):
             threads_on_cpu=1,
             versions=versions_of("networks", "cubes", "trainer", *(terms[role].component for role in roles)),
         )
+        return made.model_copy(update={"kernels": "fastest"}) if options.kernels == "fastest" else made
 
     def _terms(self, scale: Volumes, options: VolumesOptions, network: str) -> Terms:
         """Build every term that may occur, with the profile's fields and then the entry's."""

@@ -20,6 +20,7 @@ from harness.checkpoints import Checkpoints
 from harness.contracts import Context
 from harness.half_precision import refuse_unsound_gradients
 from harness.identity import digest
+from harness.kernels import settle
 from harness.seeding import seed as seed_of
 from methods.networks.normalisation import share_batch_norm
 from methods.phases import TrainedSpec
@@ -164,6 +165,7 @@ class Training:
 
     def _move(self) -> None:
         """Bring what is trained to the device, into training mode."""
+        settle(self._configuration.kernels)
         layout = memory_layout(self.objective.backbone.dimensions, self._channels_last)
         place(self.objective, self._device, layout)
         for term in self.objective.bound_terms():

@@ -13,7 +13,7 @@ from tasks.inputs.deformation import Deformation
 from tasks.inputs.draws import sample_seeds, uniforms
 from tasks.inputs.image_augmentation import DRAWS, augment, normalise, views
 from tasks.inputs.interface import Source
-from tasks.inputs.loading import Batch, Samples, batches, gather, load
+from tasks.inputs.loading import Batch, Samples, batches, gather, load, loaders, to_device
 from tasks.options import DeformationAugmentation
 from tasks.specs import ImageClassification, ImageSegmentation, ImageTransfer
 
@@ -22,7 +22,7 @@ BATCH = 256  # images evaluated at once; a tenth of it under ten crops
 
 def grey(images: np.ndarray, device: str) -> Tensor:
     """Return uint8 images as float32 in [0, 1] on a device."""
-    on_device: Tensor = torch.from_numpy(images).to(device, non_blocking=True).float().div_(255.0)
+    on_device: Tensor = to_device(images, device).float().div_(255.0)
     return on_device
 
 
@@ -62,7 +62,7 @@ class _Images:
             side=self.image_px,
             deformation=deformation,
             augment_seed=source.seeds.augment,
-            workers=source.workers,
+            workers=loaders(source.workers, self.device),
         )
 
 
@@ -105,7 +105,7 @@ class MaskedImages(_Images):
 
     def trained(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch ready for the model, and its masks."""
-        masks = torch.from_numpy(batch.masks).to(self.device).float()
+        masks = to_device(batch.masks, self.device).float()
         return self.ready(grey(batch.images, self.device)), masks
 
     def evaluated(self, rows: np.ndarray, *, augmented: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
@@ -119,4 +119,4 @@ class MaskedImages(_Images):
                     self._deform = Deformation(self.transfer.augmentation, self.image_px)
                 for i in range(len(images)):
                     images[i], masks[i] = self._deform(images[i], masks[i], int(seeds[start + i] >> np.uint64(33)))
-            yield self.ready(grey(images, self.device)), torch.from_numpy(masks).to(self.device)
+            yield self.ready(grey(images, self.device)), to_device(masks, self.device)

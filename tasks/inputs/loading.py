@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from harness.environment import cores
 from harness.pixels import Pixels
 from harness.seeding import seed
 from tasks.cohorts.decode import to_square
@@ -152,6 +154,24 @@ def load(
         generator=torch.Generator().manual_seed(0),  # it draws a seed for its workers, which nothing uses
     )
     yield from loader
+
+
+def loaders(asked: int, device: str) -> int:
+    """Return how many processes load: those asked for, or on a GPU, where none are, some of the cores; at most four.
+
+    On a CPU the cores are the training's own.
+    """
+    if asked or not device.startswith("cuda"):
+        return asked
+    return min(4, cores() // 4)
+
+
+def to_device(array: np.ndarray, device: str) -> Tensor:
+    """Bring an array to a device; to a GPU from page-locked memory, so that nobody waits for the copy."""
+    tensor = torch.from_numpy(array)
+    if device.startswith("cuda"):
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def _as_is(batch: Batch) -> Batch:

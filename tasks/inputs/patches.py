@@ -10,12 +10,11 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from harness.pixels import Pixels
 from tasks.inputs.interface import Source
-from tasks.inputs.loading import Batch, Samples, batches, load
+from tasks.inputs.loading import Batch, Samples, batches, load, loaders, to_device
 from tasks.inputs.patch_augmentation import augment
 from tasks.specs import PatchTransfer
 
@@ -58,12 +57,12 @@ class _Patches:
             side=source.pixels.images.shape[-1],
             deformation=None,
             augment_seed=source.seeds.augment,
-            workers=source.workers,
+            workers=loaders(source.workers, self.device),
         )
 
     def on_device(self, images: np.ndarray) -> Tensor:
         """Return patches as float32 ``(B, C, X, Y, Z)`` in [0, 1]."""
-        volumes = torch.from_numpy(images).to(self.device, non_blocking=True).float()
+        volumes = to_device(images, self.device).float()
         if images.dtype == np.uint8:
             volumes = volumes.div_(255.0)
         return volumes if volumes.ndim == 5 else volumes[:, None]
@@ -99,12 +98,12 @@ class MaskedPatches(_Patches):
     def trained(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch and its masks, augmented together."""
         rows = self.source.rows[batch.samples]
-        masks = torch.from_numpy(np.asarray(self.pixels.masks[rows])).to(self.device).float()
+        masks = to_device(np.asarray(self.pixels.masks[rows]), self.device).float()
         images, moved = self.augmented(batch, masks)
         return images, masks if moved is None else moved
 
     def evaluated(self, rows: np.ndarray, *, augmented: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield patches and masks as they are; no transfer augments them for validation."""
         for part in self.parts(rows):
-            truth = torch.from_numpy(np.asarray(self.pixels.masks[part])).to(self.device)
+            truth = to_device(np.asarray(self.pixels.masks[part]), self.device)
             yield self.on_device(np.asarray(self.pixels.images[part])), truth

@@ -16,6 +16,7 @@ from torch import nn
 from harness.contracts import Context, Outcome
 from harness.dotted import import_dotted
 from harness.errors import ConfigurationError, DataError
+from harness.kernels import settle
 from harness.pixels import Pixels
 from harness.spec import Status
 from tasks.heads.images import module_hash
@@ -56,6 +57,7 @@ def run_trial(raw: Mapping[str, object], context: Context) -> Outcome:
     spec = TrialSpec.model_validate(raw)
     if context.device == "cpu":
         torch.set_num_threads(spec.transfer.threads)
+    settle(spec.transfer.kernels)
     pixels = Pixels(context.inputs[spec.cohort])
     backbone, encoder_facts = _backbone(spec, context, pixels)
     rows = training_rows(pixels.cases, spec.label_fraction, spec.subset.seed, spec.transfer.subset_unit)

@@ -20,6 +20,8 @@ from tasks.options import Cosine, Optimiser, Training, VolumePlateau
 from tasks.options import Plateau as ImagePlateau
 from tasks.options import Schedule as ScheduleOptions
 
+CHECK_EVERY = 10  # steps between two looks at the loss on a GPU
+
 
 class Evaluated(TypedDict):
     """One evaluation, as it stands in ``curve.jsonl``.
@@ -238,7 +240,7 @@ class FineTuning:
         result, schedule = self.result, self._schedule
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             loss = loss_of(batch)
-        if not torch.isfinite(loss):
+        if self._looks(result.steps + 1) and not torch.isfinite(self._summed(loss)):
             result.diverged = True
             return False
         self._optimiser.zero_grad(set_to_none=True)
@@ -250,6 +252,17 @@ class FineTuning:
         if result.steps % self._per_epoch == 0:
             schedule.after_epoch(result.steps // self._per_epoch)
         return True
+
+    def _looks(self, step: int) -> bool:
+        """Say whether the loss is looked at: on a GPU each look waits for it, so every tenth and before evaluations."""
+        due = step % self._every == 0 or step == self._total
+        return self._device.type == "cpu" or step % CHECK_EVERY == 0 or due
+
+    def _summed(self, loss: Tensor) -> Tensor:
+        """Return what is looked at: a loss, or on a GPU the sum of those that were not yet."""
+        if self._device.type == "cpu":
+            return loss.detach()
+        return torch.stack([*self._running[-CHECK_EVERY:], loss.detach()]).sum()
 
     def _evaluated(self, evaluate: Callable[[], tuple[float, float]]) -> bool:
         """Evaluate on validation and take note of it; returns whether the training goes on."""
