@@ -126,7 +126,9 @@ def compare(against: Path, tasks: Collection[str], repeats: int, out: Path | Non
         runs: dict[str, list[Run]] = {"other": [], "this": []}
         for repeat in range(repeats):
             for which in list(sides) if repeat % 2 == 0 else list(sides)[::-1]:
-                runs[which].append(run(sides[which], tasks))
+                found = run(sides[which], tasks)
+                runs[which].append(found)
+                print(f"  {which}: {found.whole:.1f} s, of which trials {sum(found.trials.values()):.1f} s", flush=True)
     left = [found.left for found in (*runs["other"], *runs["this"])]
     equal = all(one == left[0] for one in left)
     whole = ratio([one.whole for one in runs["other"]], [one.whole for one in runs["this"]])
