@@ -15,7 +15,7 @@ from harness.plan import Cell, Plan
 from harness.results import Adopted, representing
 from harness.running.execution import USUAL, Settings, drain
 from harness.spec import Item, Record, Status
-from harness.store import Store
+from harness.store import Store, at_work
 
 SAMPLE = 20  # trials that are repeated where no number is given
 
@@ -93,8 +93,16 @@ def groups(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 @contextlib.contextmanager
 def beside(plan: Plan, main: Store, items: Sequence[Item]) -> Iterator[Store]:
-    """Give a store in which these items, all of one kind, are not done and whatever they need is."""
+    """Give a store in which these items, all of one kind, are not done and whatever they need is.
+
+    Raises:
+        ConfigurationError: If another command repeats items of this store now: they would lose its folder.
+    """
     place = main.root / "again"
+    if at_work(place):
+        raise ConfigurationError(
+            f"another command repeats items in {place} now; expected one at a time; wait for it to end."
+        )
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     (kind,) = {item.kind for item in items}

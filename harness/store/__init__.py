@@ -21,6 +21,11 @@ Layout::
 **Who may run an item.** The next ordinal of an item is leased by renaming a prepared folder onto its name, which
 exactly one driver can do. While the owner of an unfinished attempt lives, nobody else starts another; once it is gone
 the attempt is closed as ``interrupted`` and the next ordinal is free. No other lock exists, so no lock can go stale.
+An owner on another machine must have been gone for ``Store.patience`` seconds first.
+
+**Who wins.** The first record of an attempt stays: it is linked to its name, which fails if the name is taken. Whoever
+closes an attempt wins its record first and clears the folder afterwards. Whoever comes too late removes what it left.
+Nothing is removed because it was absent, or over, a moment ago: clients of NFS see a new file up to a minute late.
 
 **What counts.** Only ``record.json`` does. One that cannot be read, that is not a record, whose id is not the digest of
 its own spec, or whose content is not what its seal says is set aside (renamed ``record.json.damaged-…``), said so in
@@ -28,7 +33,7 @@ one sentence, and its item counts as missing. Arrays and files are checked again
 """
 
 from harness.store.files import is_full, resolve_full
-from harness.store.leases import Driver, EngineJob
+from harness.store.leases import Driver, EngineJob, at_work
 from harness.store.records import Attempt, Progress, State, Store
 
-__all__ = ["Attempt", "Driver", "EngineJob", "Progress", "State", "Store", "is_full", "resolve_full"]
+__all__ = ["Attempt", "Driver", "EngineJob", "Progress", "State", "Store", "at_work", "is_full", "resolve_full"]

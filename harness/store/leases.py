@@ -241,3 +241,13 @@ def driver_alive(root: Path, token: str, clock: FileClock) -> bool:
     path = root / "drivers" / token
     owner = read_object(path) if token == path.name else None  # a file name, and no way out of the folder
     return owner is not None and owner_alive(owner, path, clock)
+
+
+def at_work(root: Path) -> list[str]:
+    """Return the tokens of the drivers of a store that still run, sorted."""
+    folder = root / "drivers"
+    clock = FileClock(folder)
+    with contextlib.suppress(OSError):
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        return [name for name in names if driver_alive(root, name, clock)]
+    return []

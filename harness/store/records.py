@@ -545,6 +545,9 @@ class Store:
             TypeError: If facts or curve hold something that is not JSON, or an array holds Python objects.
         """
         item, folder = attempt.item, attempt.folder
+        winner = self._winner(attempt)
+        if winner is not None:  # nothing may be written over what a record vouches for
+            return winner
         content = {
             "kind": item.kind,
             "id": item.id,
@@ -567,7 +570,7 @@ class Store:
             text = json.dumps({**plain_content, SEAL: record.seal}, sort_keys=True, indent=1) + "\n"
             first = write_new(folder / RECORD, text.encode())
             if not first:
-                return self._load(item.kind, item.id, attempt.ordinal, folder) or record
+                return self._winner(attempt) or record
             if not keep_files:  # only now: until the record was won, these were the files of whoever would win it
                 _clear(folder)
             sync_folder(folder.parent)
@@ -591,11 +594,17 @@ class Store:
 
         The record is won first. Whatever the attempt recorded itself meanwhile stays whole, and is returned.
         """
-        _look(attempt.folder)
-        existing = self._load(attempt.item.kind, attempt.item.id, attempt.ordinal, attempt.folder)
-        if existing is not None:
-            return existing
         return self.finish(attempt, status, error=error, provenance=provenance, keep_files=False)
+
+    def _winner(self, attempt: Attempt) -> Record | None:
+        """Return the record an attempt has already; beside one that vouches for no file, files are removed."""
+        folder = attempt.folder
+        _look(folder)
+        winner = self._load(attempt.item.kind, attempt.item.id, attempt.ordinal, folder)
+        if winner is not None and not winner.files:
+            with contextlib.suppress(OSError):
+                _clear(folder)
+        return winner
 
     def _ended(self, folder: Path) -> bool:
         """Say whether a folder without a record had one that was set aside."""

@@ -64,6 +64,18 @@ def test_the_sample_holds_every_done_phase_and_spreads_its_trials_over_the_cells
     assert [len(group) for group in groups(found)] == [*[1] * len(chain), 5]
 
 
+def test_two_commands_do_not_repeat_in_the_same_place(session: Session) -> None:
+    chain = session.plan.phases["moco_v2_dir", 0]
+    leave(session, *chain)
+    with beside(session.plan, session.store, chain[:1]) as store, store.driver():
+        with (
+            pytest.raises(ConfigurationError, match="wait for it to end"),
+            beside(session.plan, session.store, chain[:1]),
+        ):
+            pass
+        assert store.root.is_dir()
+
+
 def test_a_later_phase_is_repeated_beside_the_one_it_starts_from(session: Session) -> None:
     chain = session.plan.phases["moco_v2_dir", 0]
     assert len(chain) > 1

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ import harness.store.leases as leases
 from harness.errors import StoreError
 from harness.identity import file_sha256
 from harness.spec import Item, Record, Status
-from harness.store import State, Store
+from harness.store import State, Store, records
 from harness.store.files import write_arrays
 from harness.store.seals import record_seal
 from harness.whole_files import write_new, write_whole
@@ -401,6 +402,38 @@ def test_a_result_that_a_closer_has_not_seen_yet_stays_whole(store: Store, monke
     assert found == done
     assert (attempt.folder / "weights").read_text() == "weights"
     assert store.state("trial", one.id) is State.DONE and store.verify(done)
+
+
+@pytest.mark.parametrize("moment", ["before", "between"])
+def test_a_process_that_finishes_a_closed_attempt_changes_nothing_and_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A job that was taken for gone may come back: before its look at the record, or between look and link."""
+    one = item("add", a=1)
+    other = Store(store.root, store.cohorts, notify=lambda sentence: None)
+    with store.driver() as driver:
+        attempt = store.lease(one, driver)
+        assert attempt is not None
+
+        def close() -> Record:
+            return other.close(attempt, Status.INTERRUPTED, {"type": "E", "message": "gone"})
+
+        keep = records._keep_files
+
+        def late(folder: Path, *left: Any) -> dict[str, str]:
+            if moment == "between" and left != (None, []):
+                close()
+            return keep(folder, *left)
+
+        (attempt.folder / "weights").write_text("weights")
+        if moment == "before":
+            close()
+            (attempt.folder / "weights").write_text("written on")
+        monkeypatch.setattr(records, "_keep_files", late)
+        found = store.finish(attempt, Status.OK, values={"auc": 0.5}, arrays={"total": np.array(1.0)})
+    assert found.status is Status.INTERRUPTED
+    assert store.state("trial", one.id) is State.INTERRUPTED
+    assert sorted(path.name for path in attempt.folder.iterdir()) == ["claim.json", "record.json"]
 
 
 def test_a_link_that_was_made_and_is_said_to_exist_has_won(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
