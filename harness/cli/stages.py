@@ -16,7 +16,7 @@ import typer
 from harness.cli.auditing import run_audit
 from harness.cli.execution import run_items
 from harness.cli.session import Session, console, open_session, shown
-from harness.errors import DataError, StoreError, unknown
+from harness.errors import DataError, StoreError
 from harness.lineages import lineages
 from harness.metrics import is_known
 from harness.plan import Plan
@@ -49,45 +49,31 @@ stages = typer.Typer(help="The stages of the DVC pipeline, for DVC to call.", no
 ProfileName = Annotated[str, typer.Argument(help="Name of a profile, as in params.yaml.")]
 
 
-@stages.command("cohort")
-def stage_cohort(profile: ProfileName, task: str) -> None:
-    """Build or index one task's images and write results/<profile>/cohorts/<task>.json."""
+@stages.command("cohorts")
+def stage_cohorts(profile: ProfileName) -> None:
+    """Build or index the images of every task and write results/<profile>/cohorts/."""
     session = _session(profile)
-    if task in session.registry.tasks.elsewhere:
-        write_no_cohort(session.root, profile, task)
-        return
-    _known(task, session.plan.tasks, "task")
-    item = session.plan.cohorts.get(task)
-    if item is not None and not committed_as_planned(session.plan, session.root, task):
-        _run_to_the_end(session, [item])
-    write_cohort(session.plan, session.root, session.store, task)
+    plan, root = session.plan, session.root
+    cohorts = plan.cohorts.items()
+    _run_to_the_end(session, [item for task, item in cohorts if not committed_as_planned(plan, root, task)])
+    write_cohorts(session)
 
 
 @stages.command("pretrain")
-def stage_pretrain(profile: ProfileName, method: str) -> None:
-    """Train the phases of one method that are missing and write its pretraining file and curves."""
+def stage_pretrain(profile: ProfileName) -> None:
+    """Train the phases of every method that are missing and write results/<profile>/pretraining/ and curves/."""
     session = _session(profile)
-    if method in session.registry.methods.elsewhere:
-        write_no_pretraining(session.root, profile, method)
-        return
-    _known(method, session.plan.methods, "method")
-    chains = [chain for (name, _), chain in session.plan.phases.items() if name == method]
-    wanted = [item for chain in chains for item in chain if item.id not in session.adopted.phases]
-    _run_to_the_end(session, wanted)
-    write_pretraining(session.plan, session.root, session.store, session.adopted, method)
+    phases = {item.id: item for chain in session.plan.phases.values() for item in chain}
+    _run_to_the_end(session, [item for item in phases.values() if item.id not in session.adopted.phases])
+    write_pretrainings(session)
 
 
 @stages.command("trials")
-def stage_trials(profile: ProfileName, method: str) -> None:
-    """Run the trials of one method that are missing; write trials, resamples, evidence maps and provenance."""
+def stage_trials(profile: ProfileName) -> None:
+    """Run every trial that is missing; write trials, resamples, evidence maps and provenance of every method."""
     session = _session(profile)
-    if method in session.registry.methods.elsewhere:
-        write_no_trials(session.root, profile, method)
-        return
-    _known(method, session.plan.methods, "method")
-    _run_to_the_end(session, list(session.plan.trials(lambda cell: cell.key.method == method).values()))
-    write_trials(session.plan, session.root, session.store, session.adopted, method)
-    write_localization(session.plan, session.root, session.store, method)
+    _run_to_the_end(session, list(session.plan.trials().values()))
+    write_all_trials(session)
 
 
 @stages.command("leakage")
@@ -142,17 +128,39 @@ def report(
     session = open_session(profile)
     session.refuse_edits(may_lack=None)
     plan = session.plan
-    for task in plan.tasks:
-        write_cohort(plan, session.root, session.store, task)
-    for method in plan.methods:
-        write_pretraining(plan, session.root, session.store, session.adopted, method)
-        write_trials(plan, session.root, session.store, session.adopted, method)
-        write_localization(plan, session.root, session.store, method)
+    write_cohorts(session)
+    write_pretrainings(session)
+    write_all_trials(session)
     write_leakage(plan, session.root, session.store)
     write_statistics(session)
     run_audit(session)
     write_report(session)
     console.print(shown(f"the report: {session.root / 'reports' / plan.profile / 'report.html'}"))
+
+
+def write_cohorts(session: Session) -> None:
+    """Write the file of every task's cohort; of a task that the profile has not, one that says so."""
+    for task in session.plan.tasks:
+        write_cohort(session.plan, session.root, session.store, task)
+    for task in session.registry.tasks.elsewhere:
+        write_no_cohort(session.root, session.plan.profile, task)
+
+
+def write_pretrainings(session: Session) -> None:
+    """Write phases and curves of every method; of a method that the profile has not, files that say so."""
+    for method in session.plan.methods:
+        write_pretraining(session.plan, session.root, session.store, session.adopted, method)
+    for method in session.registry.methods.elsewhere:
+        write_no_pretraining(session.root, session.plan.profile, method)
+
+
+def write_all_trials(session: Session) -> None:
+    """Write the trials of every method and what comes of them; of a method that the profile has not, empty files."""
+    for method in session.plan.methods:
+        write_trials(session.plan, session.root, session.store, session.adopted, method)
+        write_localization(session.plan, session.root, session.store, method)
+    for method in session.registry.methods.elsewhere:
+        write_no_trials(session.root, session.plan.profile, method)
 
 
 def _outputs(session: Session) -> list[Path]:
@@ -331,8 +339,3 @@ def _has_failed(session: Session, item: Item, done: Collection[str]) -> bool:
         return True
     needs = (session.plan.items[need] for need in item.needs if need not in done)
     return any(_has_failed(session, need, done) for need in needs)
-
-
-def _known(name: str, names: Collection[str], kind: str) -> None:
-    if name not in names:
-        raise unknown(kind, name, names, "the registries")

@@ -1,7 +1,7 @@
-"""What a pipeline stage leaves for an entry that its profile has not.
+"""What stands in a profile's results for an entry that the profile has not.
 
-DVC expands each stage over every entry of a registry and expects each output, so an entry of another profile leaves
-files that say this and hold no row. Nothing reads them: a plan does not know the entry.
+A folder of results has a file for every entry of the registries. That of an entry of another profile says so and holds
+no row, so that nobody takes it for one that was forgotten. Nothing reads it: a plan does not know the entry.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Three witnesses are asked about the bytes of a file under ``results/``:
 
-* ``dvc.lock``, which has the MD5 of every output of a pipeline stage (committed);
+* ``dvc.lock``, which has the MD5 of the outputs of a pipeline stage and of ``SHA256SUMS`` (committed; see
+  ``harness.store.pipeline_lock``);
 * ``SHA256SUMS`` in the profile's folder, written together with the files (committed; ``sha256sum -c`` reads it);
 * ``.trials/written.jsonl``, the bytes that this checkout wrote itself since ``dvc.lock`` was (not committed).
 
@@ -28,18 +29,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-
-from pydantic import BaseModel, Field, ValidationError
+from types import MappingProxyType
 
 from harness.errors import StoreError
-from harness.store.files import writing
-from harness.typed import sentences
+from harness.store.files import content_of, writing
+from harness.store.pipeline_lock import LOCK, Lock, locked_listing, md5_of, read_lock
 from harness.whole_files import append_line, write_whole
-from harness.yaml_files import load_yaml
 
 LOGGER = logging.getLogger(__name__)
 SUMS = "SHA256SUMS"
-LOCK = "dvc.lock"
 
 
 class Standing(StrEnum):
@@ -68,6 +66,65 @@ class Verdict:
     locked: bool = False
 
 
+@dataclass(frozen=True)
+class _Expected:
+    """What ``dvc.lock`` says of one file: one of its digests, or nothing.
+
+    Attributes:
+        md5, sha256: The digest; empty where the lock has none of that kind.
+        doubt: Why the lock cannot be asked about this file although it should know it; empty if it can.
+    """
+
+    md5: str = ""
+    sha256: str = ""
+    doubt: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.md5 or self.sha256)
+
+    def fits(self, content: bytes) -> bool:
+        """Say whether these are the bytes that the lock means."""
+        if self.md5:
+            return md5_of(content) == self.md5
+        return bool(self.sha256) and hashlib.sha256(content).hexdigest() == self.sha256
+
+
+def _expected(root: Path, path: Path) -> _Expected:
+    """Ask ``dvc.lock`` about one results file.
+
+    The lock has the file itself, or it has the list that the file stands in, or it has the folder that the file is in.
+    The list comes before the folder: it says of each file by itself whether it was edited.
+    """
+    lock = read_lock(root)
+    name, sums = path.relative_to(root).as_posix(), _sums_path(root, path)
+    if name in lock.outs:
+        return _Expected(md5=lock.outs[name])
+    listed = _locked_sums(root, sums, lock)
+    if listed is not None:
+        return _Expected(sha256=listed.get(_listed_name(root, path), ""))
+    folder, names = path.parent.relative_to(root).as_posix(), sums.relative_to(root).as_posix()
+    if folder not in lock.outs:
+        return _Expected()
+    listing = locked_listing(path.parent, lock.outs[folder])
+    if listing is not None:
+        return _Expected(md5=listing.get(path.name, ""))
+    own = hashlib.sha256(content_of(sums) or b"").hexdigest() in _written(root).get(names, ())
+    return _Expected(doubt="" if own else f"{names if names in lock.deps else folder} is not what {LOCK} says")
+
+
+def _locked_sums(root: Path, sums: Path, lock: Lock) -> Mapping[str, str] | None:
+    """Return the list of sums that ``dvc.lock`` means, from its place or from the store's copy; None if it is lost."""
+    name = sums.relative_to(root).as_posix()
+    digest = lock.deps.get(name)
+    if digest is None:
+        return None
+    for place in (sums, _copy(root, "adopted", name, digest)):
+        content = content_of(place)
+        if content is not None and md5_of(content) == digest:
+            return _parse_sums(place, content)
+    return None
+
+
 def judge(root: Path, path: Path) -> Verdict:
     """Ask the witnesses about one results file.
 
@@ -76,24 +133,26 @@ def judge(root: Path, path: Path) -> Verdict:
         StoreError: If ``SHA256SUMS`` cannot be read.
     """
     name = path.relative_to(root).as_posix()
-    lock = locked_digests(root).get(name, "")
+    expected = _expected(root, path)
     listed = listed_sums(_sums_path(root, path)).get(_listed_name(root, path), "")
     try:
-        content = _content(path)
+        content = content_of(path)
     except StoreError as error:
         return Verdict(Standing.EDITED, f"{name} is not what was written: {error}")
     if content is None:
-        has = LOCK if lock else SUMS if listed else ""
+        has = LOCK if expected else SUMS if listed else ""
         return Verdict(Standing.ABSENT, f"{name} is absent although {has} has it" if has else "")
-    sha256, locked = hashlib.sha256(content).hexdigest(), _md5(content) == lock
+    sha256, locked = hashlib.sha256(content).hexdigest(), expected.fits(content)
     if sha256 in _written(root).get(name, ()):
         return Verdict(Standing.VOUCHED, "", content, locked)
-    against = [LOCK] if lock and not locked else []
+    against = [LOCK] if expected and not locked else []
     against += [SUMS] if listed and listed != sha256 else []
     if against:
         says = f"{' and '.join(against)} {'say' if len(against) > 1 else 'says'}"
         return Verdict(Standing.EDITED, f"{name} is not what {says}", content)
-    return Verdict(Standing.VOUCHED if lock or listed else Standing.UNKNOWN, "", content, locked)
+    if expected.doubt:
+        return Verdict(Standing.EDITED, f"{name} is vouched for by nobody: {expected.doubt}", content)
+    return Verdict(Standing.VOUCHED if expected or listed else Standing.UNKNOWN, "", content, locked)
 
 
 def standing_content(root: Path, path: Path) -> bytes | None:
@@ -105,15 +164,15 @@ def standing_content(root: Path, path: Path) -> bytes | None:
 def trusted(root: Path, path: Path) -> bytes | None:
     """Return what ``dvc.lock`` says a results file holds: from its place, else from the store's copy, else None."""
     name = path.relative_to(root).as_posix()
-    expected = locked_digests(root).get(name)
+    expected = _expected(root, path)
     if not expected:
         return None
-    verdict = judge(root, path)
-    if verdict.locked:
-        return verdict.content
-    with contextlib.suppress(StoreError):  # a copy that cannot be read vouches for nothing
-        copy = _content(_copy(root, "adopted", name, expected))
-        return copy if copy is not None and _md5(copy) == expected else None
+    with contextlib.suppress(StoreError):  # what cannot be read vouches for nothing
+        content = content_of(path)
+        if content is not None and expected.fits(content):
+            return content
+        copy = content_of(_copy(root, "adopted", name, expected.md5 or expected.sha256))
+        return copy if copy is not None and expected.fits(copy) else None
     return None
 
 
@@ -129,11 +188,11 @@ def replace(root: Path, path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     sha256 = hashlib.sha256(data).hexdigest()
     with _locked(root / ".trials" / "written.lock"):
-        if _content(path) != data:
+        if content_of(path) != data:
             keep(root, path)
         _remember(root, path.relative_to(root).as_posix(), sha256)
         with writing(path):
-            if _content(path) != data:
+            if content_of(path) != data:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, data)
         _list(root, path, sha256)
@@ -149,61 +208,26 @@ def keep(root: Path, path: Path) -> None:
     own = verdict.standing is Standing.VOUCHED and not verdict.locked
     if verdict.content is None or own:
         return
-    name, digest = path.relative_to(root).as_posix(), _md5(verdict.content)
+    name, digest = path.relative_to(root).as_posix(), md5_of(verdict.content)
+    if verdict.locked:
+        expected = _expected(root, path)
+        digest = expected.md5 or expected.sha256
     copy = _copy(root, "adopted" if verdict.locked else "replaced", name, digest)
-    if _content(copy) != verdict.content:
-        with writing(copy):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(copy, verdict.content)
+    _keep_copy(copy, verdict.content)
     if verdict.standing is Standing.EDITED:
         LOGGER.warning("%s; it is written anew, and was kept as %s", verdict.sentence, copy.relative_to(root))
-
-
-# -------------------------------------------------------------------- dvc.lock
-
-
-class _Out(BaseModel):
-    path: str
-    md5: str = ""
-
-
-class _Stage(BaseModel):
-    outs: list[_Out] = Field(default_factory=list)
-
-
-class _Lock(BaseModel):
-    stages: dict[str, _Stage] = Field(default_factory=dict)
-
-
-def locked_digests(root: Path) -> Mapping[str, str]:
-    """Return path → MD5 of every output that ``dvc.lock`` records; empty if there is none.
-
-    Raises:
-        ConfigurationError: If it is no YAML.
-        StoreError: If it cannot be read, holds merge markers, or is no lock.
-    """
-    lock = root / LOCK
-    content = _content(lock)
-    return {} if content is None else _outputs(lock, _md5(content), b"\n<<<<<<< " in b"\n" + content)
-
-
-@functools.lru_cache(maxsize=4)
-def _outputs(lock: Path, state: str, conflict: bool) -> Mapping[str, str]:
-    """Read the lock once a ``state``, the MD5 of its bytes."""
-    advice = f'restore it with git ("git checkout HEAD -- {LOCK}"), then run "dvc repro"'
-    if conflict:
-        raise StoreError(f"{lock} holds the marks of a merge that was not finished; expected one lock; {advice}.")
-    try:
-        found = _Lock.model_validate({key: value or {} for key, value in load_yaml(lock).items()})
-    except ValidationError as error:
-        found_there = sentences(error, _Lock)[0].rstrip(".")
-        raise StoreError(f"{lock} is no lock of DVC ({found_there}); {advice}.") from None
-    return {out.path: out.md5 for stage in found.stages.values() for out in stage.outs}
 
 
 def without_lock(root: Path) -> str:
     """Say that there is no ``dvc.lock``; empty if there is one."""
     return "" if (root / LOCK).is_file() else f"there is no {LOCK}, so no committed row is reused"
+
+
+def _keep_copy(copy: Path, content: bytes) -> None:
+    if content_of(copy) != content:
+        with writing(copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(copy, content)
 
 
 # -------------------------------------------------------------------- SHA256SUMS
@@ -220,15 +244,19 @@ def _listed_name(root: Path, path: Path) -> str:
     return path.relative_to(_sums_path(root, path).parent).as_posix()
 
 
-def listed_sums(path: Path) -> dict[str, str]:
+def listed_sums(path: Path) -> Mapping[str, str]:
     """Read a ``SHA256SUMS``: name, relative to its folder → SHA-256; empty if it is absent.
 
     Raises:
         StoreError: If a line is not a digest and a name.
     """
-    content = _content(path)
+    return _parse_sums(path, content_of(path) or b"")
+
+
+@functools.lru_cache(maxsize=16)
+def _parse_sums(path: Path, content: bytes) -> Mapping[str, str]:
     found: dict[str, str] = {}
-    for number, line in enumerate((content or b"").decode(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), start=1):
         digest, _, name = line.partition("  ")
         if len(digest) != 64 or set(digest) - set("0123456789abcdef") or not name or name in found:
             raise StoreError(
@@ -236,7 +264,7 @@ def listed_sums(path: Path) -> dict[str, str]:
                 'once; restore the file with git, or remove it and write it anew with "dira-bench report".'
             )
         found[name] = digest
-    return found
+    return MappingProxyType(found)
 
 
 def _list(root: Path, path: Path, sha256: str) -> None:
@@ -245,9 +273,15 @@ def _list(root: Path, path: Path, sha256: str) -> None:
     listed = {**listed_sums(target), _listed_name(root, path): sha256}
     there = {name: digest for name, digest in listed.items() if (target.parent / name).is_file()}
     data = "".join(f"{digest}  {name}\n" for name, digest in sorted(there.items())).encode()
-    if _content(target) != data:
-        with writing(target):
-            write_whole(target, data)
+    before = content_of(target)
+    if before == data:
+        return
+    name = target.relative_to(root).as_posix()
+    if before is not None and md5_of(before) == read_lock(root).deps.get(name):
+        _keep_copy(_copy(root, "adopted", name, md5_of(before)), before)
+    _remember(root, name, hashlib.sha256(data).hexdigest())
+    with writing(target):
+        write_whole(target, data)
 
 
 # -------------------------------------------------------------------- what this checkout wrote
@@ -270,7 +304,7 @@ def _written(root: Path) -> Mapping[str, frozenset[str]]:
 @functools.lru_cache(maxsize=1)
 def _read_ledger(path: Path, date: int, size: int) -> Mapping[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for line in (_content(path) or b"").splitlines():
+    for line in (content_of(path) or b"").splitlines():
         with contextlib.suppress(ValueError, TypeError):  # a line that was cut short vouches for nothing
             name, sha256 = json.loads(line)
             found.setdefault(name, set()).add(sha256)
@@ -287,20 +321,6 @@ def _remember(root: Path, name: str, sha256: str) -> None:
 
 
 # -------------------------------------------------------------------- small
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _content(path: Path) -> bytes | None:
-    """Read a file; None if it is absent."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StoreError(f"cannot read {path} ({error.strerror}): check its permissions and its disk") from error
 
 
 def _copy(root: Path, folder: str, name: str, digest: str) -> Path:

@@ -87,6 +87,20 @@ def read_regular(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def content_of(path: Path) -> bytes | None:
+    """Read a file; None if it is absent.
+
+    Raises:
+        StoreError: If it is there and cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"cannot read {path} ({error.strerror}): check its permissions and its disk") from error
+
+
 def parse_json(data: bytes | str) -> Any:
     """Read JSON.
 

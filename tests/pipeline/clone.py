@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -123,11 +124,6 @@ class Clone:
             if side == "tasks":
                 kept = {name: {**entry, "label_fractions": [1.0]} for name, entry in kept.items()}
             path.write_text(yaml.safe_dump({side: kept}, sort_keys=False))
-        pipeline = self.root / "dvc.yaml"  # a pretraining cohort that is no task any more is no dependency
-        lines = pipeline.read_text().splitlines()
-        cohorts = [re.search(r"- results/.*/cohorts/(\w+)\.json( |$)", line) for line in lines]
-        wanted = [line for line, cohort in zip(lines, cohorts, strict=True) if not cohort or cohort.group(1) in tasks]
-        pipeline.write_text("\n".join(wanted) + "\n")
 
     def results(self, profile: str = "smoke") -> dict[str, bytes]:
         """Return every byte-stable file of a profile's results."""
@@ -156,4 +152,15 @@ def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 def ran(output: str) -> set[str]:
     """Return the stages that DVC ran, without the profile."""
-    return {name.replace("smoke-", "").replace("smoke", "") for name in re.findall(r"Running stage '([^']+)'", output)}
+    return {name.replace("@smoke", "") for name in re.findall(r"Running stage '([^']+)'", output)}
+
+
+def attempts(clone: Clone) -> dict[Path, str]:
+    """Return the record of each attempt that was made in a clone → the title of its item."""
+    records = [path for folder in (".trials", ".cohorts") for path in (clone.root / folder).rglob("record.json")]
+    return {path: json.loads(path.read_text())["title"] for path in records}
+
+
+def since(clone: Clone, before: dict[Path, str]) -> list[str]:
+    """Return the titles of the items that were run since, sorted; one that was run twice stands twice."""
+    return sorted(title for path, title in attempts(clone).items() if path not in before)

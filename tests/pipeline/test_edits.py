@@ -360,16 +360,16 @@ def test_sums_are_those_of_sha256sum(clone):
 
 
 def test_old_results_pass_by_the_lock_alone_and_that_is_said(clone, monkeypatch, capsys):
-    """As older versions left them: no seals, no sums, records of schema 1."""
+    """As older versions left them: no seals, no sums, records of schema 1, and each file an out of its own stage."""
     import hashlib
 
-    lock = clone.root / "dvc.lock"
-    text = lock.read_text()
     for path in results(clone.root).glob("trials/*.csv"):
-        old = hashlib.md5(path.read_bytes()).hexdigest()
         path.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in path.read_text().splitlines()))
-        text = text.replace(old, hashlib.md5(path.read_bytes()).hexdigest())
-    lock.write_text(text)
+    files = [path for path in results(clone.root).rglob("*") if path.is_file() and "provenance" not in path.parts]
+    files.append(clone.root / "results" / "published" / "audit.csv")
+    outs = {path.relative_to(clone.root).as_posix(): hashlib.md5(path.read_bytes()).hexdigest() for path in files}
+    stages = {f"s{n}": {"outs": [{"path": path, "md5": md5}]} for n, (path, md5) in enumerate(outs.items())}
+    (clone.root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
     for sums in results(clone.root).rglob("SHA256SUMS"):
         sums.unlink()
     (clone.root / ".trials" / "written.jsonl").unlink()

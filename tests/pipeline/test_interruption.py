@@ -123,10 +123,10 @@ def test_a_stage_that_leaves_a_trial_undone_is_not_locked(undisturbed):
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     trial.rename(trial.with_name("kept.json"))
-    output = undisturbed.bench("stage", "trials", "smoke", "moco_v2", code=2)
+    output = undisturbed.bench("stage", "trials", "smoke", code=2)
     assert "is neither done nor failed: needs" in output
     assert "Traceback" not in output
-    undisturbed.bench("stage", "trials", "smoke", "moco_v2")
+    undisturbed.bench("stage", "trials", "smoke")
     redone = sorted(trial.parent.parent.rglob("record.json"))[-1]
     assert json.loads(redone.read_text())["status"] == "ok"
 

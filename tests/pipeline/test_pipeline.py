@@ -1,4 +1,4 @@
-"""The DVC pipeline, tried: parameters and code. What depends on a change runs again, and nothing else.
+"""The DVC pipeline, tried: parameters and code. The stages that depend on a change run, and of items only what is new.
 
 Each test goes on from where the one before left the clone.
 """
@@ -6,7 +6,7 @@ Each test goes on from where the one before left the clone.
 from __future__ import annotations
 
 from harness import versions
-from tests.pipeline.clone import ran
+from tests.pipeline.clone import attempts, ran, since
 
 
 def test_a_second_repro_runs_nothing(clone):
@@ -25,15 +25,27 @@ def test_everything_of_a_synthetic_profile_is_stamped(clone):
 
 def test_alpha_reaches_statistics_audit_and_report_only(clone):
     clone.set_parameter("alpha", 0.1)
-    assert ran(clone.run("dvc", "repro")) == {"statistics@", "audit", "report@"}
+    assert ran(clone.run("dvc", "repro")) == {"statistics", "audit", "report"}
 
 
 def test_repeats_reach_trials_and_keep_what_was_run(clone):
-    before = {path: path.stat().st_mtime_ns for path in (clone.root / ".trials").rglob("record.json")}
+    records = {path: path.stat().st_mtime_ns for path in (clone.root / ".trials").rglob("record.json")}
+    before = attempts(clone)
     clone.set_parameter("repeats", 3)
-    stages = ran(clone.run("dvc", "repro"))
-    assert stages == {"trials@random", "trials@moco_v2", "trials@moco_v2_dir", "statistics@", "report@"}
-    assert all(path.stat().st_mtime_ns == modified for path, modified in before.items())
+    assert ran(clone.run("dvc", "repro")) == {"trials", "statistics", "report"}
+    assert all(path.stat().st_mtime_ns == modified for path, modified in records.items())
+    cells = {title.partition(" · repeat")[0] for title in before.values() if "repeat" in title}
+    assert since(clone, before) == sorted(f"{cell} · repeat 2" for cell in cells)
+
+
+def test_a_remark_in_a_registry_runs_stages_and_no_item(clone):
+    """DVC knows the registries as whole files; which items are done is known by the store."""
+    before, results = attempts(clone), clone.results()
+    for side in ("methods", "tasks"):
+        registry = clone.root / side / "registry.yaml"
+        registry.write_text(f"# A remark.\n{registry.read_text()}")
+    assert {"cohorts", "pretrain", "trials"} <= ran(clone.run("dvc", "repro"))
+    assert (since(clone, before), clone.results()) == ([], results)
 
 
 def test_verify_passes_until_a_constant_is_changed(clone):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.pipeline.clone import ran, until
+from tests.pipeline.clone import attempts, ran, since, until
 
 FIFTH = '  restoration_alone: {label: Restoration alone, dimensions: 2, recipe: pretext, restoration: 10, label_fractions: full, version: 1, source: "a user"}\n'
 BROKEN = (
@@ -13,19 +13,17 @@ BROKEN = (
 )
 
 
-def test_a_fifth_method_runs_its_own_stages_and_leaves_every_published_byte(clone):
+def test_a_further_method_trains_itself_alone_and_leaves_every_published_byte(clone):
     registry = clone.root / "methods" / "registry.yaml"
     original = registry.read_text()
-    before = clone.results()
+    before, ran_before = clone.results(), attempts(clone)
     page = (clone.root / "reports/smoke/tables/tab4.md").read_text()
     registry.write_text(original + FIFTH)
-    assert ran(clone.run("dvc", "repro")) == {
-        "pretrain@restoration_alone",
-        "trials@restoration_alone",
-        "leakage@",
-        "statistics@",
-        "report@",
-    }
+    assert ran(clone.run("dvc", "repro")) == {"pretrain", "trials", "leakage", "statistics", "report"}
+    pretraining, *trials = since(clone, ran_before)
+    assert pretraining.startswith("pretrain res ")
+    cells = (f"restoration_alone × {task} · 100 %" for task in ("chestxray14", "montgomery"))
+    assert trials == [f"{cell} · repeat {repeat}" for cell in cells for repeat in (0, 1)]
     after = clone.results()
     for name, content in before.items():
         if name in ("cells.csv", "comparisons.csv"):
@@ -64,9 +62,14 @@ def test_another_profile_and_back_runs_nothing_the_second_time(clone):
 
 def test_a_killed_repro_leaves_no_lock(clone):
     clone.set_parameter("base_seed", 7)
+    before = attempts(clone)
     driver = clone.start("dvc", "repro")
     until(lambda: any((clone.root / ".trials").rglob("progress.json")) and (clone.root / ".dvc/tmp/rwlock").exists())
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
     clone.bench("stage", "unlock")
-    assert ran(clone.run("dvc", "repro", "trials@smoke-moco_v2")) == {"pretrain@moco_v2", "trials@moco_v2"}
+    finished = attempts(clone)
+    assert ran(clone.run("dvc", "repro", "trials@smoke")) == {"pretrain", "trials"}
+    assert finished.items() <= attempts(clone).items()
+    titles = set(since(clone, before))
+    assert len(titles) == 3 + 3 * 2 * 2, "three phases; three methods on two tasks, two repeats each"

@@ -16,7 +16,6 @@ import yaml
 
 from harness.registry import load_registry
 from harness.results.shown import PANELS, read_shown
-from methods.profiles import profile_names
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
@@ -83,25 +82,20 @@ def test_every_registered_component_exists_and_every_module_of_numbers_has_a_com
         )
 
 
-def test_dvc_names_every_component_version_that_a_stage_depends_on():
+def test_a_stage_that_runs_items_depends_on_all_that_their_ids_come_from():
+    """The registry and versions of its side, whole, and the profiles; a stage reads no entry, so a new one needs no edit."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for side, stage in (("methods", "pretrain"), ("tasks", "trials")):
-        names = yaml.safe_load((ROOT / side / "versions.yaml").read_text())["components"]
-        params = [p for p in stages[stage]["params"] if isinstance(p, dict) and f"{side}/versions.yaml" in p]
-        keys = {key for entry in params for key in entry[f"{side}/versions.yaml"]}
-        assert {f"components.{name}.version" for name in names} <= keys
-
-
-def test_dvc_names_every_cohort_that_a_profile_pretrains_on_and_no_other():
-    stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["pretrain"]
-    named = {Path(dep).stem for dep in stage["deps"] if "/cohorts/" in dep}
-    registry = load_registry(ROOT, points=lambda group: [])
-    pretrained_on = set()
-    for profile in profile_names():
-        under = registry.under(profile)
-        for entry in under.methods:
-            pretrained_on |= {phase.cohort for phase in under.resolve_method(entry.name, profile).phases}
-    assert named == pretrained_on - {None}
+    sides = {"cohorts": ("tasks",), "pretrain": ("methods",), "trials": ("methods", "tasks")}
+    for stage, of in sides.items():
+        for side in of:
+            assert f"{side}/registry.yaml" in stages[stage]["deps"]
+    for stage, side in (("cohorts", "tasks"), ("pretrain", "methods"), ("trials", "tasks")):
+        assert {f"{side}/versions.yaml", f"{side}/profiles.yaml"} <= set(stages[stage]["deps"])
+    for stage, before in (("pretrain", "cohorts"), ("trials", "cohorts"), ("trials", "pretraining")):
+        assert f"results/${{item.profile}}/{before}" in stages[stage]["deps"]
+    names = [*load_registry(ROOT, points=lambda group: []).methods.by_name, "chestxray14", "montgomery"]
+    commands = " ".join(stage["cmd"] for stage in stages.values())
+    assert not [name for name in names if re.search(rf"\b{name}\b", commands)]
 
 
 def test_the_lock_holds_every_dependency_and_names_no_host():
