@@ -19,6 +19,9 @@ def import_dotted(path: str) -> Any:
         BrokenCode: If the module cannot be imported, whatever it raises, or the name is absent.
     """
     module, name = parts(path)
+    known = _known(module, name)
+    if known is not None:
+        return known
     try:
         with guest():
             loaded = importlib.import_module(module)
@@ -31,6 +34,14 @@ def import_dotted(path: str) -> Any:
         raise BrokenCode(f'module "{module}" has no "{name}"; correct the dotted path "{path}".') from None
     except Exception as error:  # a module may raise anything when it is imported
         raise BrokenCode(_cannot(path, error)) from error
+
+
+def _known(module: str, name: str) -> Any:
+    """Return what a module that is imported already holds by that name; None if to ask might run code of its own."""
+    loaded = sys.modules.get(module)
+    if not isinstance(loaded, ModuleType) or getattr(loaded.__spec__, "_initializing", False):
+        return None
+    return vars(loaded).get(name)
 
 
 def import_work(path: str) -> Any:

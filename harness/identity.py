@@ -7,14 +7,15 @@ Device, host, executor, worker count, git state and library versions are recorde
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -48,9 +49,40 @@ def canonical(value: object) -> object:
     raise TypeError(f"{type(value).__qualname__} {value!r} has no canonical form")
 
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)  # made once
+
+
 def canonical_json(value: object) -> str:
     """Write the canonical form as JSON: sorted keys, no spaces, shortest round-trip floats."""
-    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    if type(value) is str:
+        return _JSON.encode(value)
+    if type(value) is int:
+        return str(value)
+    if _is_plain(value):
+        with contextlib.suppress(ValueError):  # a number that is not finite: ``canonical`` says which
+            return _JSON.encode(value)
+    return _JSON.encode(canonical(value))
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether a value is its own canonical form but for the order of keys: what a file of JSON or YAML holds."""
+    unseen = [value]
+    while unseen:
+        one = unseen.pop()
+        kind = type(one)
+        if kind is dict:
+            mapping = cast("dict[object, object]", one)
+            if any(type(key) is not str for key in mapping):
+                return False
+            unseen.extend(mapping.values())
+        elif kind is list or kind is tuple:
+            unseen.extend(cast("list[object]", one))
+        elif kind not in _SCALARS:
+            return False
+    return True
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def digest(value: object) -> str:
@@ -58,18 +90,40 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def item_id(kind: str, spec: Mapping[str, object], written: Mapping[str, str] | None = None) -> str:
-    """Return the id of an item: the digest of its kind and its spec and of nothing else.
+def item_id(kind: str, spec: Mapping[str, object]) -> str:
+    """Return the id of an item: the digest of its kind and its spec and of nothing else."""
+    return digest({"kind": kind, "spec": spec})
 
-    Args:
-        kind: Kind of the item.
-        spec: What changes its numbers.
-        written: Canonical JSON of some keys of ``spec``, where many items share them: the id is the same, sooner.
-    """
-    known = written or {}
-    parts = (f"{canonical_json(key)}:{known.get(key) or canonical_json(spec[key])}" for key in sorted(spec))
-    text = f'{{"kind":{canonical_json(kind)},"spec":{{{",".join(parts)}}}}}'
-    return hashlib.sha256(text.encode()).hexdigest()
+
+class ItemIds:
+    """Ids of many items of one kind whose specs differ in a few keys: what they share is written and hashed once."""
+
+    def __init__(self, kind: str, shared: Mapping[str, str], own: Collection[str]) -> None:
+        """Put together what is shared.
+
+        Args:
+            kind: Kind of the items.
+            shared: Canonical JSON of the keys of the spec that all have alike.
+            own: The other keys.
+        """
+        pieces = [f'{{"kind":{canonical_json(kind)},"spec":{{']
+        self._own: list[str] = []
+        for place, key in enumerate(sorted((*shared, *own))):
+            pieces[-1] += f"{',' if place else ''}{canonical_json(key)}:"
+            if key in shared:
+                pieces[-1] += shared[key]
+            else:
+                self._own.append(key)
+                pieces.append("")
+        pieces[-1] += "}}"
+        self._begun = hashlib.sha256(pieces[0].encode())
+        self._rest = pieces[1:]
+
+    def id(self, own: Mapping[str, str]) -> str:
+        """Return ``item_id`` of the whole spec; ``own`` maps each key of its own to canonical JSON."""
+        whole = self._begun.copy()
+        whole.update("".join(own[key] + piece for key, piece in zip(self._own, self._rest, strict=True)).encode())
+        return whole.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

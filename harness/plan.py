@@ -16,16 +16,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from harness.errors import BrokenProject, ConfigurationError, DiraBenchError, Unavailable, unknown
-from harness.identity import canonical_json, digest, item_id
+from harness.identity import ItemIds, canonical_json, digest, item_id
 from harness.metrics import metric_of
 from harness.own_tables import Known, OwnTable, mistakes
 from harness.published import CellKey, Families
 from harness.registry import Registry, from_entry_point
-from harness.seeding import seed, subset_seed
-from harness.spec import NO_TRANSFER, Item, MethodEntry, MethodPlan, Parameters, PhasePlan, TaskEntry, TaskPlan, percent
+from harness.seeding import SeedsBelow, seed, subset_seed
+from harness.spec import (
+    NO_TRANSFER,
+    Item,
+    Kind,
+    MethodEntry,
+    MethodPlan,
+    Parameters,
+    PhaseOutline,
+    PhasePlan,
+    TaskEntry,
+    TaskPlan,
+    percent,
+)
 from harness.store.committed import standing_content
 from harness.store.files import parse_json
 
@@ -33,8 +45,7 @@ Block = Literal["published", "added"]
 NO_TABLES: Mapping[str, OwnTable] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class TrialKey:
+class TrialKey(NamedTuple):
     """Which trial an item is, in the words of ``trials.csv``."""
 
     method: str
@@ -44,7 +55,7 @@ class TrialKey:
     repeat: int
 
 
-@dataclass
+@dataclass(slots=True)
 class Cell:
     """One cell of the crossing and its trials; ``skipped`` or ``unavailable`` says why it has none."""
 
@@ -184,19 +195,30 @@ def make_plan(
         _plan_cohort(plan, task)
     for method in registry.methods:
         _plan_pretraining(plan, method)
-    published = families.table_cells()
-    for method in registry.methods:
-        for task in registry.tasks:
+    _plan_cells(plan)
+    return plan
+
+
+def _plan_cells(plan: Plan) -> None:
+    """Cross every method with every task and label fraction, and plan the trials of each cell that can have some."""
+    printed: dict[CellKey, tuple[str, ...]] = {}
+    for table, keys in plan.families.table_cells().items():
+        for key in dict.fromkeys(keys):
+            printed[key] = (*printed.get(key, ()), table)
+    of_tasks = {task.name: _Part.of(_of_task(plan, task)) for task in plan.registry.tasks if task.name in plan.cohorts}
+    for method in plan.registry.methods:
+        of_method = _Part.of(_of_method(plan, method))
+        for task in plan.registry.tasks:
+            unavailable = _why_unavailable(plan, method, task)
             for fraction in task.label_fractions:
                 key = CellKey(method.name, task.name, fraction)
-                tables = tuple(table for table, keys in published.items() if key in keys)
+                tables = printed.get(key, ())
                 cell = Cell(key, "published" if tables else "added", tables)
                 plan.cells[key] = cell
                 cell.skipped = _skip(method, task, fraction)
-                cell.unavailable = _why_unavailable(plan, method, task)
+                cell.unavailable = unavailable
                 if not cell.skipped and not cell.unavailable:
-                    _plan_trials(plan, cell, method, task)
-    return plan
+                    _plan_trials(plan, cell, of_method, of_tasks[task.name])
 
 
 def _known(registry: Registry, tasks: Mapping[str, TaskPlan]) -> Known:
@@ -349,15 +371,14 @@ def _why_unavailable(plan: Plan, method: MethodEntry, task: TaskEntry) -> str | 
 
 def _add(
     plan: Plan,
-    kind: Literal["cohort", "phase", "trial"],
+    kind: Literal["cohort", "phase"],
     title: str,
     run: str,
     spec: Mapping[str, object],
     needs: tuple[str, ...],
     cost: float,
-    written: Mapping[str, str] | None = None,
 ) -> Item:
-    item = Item(kind=kind, id=item_id(kind, spec, written), title=title, run=run, spec=spec, needs=needs, cost=cost)
+    item = Item(kind=kind, id=item_id(kind, spec), title=title, run=run, spec=dict(spec), needs=needs, cost=cost)
     return plan.items.setdefault(item.id, item)
 
 
@@ -387,7 +408,8 @@ def _plan_phase(plan: Plan, phase: PhasePlan, before: list[Item], index: int) ->
     """A phase is known by its specification, not by its method: two methods that share one train it once."""
     cohort = plan.cohorts[phase.cohort].id if phase.cohort else None
     ancestry = before[-1].id if before else None
-    used = {name: item.id for item in before if (name := item.outline.phase) in phase.uses}
+    told = phase.outline
+    used = {name: item.id for item in before if (name := str(item.spec["phase"])) in phase.uses}
     specification = digest({"configuration": phase.configuration, "cohort": cohort, "parent": ancestry})
     spec = {
         "phase": phase.name,
@@ -401,71 +423,184 @@ def _plan_phase(plan: Plan, phase: PhasePlan, before: list[Item], index: int) ->
     if used:
         spec["uses"] = used
     needs = tuple(dict.fromkeys(need for need in (cohort, ancestry, *used.values()) if need))
-    amount, unit = _budget(phase)
+    amount, unit = _budget(told)
     cost = 0.1 * amount if unit == "steps" else 60.0 * amount
-    return _add(plan, "phase", f"pretrain {_words(phase)} · seed {index}", phase.run, spec, needs, cost)
+    title = f"pretrain {_words(phase.name, told)} · seed {index}"
+    return _add(plan, "phase", title, phase.run, spec, needs, cost)
 
 
-def _budget(phase: PhasePlan) -> tuple[float, str]:
+def _budget(told: PhaseOutline) -> tuple[float, str]:
     """Return how much a phase trains, as its configuration says: a count and its unit; 1 if it does not say."""
-    budget = phase.outline.budget
+    budget = told.budget
     return (1.0, "unit") if budget is None or budget.count is None else (budget.count, budget.unit)
 
 
-def _words(phase: PhasePlan) -> str:
+def _words(name: str, told: PhaseOutline) -> str:
     """Describe a phase for people: its terms and its budget."""
-    types = [path.rpartition(":")[2] for path in phase.outline.types]
-    amount, unit = _budget(phase)
+    types = [path.rpartition(":")[2] for path in told.types]
+    amount, unit = _budget(told)
     terms_named = f" ({', '.join(types)})" if types else ""
-    return f"{phase.name}{terms_named}, {amount:g} {unit}"
+    return f"{name}{terms_named}, {amount:g} {unit}"
 
 
-def _plan_trials(plan: Plan, cell: Cell, method: MethodEntry, task: TaskEntry) -> None:
-    parameters, resolved, judged = plan.parameters, plan.methods[method.name], plan.tasks[task.name]
-    cohort = plan.cohorts[task.name]
-    seeds = plan.seeds(method.name)
-    shared = {
-        "method": method.name,
-        "method_version": method.version,
+def _of_task(plan: Plan, task: TaskEntry) -> dict[str, Any]:
+    """Return the part of a trial's spec that all trials of a task have alike."""
+    judged = plan.tasks[task.name]
+    return {
         "task": task.name,
         "task_version": task.version,
-        "encoder": resolved.encoder,
-        "cohort": cohort.id,
+        "cohort": plan.cohorts[task.name].id,
         "transfer": judged.transfer,
         "metrics": list(judged.metrics),
-        "label_fraction": cell.key.label_fraction,
-        "resample_seed": seed(parameters.base_seed, "resample", task.name),
+        "resample_seed": seed(plan.parameters.base_seed, "resample", task.name),
     }
-    written = {key: canonical_json(value) for key, value in shared.items()}
+
+
+def _of_method(plan: Plan, method: MethodEntry) -> dict[str, Any]:
+    """Return the part of a trial's spec that all trials of a method have alike."""
+    encoder = plan.methods[method.name].encoder
+    return {"method": method.name, "method_version": method.version, "encoder": encoder}
+
+
+def _written(spec: Mapping[str, object]) -> dict[str, str]:
+    """Return the canonical JSON of each key."""
+    return {key: canonical_json(value) for key, value in spec.items()}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a trial's spec and its canonical JSON, key by key: both are made once for many trials."""
+
+    spec: Mapping[str, Any]
+    written: Mapping[str, str]
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> _Part:
+        """Write a part."""
+        return cls(spec, _written(spec))
+
+
+def _plan_trials(plan: Plan, cell: Cell, of_method: _Part, of_task: _Part) -> None:
+    method, task, fraction = cell.key
+    parameters, seeds = plan.parameters, plan.seeds(method)
+    cohort = plan.cohorts[task].id
     for index in range(seeds):
-        chain = plan.phases.get((method.name, index), [])
+        chain = plan.phases.get((method, index), [])
         phase = chain[-1].id if chain else None
+        own = _Part.of({"label_fraction": fraction, "phase": phase, "pretrain_seed": index})
+        shared = _Repeats(
+            {**of_method.spec, **of_task.spec, **own.spec},
+            parameters,
+            plan.registry.tasks[task].subset,
+            f" · pretraining seed {index}" if seeds > 1 else "",
+            plan.tasks[task].trial_run,
+            (cohort, phase) if phase else (cohort,),
+        )
+        ids = ItemIds("trial", {**of_method.written, **of_task.written, **own.written}, OF_A_REPEAT)
+        drawn = shared.seeds_below()
         for repeat in range(parameters.repeats):
-            spec = {
-                **shared,
-                "phase": phase,
-                "subset": {
-                    "rule": task.subset,
-                    "seed": subset_seed(
-                        parameters.base_seed, task.name, repeat if task.subset == "per_repeat" else None
-                    ),
-                },
-                "pretrain_seed": index,
-                "repeat": repeat,
-                "seeds": {role: _trial_seed(parameters, method.name, task.name, index, repeat, role) for role in ROLES},
-            }
-            which = f" · pretraining seed {index}" if seeds > 1 else ""
-            title = f"{method.name} × {task.name} · {percent(cell.key.label_fraction)}{which} · repeat {repeat}"
-            needs = (cohort.id, phase) if phase else (cohort.id,)
-            item = _add(plan, "trial", title, judged.trial_run, spec, needs, 1.0, written)
-            cell.trials[TrialKey(method.name, task.name, cell.key.label_fraction, index, repeat)] = item
+            item = PlannedTrial(ids.id(shared.written(repeat, drawn)), shared, repeat)
+            cell.trials[TrialKey(method, task, fraction, index, repeat)] = item
+            plan.items.setdefault(item.id, item)
 
 
 ROLES = ("init", "order", "augment")
+SORTED_ROLES = tuple(sorted(ROLES))
+OF_A_REPEAT = ("repeat", "subset", "seeds")  # keys of a trial's spec that its repeats do not share
 
 
-def _trial_seed(parameters: Parameters, method: str, task: str, index: int, repeat: int, role: str) -> int:
-    """Under ``shared`` the method and the pretraining seed are left out, so that two methods can be paired."""
-    if parameters.seed_plan == "shared":
-        return seed(parameters.base_seed, "trial", task, repeat, role)
-    return seed(parameters.base_seed, "trial", method, task, index, repeat, role)
+@dataclass(frozen=True, slots=True)
+class _Repeats:
+    """What the repeats of a cell with one pretraining seed share, and what each has of its own.
+
+    Attributes:
+        shared: The keys of the spec that all of them have alike.
+        parameters: For the seeds.
+        subset: By which rule labels are drawn.
+        which: Names the pretraining seed in titles, if there are several.
+        run, needs: As an item has them.
+    """
+
+    shared: dict[str, Any]
+    parameters: Parameters
+    subset: Literal["fixed", "per_repeat"]
+    which: str
+    run: str
+    needs: tuple[str, ...]
+
+    def spec(self, repeat: int) -> dict[str, Any]:
+        """Return the whole spec of one repeat."""
+        subset = {"rule": self.subset, "seed": self._subset_seed(repeat)}
+        drawn = self.seeds_below()
+        seeds = {role: drawn.seed(repeat, role) for role in ROLES}
+        return {**self.shared, "subset": subset, "repeat": repeat, "seeds": seeds}
+
+    def written(self, repeat: int, drawn: SeedsBelow) -> dict[str, str]:
+        """Return the canonical JSON of what one repeat has of its own: text, because there are many."""
+        rest = ((role, f'{repeat},"{role}"') for role in SORTED_ROLES)
+        roles = ",".join([f'"{role}":{drawn.of(names)}' for role, names in rest])
+        return {
+            "repeat": str(repeat),
+            "subset": f'{{"rule":"{self.subset}","seed":{self._subset_seed(repeat)}}}',
+            "seeds": f"{{{roles}}}",
+        }
+
+    def seeds_below(self) -> SeedsBelow:
+        """Return the seeds of the repeats.
+
+        Under ``shared`` the method and the pretraining seed are left out, so that two methods can be paired.
+        """
+        named = (self.shared["method"], self.shared["task"], self.shared["pretrain_seed"])
+        names = (self.shared["task"],) if self.parameters.seed_plan == "shared" else named
+        return SeedsBelow(self.parameters.base_seed, "trial", *names)
+
+    def title(self, repeat: int) -> str:
+        """Return the title of one repeat."""
+        method, task, fraction = (self.shared[key] for key in ("method", "task", "label_fraction"))
+        return f"{method} × {task} · {percent(fraction)}{self.which} · repeat {repeat}"
+
+    def _subset_seed(self, repeat: int) -> int:
+        return subset_seed(
+            self.parameters.base_seed, self.shared["task"], repeat if self.subset == "per_repeat" else None
+        )
+
+
+class PlannedTrial(Item):
+    """A trial as it is planned: its title and spec are made when they are asked for, because there are many."""
+
+    __slots__ = ("_repeat", "_shared")
+    _shared: _Repeats
+    _repeat: int
+    kind: Kind = "trial"
+    cost: float = 1.0
+
+    def __init__(self, id: str, of: _Repeats, repeat: int) -> None:
+        """Keep what is its own and what it shares with the other repeats."""
+        own = object.__setattr__  # it is frozen
+        own(self, "id", id)
+        own(self, "_shared", of)
+        own(self, "_repeat", repeat)
+
+    @property
+    def run(self) -> str:
+        """Dotted path of the work."""
+        return self._shared.run
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of its cohort and of its last phase."""
+        return self._shared.needs
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self._shared.title(self._repeat)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What changes its numbers."""
+        return self._shared.spec(self._repeat)
+
+    def __reduce__(self) -> tuple[type[Item], tuple[object, ...]]:
+        """Cross to another process as a plain item."""
+        return Item, (self.kind, self.id, self.title, self.run, self.spec, self.needs, self.cost)

@@ -62,7 +62,8 @@ def pretrainings(plan: Plan, probes: Probes) -> list[Pretraining]:
             if key in found:
                 found[key].methods.append(name)
                 continue
-            budget, batch = phase.outline.budget, phase.outline.batch
+            told = phase.outline
+            budget, batch = told.budget, told.batch
             count, unit = (None, "") if budget is None else (budget.count, budget.unit)
             images = _images(plan, name, phase)
             seen = None

@@ -6,7 +6,10 @@ There is no global generator anywhere. Work draws from ``numpy.random.Generator(
 
 from __future__ import annotations
 
-from harness.identity import digest
+import hashlib
+from functools import lru_cache
+
+from harness.identity import canonical_json, digest
 
 
 def seed(*names: str | int | float) -> int:
@@ -18,6 +21,26 @@ def seed(*names: str | int | float) -> int:
     return int(digest(["seed", *names])[:16], 16) >> 1
 
 
+class SeedsBelow:
+    """Seeds whose first names are the same: what they share is hashed once."""
+
+    def __init__(self, *names: str | int | float) -> None:
+        """Hash the first names."""
+        self._begun = hashlib.sha256(b'["seed"')  # canonical JSON of a list
+        self._begun.update("".join(f",{canonical_json(name)}" for name in names).encode())
+
+    def seed(self, *names: str | int | float) -> int:
+        """Return ``seed`` of the first names and of these; at least one."""
+        return self.of(",".join(map(canonical_json, names)))
+
+    def of(self, written: str) -> int:
+        """Return ``seed`` of the first names and of others, given as canonical JSON with commas between."""
+        whole = self._begun.copy()
+        whole.update(f",{written}]".encode())
+        return int.from_bytes(whole.digest()[:8]) >> 1
+
+
+@lru_cache(maxsize=4096)  # every method asks for the same
 def subset_seed(base_seed: int, task: str, repeat: int | None) -> int:
     """Return the seed of the one permutation of training units that every label fraction takes a prefix of.
 

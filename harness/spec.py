@@ -13,6 +13,7 @@ without torch. Glossary in ``docs/architecture.md``; one word per concept:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -449,7 +450,8 @@ class ItemOutline(Outline):
     uses: Annotated[dict[str, str] | None, WrapValidator(_or_none)] = None
 
 
-class Item(Frozen):
+@dataclass(frozen=True, slots=True)
+class Item:
     """One thing the runner executes.
 
     Attributes:
@@ -474,6 +476,10 @@ class Item(Frozen):
     def outline(self) -> ItemOutline:
         """What is told of its spec."""
         return ItemOutline.model_validate(self.spec)
+
+    def dump(self) -> dict[str, JsonValue]:
+        """Return it as JSON values."""
+        return asdict(self)
 
 
 RECORD_VERSION = 2

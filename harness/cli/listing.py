@@ -29,6 +29,7 @@ from harness.store import Store
 FOUND_FAULTS = 2  # as for every other error that a user can fix
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")]
 SHOWN_ATTEMPTS = 20
+SHOWN_PHASES = 100
 Profile = Annotated[str | None, typer.Option(help="Profile instead of the one in params.yaml.")]
 
 
@@ -190,10 +191,13 @@ def _probe(session: Session, device: str) -> None:
 def print_pretrainings(listed: Sequence[Pretraining]) -> None:
     """Write every distinct phase with its budget, and hours where steps were timed."""
     devices = sorted({device for phase in listed for device in phase.hours})
+    first = listed[:SHOWN_PHASES]
     if console.width < WIDE + 16 * len(devices):
-        _print_narrowly(listed, devices)
+        _print_narrowly(first, devices)
     else:
-        _print_table(listed, devices)
+        _print_table(first, devices)
+    if len(listed) > len(first):
+        console.print(f"  and {len(listed) - len(first)} more phases; --json has them all")
     for device in devices:
         total = sum(phase.hours.get(device, 0.0) for phase in listed)
         console.print(f"  in all {total:,.1f} h on one {device}, from a few steps timed on made-up images in memory")
@@ -307,7 +311,7 @@ def show(
     if as_json:
         adopted = [row.text() for row in session.adopted.rows.get(item.id, [])]
         print_json({
-            "item": item.model_dump(),
+            "item": item.dump(),
             "attempts": [record.model_dump(mode="json") for record in records],
             "adopted": adopted,
             "faults": faults,

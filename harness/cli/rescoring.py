@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -118,7 +118,7 @@ def _rows(session: Session, metric: str, task: str | None, without: Without) -> 
             except DataError as error:
                 without.lacking[str(error)] += 1
                 continue
-            yield Rescored(**asdict(key), metric=metric, value=value, status=status, trial_id=item.id)
+            yield Rescored(**key._asdict(), metric=metric, value=value, status=status, trial_id=item.id)
 
 
 def _cohort(session: Session, item: Item) -> Path | None:

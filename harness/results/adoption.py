@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from harness.plan import Plan
 from harness.results.files import profile_folder
 from harness.results.table import TrialRow, parse_trial_rows
 from harness.spec import Status
-from harness.store.committed import judge, trusted, without_lock
+from harness.store.committed import Witnesses, judge, trusted, without_lock
 
 
 @dataclass
@@ -42,20 +43,21 @@ class Adopted:
 def adopt(plan: Plan, root: Path) -> Adopted:
     """Find the committed rows and phases that are still planned and unaltered."""
     adopted = Adopted()
-    planned = {item.id for item in plan.items.values()}
+    planned = plan.items.keys()
     folder = profile_folder(root, plan.profile)
     if without_lock(root) and any((folder / "trials" / f"{method}.csv").is_file() for method in plan.methods):
         adopted.refused.append(f'{without_lock(root)}: restore it with "git checkout -- dvc.lock" to keep them.')
+    asked = Witnesses.of(root, folder / "trials")
     for method in plan.methods:
-        _adopt_trials(adopted, root, folder, method, planned)
-        _adopt_phases(adopted, root, folder, method, planned)
+        _adopt_trials(adopted, asked, folder, method, planned)
+        _adopt_phases(adopted, asked, folder, method, planned)
     return adopted
 
 
-def _adopt_trials(adopted: Adopted, root: Path, folder: Path, method: str, planned: set[str]) -> None:
+def _adopt_trials(adopted: Adopted, asked: Witnesses, folder: Path, method: str, planned: Collection[str]) -> None:
     """Adopt the rows of a method, if both they and the means over its repeats are what ``dvc.lock`` says."""
     table, archive = folder / "trials" / f"{method}.csv", folder / "resamples" / f"{method}.npz"
-    content, resamples = trusted(root, table), trusted(root, archive)
+    content, resamples = trusted(asked.root, table, asked), trusted(asked.root, archive, asked)
     rows: list[TrialRow] | None = None
     if content is not None:
         try:
@@ -66,7 +68,7 @@ def _adopt_trials(adopted: Adopted, root: Path, folder: Path, method: str, plann
     if rows is None or resamples is None:
         for path, found in ((table, rows), (archive, resamples)):
             if found is None:
-                _refuse(adopted, root, path, f"the rows of {method}")
+                _refuse(adopted, asked, path, f"the rows of {method}")
         return
     adopted.resamples[method] = resamples
     members = adopted.members.setdefault(method, {})
@@ -78,20 +80,20 @@ def _adopt_trials(adopted: Adopted, root: Path, folder: Path, method: str, plann
                 adopted.rows.setdefault(row.trial_id, []).append(row)
 
 
-def _adopt_phases(adopted: Adopted, root: Path, folder: Path, method: str, planned: set[str]) -> None:
+def _adopt_phases(adopted: Adopted, asked: Witnesses, folder: Path, method: str, planned: Collection[str]) -> None:
     """Adopt the phases of a method that ended ok, or diverged, which they would again."""
     path = folder / "pretraining" / f"{method}.json"
-    content = trusted(root, path)
+    content = trusted(asked.root, path, asked)
     if content is None:
-        _refuse(adopted, root, path, f"the phases of {method}")
+        _refuse(adopted, asked, path, f"the phases of {method}")
         return
     phases = [phase for chain in json.loads(content)["pretraining_seeds"] for phase in chain["phases"]]
     adopted.phases |= {p["id"]: p for p in phases if p["status"] in (Status.OK, Status.DIVERGED) and p["id"] in planned}
 
 
-def _refuse(adopted: Adopted, root: Path, path: Path, what: str) -> None:
+def _refuse(adopted: Adopted, asked: Witnesses, path: Path, what: str) -> None:
     """Say why a file that is not trusted is not; nothing of a file that ``dvc.lock`` never knew."""
-    found = judge(root, path).sentence
+    found = judge(asked.root, path, asked).sentence
     if found:
         adopted.refused.append(
             f"{found}; {what} are not reused and will be run again: restore the file with git to keep them."

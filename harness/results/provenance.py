@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from harness.published import CellKey
 from harness.results.files import profile_folder, read_rows, table
 from harness.results.standing import representing
 from harness.results.table import read_trial_rows
-from harness.spec import Item
+from harness.spec import Item, Kind
 from harness.store import Store
 from harness.store.committed import replace
 
@@ -24,6 +25,7 @@ PROVENANCE_COLUMNS = (
     "trial_id", "ordinal", "started", "duration_seconds", "processor_seconds", "device_class", "device_model",
     "executor", "environment",
 )  # fmt: skip
+KINDS: tuple[Kind, ...] = ("phase", "trial")
 ENVIRONMENT = (
     "arithmetic",
     "git",
@@ -131,17 +133,20 @@ def measured_seconds(plan: Plan, root: Path, store: Store, items: Iterable[Item]
     class counts with the mean of those that were. Empty if nothing was measured.
     """
     by_class: dict[str, dict[str, list[float]]] = {}
-    titles = {item.id: _like(item) for item in plan.items.values()}
+    likes = _likes(plan)
     for path in sorted((profile_folder(root, plan.profile) / "provenance").glob("*.csv")):
         for row in read_provenance(path):
-            if row["trial_id"] in titles and row["duration_seconds"]:
-                group = by_class.setdefault(row["device_class"], {}).setdefault(titles[row["trial_id"]], [])
+            if row["trial_id"] in likes and row["duration_seconds"]:
+                group = by_class.setdefault(row["device_class"], {}).setdefault(likes[row["trial_id"]], [])
                 group.append(float(row["duration_seconds"]))
+    if not by_class:
+        return {}
+    wanted = Counter(likes[item.id] for item in items if item.kind == "trial")
     estimate: dict[str, float] = {}
     for device_class, groups in by_class.items():
         means = {like: sum(seconds) / len(seconds) for like, seconds in groups.items()}
         overall = sum(means.values()) / len(means)
-        estimate[device_class] = sum(means.get(_like(item), overall) for item in items if item.kind == "trial")
+        estimate[device_class] = sum(means.get(like, overall) * count for like, count in wanted.items())
     return estimate
 
 
@@ -156,17 +161,19 @@ def processor_hours(plan: Plan, root: Path, store: Store) -> dict[str, float]:
         for row in read_provenance(path)
     }
     hours = {"phase": 0.0, "trial": 0.0}
+    attempted = {kind: set(store.ids(kind)) for kind in KINDS}
     for item in plan.items.values():
-        if item.kind in hours:
+        if item.kind in hours and (item.id in attempted[item.kind] or item.id in committed):
             record = representing(store, item.kind, item.id)
             spent = record.provenance.get("processor_seconds") if record else committed.get(item.id)
             hours[item.kind] += float(spent or 0.0) / 3600
     return hours
 
 
-def _like(item: Item) -> str:
-    """Name the group of items whose durations resemble each other."""
-    told = item.outline
-    if item.kind == "trial":
-        return f"trial {told.task} {told.label_fraction}"
-    return f"{item.kind} {told.phase or told.task or ''}"
+def _likes(plan: Plan) -> dict[str, str]:
+    """Return the id of each trial → the name of the group whose durations resemble each other."""
+    likes: dict[str, str] = {}
+    for cell in plan.cells.values():
+        like = f"trial {cell.key.task} {cell.key.label_fraction}"
+        likes.update((item.id, like) for item in cell.trials.values())
+    return likes

@@ -35,11 +35,16 @@ class Overview:
 def status(store: Store, items: Iterable[Item]) -> Overview:
     """Return where each item stands, from the store alone; safe beside any number of drivers."""
     wanted = list(items)
-    done: dict[Kind, set[str]] = {kind: store.done_ids(kind) for kind in {item.kind for item in wanted}}
+    kinds: set[Kind] = {item.kind for item in wanted}
+    done = {kind: store.done_ids(kind) for kind in kinds}
+    attempted = {kind: set(store.ids(kind)) for kind in kinds}
     counts: Counter[State] = Counter()
     running: list[Running] = []
     failed: list[Item] = []
     for item in wanted:
+        if item.id not in attempted[item.kind]:
+            counts[State.MISSING] += 1
+            continue
         state = State.DONE if item.id in done[item.kind] else store.state(item.kind, item.id)
         said = store.progress(item.kind, item.id) if state is State.RUNNING else None
         counts[state] += 1

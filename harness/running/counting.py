@@ -93,9 +93,10 @@ def count(plan: Plan, store: Store, adopted: Adopted, block: str = "all") -> Cou
     done = done_ids(store, adopted)
     cells = [cell for cell in plan.cells.values() if block in ("all", cell.block)]
     trials = [item for cell in cells for item in cell.trials.values()]
-    states = {item.id: _state(store, item, done) for item in trials}
-    of_state = Counter(states[item.id] for item in trials)
-    work = plan.needed([item for item in trials if states[item.id] == "missing"], done)
+    attempted = set(store.ids("trial"))
+    states = [_state(store, item, done, attempted) for item in trials]
+    of_state = Counter(states)
+    work = plan.needed([item for item, state in zip(trials, states, strict=True) if state == "missing"], done)
     seconds = measured_seconds(plan, plan.registry.root, store, work)
     blocks = {name: BlockCounts.model_validate(counted) for name, counted in plan.counts().items()}
     return Counts(
@@ -106,7 +107,7 @@ def count(plan: Plan, store: Store, adopted: Adopted, block: str = "all") -> Cou
         added=blocks["added"],
         runnable=len(trials),
         done=of_state["done"],
-        adopted=sum(item.id in adopted.trial_ids for item in trials),
+        adopted=sum(item.id in adopted.rows for item in trials),
         missing=of_state["missing"],
         failed=of_state["failed"],
         phases=PhaseCounts(planned=_phases(plan.items.values()), to_run=_phases(work)),
@@ -123,9 +124,11 @@ def most_seeds(plan: Plan) -> int:
     return max(map(plan.seeds, plan.methods), default=plan.parameters.pretrain_seeds)
 
 
-def _state(store: Store, item: Item, done: Collection[str]) -> TrialState:
+def _state(store: Store, item: Item, done: Collection[str], attempted: Collection[str]) -> TrialState:
     if item.id in done:
         return "done"
+    if item.id not in attempted:
+        return "missing"
     if store.state("trial", item.id) is not State.FAILED:  # what a run would begin with
         return "missing"
     return "done" if trial_status(representing(store, "trial", item.id)).scored else "failed"

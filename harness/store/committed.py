@@ -89,27 +89,61 @@ class _Expected:
         return bool(self.sha256) and hashlib.sha256(content).hexdigest() == self.sha256
 
 
-def _expected(root: Path, path: Path) -> _Expected:
+@dataclass(frozen=True)
+class Witnesses:
+    """What all witnesses say of one list of sums, read once; good as long as nothing is written.
+
+    Attributes:
+        root: The project.
+        sums: Place of the list, ``SHA256SUMS``.
+        lock: What ``dvc.lock`` says.
+        listed: The list as it stands.
+        locked: The list as the lock means it; None if the lock means none, or if it is lost.
+        written: What this checkout wrote: name → SHA-256.
+    """
+
+    root: Path
+    sums: Path
+    lock: Lock
+    listed: Mapping[str, str]
+    locked: Mapping[str, str] | None
+    written: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, root: Path, path: Path) -> Witnesses:
+        """Ask the witnesses of a results file, which are those of every file in its list.
+
+        Raises:
+            ConfigurationError: If ``dvc.lock`` cannot be read.
+            StoreError: If ``SHA256SUMS`` cannot be read.
+        """
+        lock, sums = read_lock(root), _sums_path(root, path)
+        return cls(root, sums, lock, listed_sums(sums), _locked_sums(root, sums, lock), _written(root))
+
+
+def _expected(path: Path, asked: Witnesses) -> _Expected:
     """Ask ``dvc.lock`` about one results file.
 
     The lock has the file itself, or it has the list that the file stands in, or it has the folder that the file is in.
     The list comes before the folder: it says of each file by itself whether it was edited.
     """
-    lock = read_lock(root)
-    name, sums = path.relative_to(root).as_posix(), _sums_path(root, path)
+    lock, name = asked.lock, path.relative_to(asked.root).as_posix()
     if name in lock.outs:
         return _Expected(md5=lock.outs[name])
-    listed = _locked_sums(root, sums, lock)
-    if listed is not None:
-        return _Expected(sha256=listed.get(_listed_name(root, path), ""))
-    folder, names = path.parent.relative_to(root).as_posix(), sums.relative_to(root).as_posix()
+    if asked.locked is not None:
+        return _Expected(sha256=asked.locked.get(_listed_name(path, asked), ""))
+    folder, names = name.rpartition("/")[0], asked.sums.relative_to(asked.root).as_posix()
     if folder not in lock.outs:
         return _Expected()
     listing = locked_listing(path.parent, lock.outs[folder])
     if listing is not None:
         return _Expected(md5=listing.get(path.name, ""))
-    own = hashlib.sha256(content_of(sums) or b"").hexdigest() in _written(root).get(names, ())
+    own = hashlib.sha256(content_of(asked.sums) or b"").hexdigest() in asked.written.get(names, ())
     return _Expected(doubt="" if own else f"{names if names in lock.deps else folder} is not what {LOCK} says")
+
+
+def _listed_name(path: Path, asked: Witnesses) -> str:
+    return path.relative_to(asked.sums.parent).as_posix()
 
 
 def _locked_sums(root: Path, sums: Path, lock: Lock) -> Mapping[str, str] | None:
@@ -125,16 +159,21 @@ def _locked_sums(root: Path, sums: Path, lock: Lock) -> Mapping[str, str] | None
     return None
 
 
-def judge(root: Path, path: Path) -> Verdict:
+def judge(root: Path, path: Path, asked: Witnesses | None = None) -> Verdict:
     """Ask the witnesses about one results file.
+
+    Args:
+        root: The project.
+        path: The file.
+        asked: Its witnesses, where many files of one list are judged and nothing is written meanwhile.
 
     Raises:
         ConfigurationError: If ``dvc.lock`` cannot be read.
         StoreError: If ``SHA256SUMS`` cannot be read.
     """
     name = path.relative_to(root).as_posix()
-    expected = _expected(root, path)
-    listed = listed_sums(_sums_path(root, path)).get(_listed_name(root, path), "")
+    asked = asked or Witnesses.of(root, path)
+    expected, listed = _expected(path, asked), asked.listed.get(_listed_name(path, asked), "")
     try:
         content = content_of(path)
     except StoreError as error:
@@ -143,7 +182,7 @@ def judge(root: Path, path: Path) -> Verdict:
         has = LOCK if expected else SUMS if listed else ""
         return Verdict(Standing.ABSENT, f"{name} is absent although {has} has it" if has else "")
     sha256, locked = hashlib.sha256(content).hexdigest(), expected.fits(content)
-    if sha256 in _written(root).get(name, ()):
+    if sha256 in asked.written.get(name, ()):
         return Verdict(Standing.VOUCHED, "", content, locked)
     against = [LOCK] if expected and not locked else []
     against += [SUMS] if listed and listed != sha256 else []
@@ -161,10 +200,13 @@ def standing_content(root: Path, path: Path) -> bytes | None:
     return None if verdict.standing is Standing.EDITED else verdict.content
 
 
-def trusted(root: Path, path: Path) -> bytes | None:
-    """Return what ``dvc.lock`` says a results file holds: from its place, else from the store's copy, else None."""
+def trusted(root: Path, path: Path, asked: Witnesses | None = None) -> bytes | None:
+    """Return what ``dvc.lock`` says a results file holds: from its place, else from the store's copy, else None.
+
+    ``asked`` as for ``judge``.
+    """
     name = path.relative_to(root).as_posix()
-    expected = _expected(root, path)
+    expected = _expected(path, asked or Witnesses.of(root, path))
     if not expected:
         return None
     with contextlib.suppress(StoreError):  # what cannot be read vouches for nothing
@@ -204,13 +246,14 @@ def keep(root: Path, path: Path) -> None:
     Raises:
         StoreError: If the copy cannot be written.
     """
-    verdict = judge(root, path)
+    asked = Witnesses.of(root, path)
+    verdict = judge(root, path, asked)
     own = verdict.standing is Standing.VOUCHED and not verdict.locked
     if verdict.content is None or own:
         return
     name, digest = path.relative_to(root).as_posix(), md5_of(verdict.content)
     if verdict.locked:
-        expected = _expected(root, path)
+        expected = _expected(path, asked)
         digest = expected.md5 or expected.sha256
     copy = _copy(root, "adopted" if verdict.locked else "replaced", name, digest)
     _keep_copy(copy, verdict.content)
@@ -240,10 +283,6 @@ def _sums_path(root: Path, path: Path) -> Path:
     return root.joinpath("results", *own, SUMS)
 
 
-def _listed_name(root: Path, path: Path) -> str:
-    return path.relative_to(_sums_path(root, path).parent).as_posix()
-
-
 def listed_sums(path: Path) -> Mapping[str, str]:
     """Read a ``SHA256SUMS``: name, relative to its folder → SHA-256; empty if it is absent.
 
@@ -270,7 +309,7 @@ def _parse_sums(path: Path, content: bytes) -> Mapping[str, str]:
 def _list(root: Path, path: Path, sha256: str) -> None:
     """Enter a file in its list; files that are no longer there leave it."""
     target = _sums_path(root, path)
-    listed = {**listed_sums(target), _listed_name(root, path): sha256}
+    listed = {**listed_sums(target), path.relative_to(target.parent).as_posix(): sha256}
     there = {name: digest for name, digest in listed.items() if (target.parent / name).is_file()}
     data = "".join(f"{digest}  {name}\n" for name, digest in sorted(there.items())).encode()
     before = content_of(target)

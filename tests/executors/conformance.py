@@ -67,7 +67,7 @@ class Engine:
         path = store.root.parent / f"asked{asked.pop('asked', '')}.json"
         said = {
             "root": str(store.root.parent),
-            "items": [one.model_dump(mode="json") for one in items],
+            "items": [one.dump() for one in items],
             "engine": self.name,
             "slots": self.slots,
             "options": str(self.options) if self.options else None,

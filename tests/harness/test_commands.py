@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from harness.cli.from_scratch import refuse_part
@@ -79,7 +81,7 @@ def test_a_run_from_scratch_is_whole(chosen, trial, repeats, found):
 def test_the_fork_server_imports_our_own_modules_alone(session):
     """What a module of anybody else's changes at import would reach every item through the server."""
     own = next(item for item in session.plan.items.values() if item.kind == "phase")
-    foreign = own.model_copy(update={"run": "my_package.work:run"})
+    foreign = dataclasses.replace(own, run="my_package.work:run")
     assert preload([own, foreign]) == ["torch", "torchvision", own.run.partition(":")[0]]
 
 

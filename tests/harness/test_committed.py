@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import shutil
 
 import pytest
 import yaml
@@ -128,3 +130,81 @@ def test_a_file_that_was_removed_leaves_the_list_with_the_next_writing(tmp_path)
     assert judge(tmp_path, place(tmp_path, "trials/gone.csv")).sentence.endswith("absent although SHA256SUMS has it")
     replace(tmp_path, place(tmp_path), "0.6")
     assert set(listed_sums(place(tmp_path, "SHA256SUMS"))) == {"trials/random.csv"}
+
+
+def lock_folder(root, *, sums=True):
+    """Write the lock of a stage whose output is the folder ``trials``, and of one that depends on the list of sums."""
+    folder, listed = place(root, "trials"), place(root, "SHA256SUMS")
+    entries = [
+        {"md5": hashlib.md5(path.read_bytes()).hexdigest(), "relpath": path.name} for path in sorted(folder.iterdir())
+    ]
+    digest = hashlib.md5(json.dumps(entries).encode()).hexdigest()
+    stages = {"trials": {"outs": [{"path": folder.relative_to(root).as_posix(), "md5": f"{digest}.dir"}]}}
+    if sums:
+        of = {"path": listed.relative_to(root).as_posix(), "md5": hashlib.md5(listed.read_bytes()).hexdigest()}
+        stages["report"] = {"deps": [of]}
+    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two files of a folder that a stage wrote, in a clone elsewhere."""
+    for name in ("a", "b"):
+        replace(tmp_path, place(tmp_path, f"trials/{name}.csv"), f"0.5 of {name}")
+    return tmp_path
+
+
+def test_an_edit_in_a_locked_folder_is_that_files_alone(folder):
+    lock_folder(folder)
+    forget(folder)
+    a, b = place(folder, "trials/a.csv"), place(folder, "trials/b.csv")
+    assert trusted(folder, a) == b"0.5 of a"
+    a.write_text("0.6 of a")
+    assert judge(folder, a).sentence.endswith("trials/a.csv is not what dvc.lock and SHA256SUMS say")
+    assert (trusted(folder, a), trusted(folder, b)) == (None, b"0.5 of b")
+    a.unlink()
+    assert judge(folder, a).sentence.endswith("trials/a.csv is absent although dvc.lock has it")
+
+
+def test_an_edit_with_its_sum_computed_anew_is_found_by_the_lock(folder):
+    lock_folder(folder)
+    forget(folder)
+    a, sums = place(folder, "trials/a.csv"), place(folder, "SHA256SUMS")
+    old = hashlib.sha256(a.read_bytes()).hexdigest()
+    a.write_text("0.6 of a")
+    sums.write_text(sums.read_text().replace(old, hashlib.sha256(a.read_bytes()).hexdigest()))
+    verdict = judge(folder, a)
+    assert verdict.standing is Standing.EDITED
+    assert verdict.sentence.endswith("vouched for by nobody: results/miniature/SHA256SUMS is not what dvc.lock says")
+    assert trusted(folder, a) is None
+
+
+def test_a_locked_folder_stands_while_the_list_is_newer_than_the_lock(folder):
+    """As after a stage that ended and was committed although the last one never ran."""
+    lock_folder(folder)
+    replace(folder, place(folder, "trials/a.csv"), "0.7 of a")
+    lines = (folder / "dvc.lock").read_text()
+    lock_folder(folder)
+    newer = yaml.safe_load((folder / "dvc.lock").read_text())
+    newer["stages"]["report"] = yaml.safe_load(lines)["stages"]["report"]
+    (folder / "dvc.lock").write_text(yaml.safe_dump(newer))
+    forget(folder)
+    shutil.rmtree(folder / ".trials")
+    a, b = place(folder, "trials/a.csv"), place(folder, "trials/b.csv")
+    assert (trusted(folder, a), trusted(folder, b)) == (b"0.7 of a", b"0.5 of b")
+    a.write_text("0.8 of a")
+    assert trusted(folder, a) is None
+    assert judge(folder, a).standing is Standing.EDITED
+
+
+@pytest.mark.parametrize("sums", [True, False])
+def test_what_is_written_beside_locked_files_leaves_them_trusted(folder, sums):
+    lock_folder(folder, sums=sums)
+    forget(folder)
+    a, b, new = (place(folder, f"trials/{name}.csv") for name in ("a", "b", "new"))
+    assert trusted(folder, a) == b"0.5 of a"
+    replace(folder, new, "0.1 of new")
+    replace(folder, a, "0.6 of a")
+    assert (trusted(folder, a), trusted(folder, b)) == (b"0.5 of a", b"0.5 of b")
+    assert trusted(folder, new) is None, "no lock has it"
+    assert {judge(folder, path).standing for path in (a, b, new)} == {Standing.VOUCHED}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.identity import canonical_json, code_digest, digest, item_id
-from harness.seeding import seed, subset_seed
+from harness.identity import ItemIds, canonical_json, code_digest, digest, item_id
+from harness.seeding import SeedsBelow, seed, subset_seed
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,25 @@ def test_nan_and_paths_have_no_identity(tmp_path):
 
 def test_the_kind_is_part_of_an_id():
     assert item_id("trial", {"a": 1}) != item_id("phase", {"a": 1})
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=6))
+def test_a_mapping_of_any_class_has_the_form_of_a_plain_one(mapping):
+    """A plain value is written as it is, any other is reduced first: two ways to one text."""
+    assert canonical_json(MappingProxyType({"a": [mapping]})) == canonical_json({"a": [mapping]})
+
+
+@given(st.dictionaries(st.text(), JSON, min_size=1, max_size=6), st.data())
+def test_ids_of_many_items_are_the_digests_of_their_specs(spec, data):
+    own = data.draw(st.lists(st.sampled_from(sorted(spec)), unique=True))
+    shared = {key: canonical_json(value) for key, value in spec.items() if key not in own}
+    assert ItemIds("trial", shared, own).id({key: canonical_json(spec[key]) for key in own}) == item_id("trial", spec)
+
+
+@given(st.lists(st.text() | st.integers(), min_size=2), st.integers(min_value=0))
+def test_a_seed_does_not_depend_on_where_its_names_are_parted(names, place):
+    place %= len(names)
+    assert SeedsBelow(*names[:place]).seed(*names[place:]) == seed(*names)
 
 
 def test_comments_docstrings_and_layout_do_not_change_a_code_digest():

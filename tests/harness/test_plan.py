@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import yaml
 
 from harness.errors import ConfigurationError
 from harness.identity import item_id
 from harness.published import CellKey
+from harness.spec import Item
 from tests.harness import project
 
 MINE = "  mine: {label: Mine, dimensions: 2, recipe: pretext, discrimination: null, restoration: 10, version: 1, source: here}\n"
@@ -26,6 +29,14 @@ def test_every_id_is_the_digest_of_kind_and_spec(root):
     plan = project.plan(root)
     assert all(item.id == item_id(item.kind, item.spec) for item in plan.items.values())
     assert len(ids(plan)) == len(set(ids(plan).values()))
+
+
+def test_a_trial_reaches_another_process_as_a_plain_item_that_says_the_same(root):
+    trial = next(iter(project.plan(root).trials().values()))
+    arrived = pickle.loads(pickle.dumps(trial))  # noqa: S301  what was just written
+    assert type(arrived) is Item
+    assert arrived.dump() == trial.dump()
+    assert set(arrived.dump()) == {"kind", "id", "title", "run", "spec", "needs", "cost"}
 
 
 def test_adding_a_method_changes_no_other_id_and_no_other_seed(root):

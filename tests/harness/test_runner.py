@@ -263,7 +263,7 @@ def test_another_shell_sees_what_runs_and_where_everything_stands(store: Store, 
         "seen = status(Store(root / 'trials', root / 'cohorts'), [Item(**e) for e in json.loads(sys.argv[2])]);"
         "print(json.dumps([seen.counts, [[r.slot, r.done, r.total, r.what] for r in seen.running], len(seen.failed)]))"
     )
-    plan = json.dumps([one.model_dump(mode="json") for one in (done, bad, slow, waiting)])
+    plan = json.dumps([one.dump() for one in (done, bad, slow, waiting)])
     words = [sys.executable, "-c", code, str(store.root.parent), plan]
     answer = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     thread.join()
@@ -279,7 +279,7 @@ def test_another_shell_sees_what_runs_and_where_everything_stands(store: Store, 
 def drive(root: Path, items: list[Item], slots: int = 2) -> subprocess.Popen[str]:
     plan = root / "plan.json"
     if not plan.exists():
-        plan.write_text(json.dumps([one.model_dump(mode="json") for one in items]))
+        plan.write_text(json.dumps([one.dump() for one in items]))
     words = [sys.executable, "-m", "tests.harness.drive", str(root), str(plan), str(slots), "numpy,tests.harness.works"]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
