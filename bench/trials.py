@@ -91,6 +91,7 @@ def run(folder: Path, tasks: Collection[str]) -> Run:
     for task in tasks:
         command += ["--task", task]
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each run compiles every module: 10 s beside trials of 1 s
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     while _reaped():
