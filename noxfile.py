@@ -217,6 +217,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def storm(session: nox.Session) -> None:
+    """Kill children and drivers over one store for five minutes: ``-- --seconds 300 --seed N``; nothing may be lost."""
+    install(session)
+    session.run("python", "-m", "tests.storm", *session.posargs)
+
+
+@nox.session
 def fullsize(session: nox.Session) -> None:
     """Take two steps of the paper profile at full image and network size."""
     install(session)
