@@ -22,6 +22,7 @@ from tasks.cohort_options import (
     without_nulls,
 )
 from tasks.datasets.catalogue import data_set_of, phantoms
+from tasks.datasets.known_roots import fingerprint
 from tasks.datasets.opening import open_adapter
 from tasks.entry_options import Options
 from tasks.layouts.adapter import KnowsTestCases
@@ -172,7 +173,7 @@ def with_fingerprint(
     if not root.is_dir():
         return cohort, f"the data root of {entry.name}, {root}, is no folder; {_remedy(entry)}"
     try:
-        found: dict[str, object] = {"fingerprint": open_adapter(cohort).fingerprint(root)}
+        found: dict[str, object] = {"fingerprint": fingerprint(open_adapter(cohort), root, cohort.adapter_options)}
         if cohort.lists is not None:
             found["lists"] = {part: describe_list(root, path_of(given)) for part, given in cohort.lists.items()}
     except DataError as error:

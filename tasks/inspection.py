@@ -9,9 +9,12 @@ from pydantic import JsonValue
 
 from harness.errors import DataError, Unavailable
 from tasks.cohort_configuration import SYNTHETIC_MARKER, path_of
+from tasks.cohorts.need import bytes_of
 from tasks.datasets.catalogue import phantom_of
+from tasks.datasets.known_roots import about_cohort, forget, remembered
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.layouts.adapter import Adapter
+from tasks.layouts.in_parallel import Effort, looking
 from tasks.layouts.index import Finding, declared
 from tasks.layouts.lists import describe_list
 from tasks.specs import CohortConfiguration
@@ -47,18 +50,49 @@ def write_phantom(raw: Mapping[str, object], folder: Path, stamp: str) -> Mappin
     return made
 
 
-def verify(raw: Mapping[str, object], root: Path, *, published: bool) -> list[Finding]:
-    """Check a data set on disk, opening every image.
+def verify(raw: Mapping[str, object], root: Path, *, published: bool, effort: Effort | None = None) -> list[Finding]:
+    """Check a data set on disk, opening every image or a sample; what was remembered of large roots is forgotten.
 
     Args:
         raw: ``TaskPlan.cohort`` of any profile: it names the adapter and the split.
         root: The data set.
         published: Compare counts with the published ones; leave it out for a phantom.
+        effort: Processes, sample and progress; None: one process opens all.
     """
+    forget()
+    effort = effort or Effort()
     cohort = CohortConfiguration.model_validate(raw)
     adapter, split = open_adapter(cohort), cohort.split
-    found = adapter.verify(root, split, published=published and not split.sample, decode=True)
-    return [*declared(split), *found, *_lists(adapter, root, cohort)]
+    with looking(effort):
+        found = adapter.verify(root, split, published=published and not split.sample, decode=True)
+    return [*declared(split), *found, *_lists(adapter, root, cohort), *_sampled(effort)]
+
+
+def _sampled(effort: Effort) -> list[Finding]:
+    """Say which part was opened, where not all was."""
+    if effort.opened >= effort.of:
+        return []
+    text = f"{effort.opened} of {effort.of} files were opened, drawn with a fixed seed; the others were not looked into"
+    return [Finding("note", text)]
+
+
+def bytes_needed(raw: Mapping[str, object], root: Path) -> int:
+    """Return how many bytes a cohort of real files takes once it is decoded; counted once for a large root.
+
+    Args:
+        raw: ``TaskPlan.cohort`` of a profile that reads real files.
+        root: The data root.
+
+    Raises:
+        DataError: If the files make no sense.
+    """
+    cohort = CohortConfiguration.model_validate(raw)
+    adapter = open_adapter(cohort)
+
+    def ask() -> str:
+        return str(bytes_of(cohort, read_index(adapter, root, cohort), adapter, root))
+
+    return int(remembered(root, adapter, {"bytes of": about_cohort(cohort)}, ask))
 
 
 def _lists(adapter: Adapter, root: Path, cohort: CohortConfiguration) -> list[Finding]:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from harness.cli.execution import run_items
+from harness.cli import numbers
+from harness.cli.disk import needs, print_needs, refuse_without_room
+from harness.cli.execution import EXIT_INTERRUPTED, run_items
 from harness.cli.listing import AsJson, Profile
+from harness.cli.looking import FilesProgress
 from harness.cli.session import Session, console, open_session, print_json, shown
 from harness.dotted import import_dotted
+from harness.environment import cores
 from harness.errors import DataError, Unavailable, unknown
 from harness.results.leakage import Leak, count_leaks, pairs, place_of
+from harness.running import Settings
 from harness.spec import TaskPlan
 
 data = typer.Typer(
     help="Fetch real images, write phantoms, verify a data root, decode it once, find what pretraining has seen.",
     no_args_is_help=True,
 )
+Readers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Processes that open files; default one a core. The number changes no result.",
+        callback=numbers.whole("--workers", 1, numbers.MANY_WORKERS),
+    ),
+]
 TaskName = Annotated[str, typer.Argument(help="A task of tasks/registry.yaml.")]
 
 
@@ -72,6 +85,14 @@ def verify(
     synthetic: Annotated[
         bool, typer.Option("--phantom", help="Do not compare counts with the published ones.")
     ] = False,
+    workers: Readers = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            help="Open so many files, drawn with a fixed seed, in place of all; tables and lists are checked whole.",
+            callback=numbers.whole("--sample", 1, 10**9),
+        ),
+    ] = None,
     as_json: AsJson = False,
     profile: Profile = "miniature",
 ) -> None:
@@ -87,8 +108,7 @@ def verify(
             "into params.local.yaml."
         )
     _refuse_broken(task, session.plan.tasks[task])
-    inspect = import_dotted("tasks.inspection:verify")
-    found: list[Any] = inspect(session.plan.tasks[task].cohort, Path(place), published=not synthetic)
+    found = _looked(session.plan.tasks[task].cohort, Path(place), not synthetic, workers or cores(), sample)
     terms = session.plan.tasks[task].terms
     if as_json:
         print_json([{"level": finding.level, "message": finding.message} for finding in found])
@@ -105,8 +125,29 @@ def verify(
         raise typer.Exit(2)
 
 
+def _looked(cohort: Mapping[str, object], root: Path, published: bool, workers: int, sample: int | None) -> list[Any]:
+    """Return what the verifier finds.
+
+    Raises:
+        typer.Exit: With code 130 if it was interrupted.
+    """
+    progress = FilesProgress()
+    effort = import_dotted("tasks.layouts.in_parallel:Effort")(workers, sample, progress)
+    try:
+        found: list[Any] = import_dotted("tasks.inspection:verify")(cohort, root, published=published, effort=effort)
+    except KeyboardInterrupt:
+        progress.end()
+        console.print(
+            f"interrupted after {progress.done:,} of {progress.total:,} files; nothing of a verification is kept, and "
+            "the same command begins anew; --sample K opens K files."
+        )
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    progress.end()
+    return found
+
+
 @data.command("prepare")
-def prepare(task: TaskName, profile: Profile = None) -> None:
+def prepare(task: TaskName, workers: Readers = None, profile: Profile = None) -> None:
     """Verify a task's images and decode them once into the memory map that pretraining and trials read."""
     session = open_session(profile)
     if task not in session.plan.tasks:
@@ -114,7 +155,10 @@ def prepare(task: TaskName, profile: Profile = None) -> None:
     item = session.plan.cohorts.get(task)
     if item is None:
         raise Unavailable(session.plan.tasks[task].unavailable or f"{task} is unavailable.")
-    run_items(session, [item])
+    found = needs(session, [task])
+    print_needs(session, found)
+    refuse_without_room(session, task, found)
+    run_items(session, [item], settings=Settings(workers=workers or 0))
     record = session.store.ok("cohort", item.id)
     if record is None:
         last = session.store.last("cohort", item.id)

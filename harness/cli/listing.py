@@ -157,6 +157,7 @@ def plan(
     ] = 0.0,
 ) -> None:
     """Show what the registries imply: counts, what is done, missing, failed, unavailable or skipped, hours, power."""
+    from harness.cli.disk import needs, print_needs
     from harness.cli.outlook import ask, outlooks, print_answer, print_outlook
 
     check_block(block)
@@ -176,6 +177,7 @@ def plan(
         print_answer(session, question, told, answer, target)
         return
     print_plan(session, counts)
+    print_needs(session, needs(session, session.plan.tasks))
     print_pretrainings(listed)
     print_outlook(session, told)
 

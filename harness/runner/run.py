@@ -19,7 +19,7 @@ from harness.runner.departure import Departure, Left, idle
 from harness.runner.endings import Asked, fate
 from harness.runner.policy import RetryPolicy
 from harness.runner.progress import Progress, Silent, SlotLine, View
-from harness.runner.schedule import Estimate, priorities
+from harness.runner.schedule import Estimate, Pace, priorities
 from harness.runner.signals import Signals
 from harness.spec import Ending, Item, Kind, Record, Status
 from harness.store import Attempt, Driver, State, Store, resolve_full
@@ -132,6 +132,7 @@ class _Running:
     said: tuple[float, ProgressSaid | None] = (0.0, None)  # when its progress was read, and what it was
     asked: Asked = Asked.NO
     entrusted: bool = False  # whether its claim names the engine's job
+    pace: Pace = field(default_factory=Pace)
 
 
 class _Loop:
@@ -627,13 +628,17 @@ class _Loop:
 
     def _view(self) -> View:
         now = time.monotonic()
-        lines = []
+        lines, rests = [], dict[str, float]()
         for slot in self.executor.slots:
             running = self.running.get(slot.index)
             if running is None:
                 lines.append(SlotLine(slot.name))
                 continue
             said, spent = self._said(running), 0.0 if running.begun is None else now - running.begun
+            if said is not None and running.item.kind == "cohort":
+                rest = running.pace.rest(now, said.done, said.total, said.what)
+                if rest is not None:
+                    rests[running.item.id] = rest
             done, total, what = (said.done, said.total, said.what) if said else (0, 0, "")
             what = "queued" if running.begun is None else what
             lines.append(SlotLine(slot.name, running.item.title, done, total, what, spent))
@@ -647,7 +652,9 @@ class _Loop:
             blocked=len(self.summary.blocked),
             elsewhere=len(self.foreign),
             elapsed=now - self.started,
-            remaining=self.estimate.remaining(waiting, active, at_work) if at_work and (waiting or active) else None,
+            remaining=self.estimate.remaining(waiting, active, at_work, rests)
+            if at_work and (waiting or active)
+            else None,
             slots=tuple(lines),
         )
 

@@ -66,6 +66,31 @@ def families(item: Item) -> tuple[tuple[str, ...], ...]:
     return (group(item), (item.kind, "work", item.run), (item.kind, "any"))
 
 
+class Pace:
+    """How fast an item does what it says it does, over the last minute: rows of a cohort are of one kind.
+
+    What an interrupted attempt left is passed over quickly, so the beginning says nothing about the rest.
+    """
+
+    WINDOW = 30.0  # seconds; the rate is over one to two of them
+    LEAST = 3.0  # seconds before which there is none
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._marks: list[tuple[float, int]] = []
+
+    def rest(self, now: float, done: int, total: int, what: str) -> float | None:
+        """Hear how far the item is at a time in seconds; returns how many more it takes, None while unknown."""
+        if what != self._what or not self._marks or done < self._marks[-1][1]:
+            self._what, self._marks = what, [(now, done)]
+        if now - self._marks[-1][0] > self.WINDOW:
+            self._marks = [*self._marks[-1:], (now, done)]
+        since, before = self._marks[0]
+        if now - since < self.LEAST or done <= before or not total:
+            return None
+        return (total - done) * (now - since) / (done - before)
+
+
 class Estimate:
     """Predicts durations from items measured so far that are of one kind with those to come, scaled by their costs.
 
@@ -100,15 +125,25 @@ class Estimate:
             self._families[item.id] = families(item)
         return self._families[item.id]
 
-    def remaining(self, waiting: Iterable[Item], running: Mapping[str, tuple[Item, float]], slots: int) -> float | None:
+    def remaining(
+        self,
+        waiting: Iterable[Item],
+        running: Mapping[str, tuple[Item, float]],
+        slots: int,
+        rests: Mapping[str, float] | None = None,
+    ) -> float | None:
         """Predict the seconds until all is done, or None while too little was measured.
 
         Args:
             waiting: Items not begun.
             running: Id → item and seconds it has run.
             slots: How many run at a time.
+            rests: Id → seconds that a running item still takes by its own pace, where it has one (``Pace``).
         """
-        begun = [(self.seconds(item), spent) for item, spent in running.values()]
+        paced = rests or {}
+        begun = [
+            (spent + paced[id] if id in paced else self.seconds(item), spent) for id, (item, spent) in running.items()
+        ]
         ahead = [self.seconds(item) for item in waiting]
         rest = [max(0.0, expected - spent) for expected, spent in begun if expected is not None]
         known = [expected for expected in ahead if expected is not None]

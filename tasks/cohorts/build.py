@@ -26,9 +26,11 @@ from harness.store.hashed import sha256_once
 from harness.whole_files import write_whole
 from tasks.cohorts.decode import write_pixels
 from tasks.cohorts.filling import Filling, kept_beside
+from tasks.cohorts.need import bytes_of, occupied, require_room
 from tasks.cohorts.patches import middle_slice, write_patches
 from tasks.cohorts.scans import write_scans
 from tasks.datasets.catalogue import adapter_of, phantom_of
+from tasks.datasets.known_roots import fingerprint
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.layouts.adapter import Adapter, VolumeAdapter
 from tasks.layouts.index import Finding, Index, declared
@@ -48,7 +50,7 @@ def build(raw: Mapping[str, object], context: Context) -> Outcome:
         Values ``images`` and ``patients``; the manifest as facts.
 
     Raises:
-        DataError: If the verifier fails, with everything it found.
+        DataError: If the verifier fails, with everything it found; if the disk has no room for the images.
         Unavailable: If no data root is known.
     """
     spec = CohortSpec.model_validate(raw)
@@ -60,12 +62,16 @@ def build(raw: Mapping[str, object], context: Context) -> Outcome:
         made = _phantom(cohort, root, context)
     else:
         root = _data_root(spec, context, adapter)
+    context.report(0, 0, "reading lists and labels")
     whole = not cohort.is_phantom and not cohort.split.sample
     findings = [*declared(cohort.split), *adapter.verify(root, cohort.split, published=whole, decode=False)]
     failures = [finding.message for finding in findings if finding.level == "fail"]
     if failures:
         raise DataError(f"{spec.task} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))
     index = read_index(adapter, root, cohort)
+    if not cohort.is_phantom:
+        there = occupied(kept_beside(folder, context.resume))
+        require_room(spec.task, bytes_of(cohort, index, adapter, root), folder, there)
     _write_images(cohort, root, index, adapter, context)
     if cohort.is_phantom:
         shutil.rmtree(root)
@@ -122,7 +128,8 @@ def _data_root(spec: CohortSpec, context: Context, adapter: Adapter) -> Path:
     root = context.data_roots.get(spec.task)
     if root is None:
         raise Unavailable(f"no data root for {spec.task}; set DIRA_BENCH_DATA_{spec.task.upper()} to its folder.")
-    found, planned = adapter.fingerprint(root), spec.configuration.fingerprint or ""
+    planned = spec.configuration.fingerprint or ""
+    found = fingerprint(adapter, root, spec.configuration.adapter_options)
     usual = adapter_of(spec.configuration.adapter)
     if found != planned and usual.fingerprint(root) != planned:  # a plan may ask the adapter without its options
         raise DataError(

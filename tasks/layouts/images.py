@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from harness.errors import DataError
+from tasks.layouts.index import Finding
 from tasks.layouts.plain_png import read_plain
 
 FORMATS = ("PNG", "JPEG")
@@ -90,6 +91,14 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.size
     except Exception as error:
         raise _damaged(path, error) from None
+
+
+def shape_of(path: Path) -> tuple[int, ...] | Finding:
+    """Open an image and return its shape ``(height, width)``, or a failure that says what is wrong with it."""
+    try:
+        return read_grey(path).shape
+    except DataError as error:
+        return Finding("fail", str(error))
 
 
 def plain_name(name: str, where: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,8 @@ from harness.errors import DataError
 K = TypeVar("K")
 V = TypeVar("V")
 Report = Callable[[int, int, str], None]
-FEW = 64  # keys below which processes cost more than they bring
+OPENING, OPENING_SCANS = "opening images", "opening scans"
+CHUNK = 16  # keys that a process takes at once
 SAMPLE_SEED = 0
 
 
@@ -35,14 +36,15 @@ class Effort:
         workers: Processes.
         sample: How many files are opened, drawn with a fixed seed; None: all.
         report: Progress, in files.
-        opened: How many were, so far; ``of`` how many there are.
+        opened: Files that were opened so far.
+        of: Files that there are to open.
     """
 
     workers: int = 1
     sample: int | None = None
     report: Report = lambda done, total, what: None
     opened: int = 0
-    of: int = field(default=0)
+    of: int = 0
 
 
 _EFFORT: ContextVar[Effort | None] = ContextVar("effort", default=None)
@@ -76,8 +78,7 @@ def each(function: Callable[[K], V], keys: Sequence[K], what: str) -> Iterator[t
         drawn = np.random.Generator(np.random.PCG64(SAMPLE_SEED)).choice(len(taken), effort.sample, replace=False)
         taken = [taken[place] for place in sorted(drawn.tolist())]
     effort.of += len(keys)
-    whole = range(0, len(taken), 16)
-    chunks = [taken[start : start + 16] for start in whole]
+    chunks = [taken[start : start + CHUNK] for start in range(0, len(taken), CHUNK)]
     waiting: dict[int, list[V]] = {}
     following = done = 0
     for number, found in in_processes(lambda n: [function(key) for key in chunks[n]], len(chunks), effort.workers):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -23,6 +22,7 @@ from harness.pixels import SPLITS
 from harness.spec import Frozen
 from tasks.layouts.finding import Files
 from tasks.layouts.images import read_grey
+from tasks.layouts.in_parallel import OPENING, each
 from tasks.layouts.index import Finding, Index, fingerprint_of
 from tasks.options import Split
 
@@ -134,17 +134,17 @@ def look_at_all(index: Index, look: Callable[[str, str], np.ndarray]) -> list[Fi
         look: Case, image → its pixels; raises ``DataError``.
     """
 
-    def one(case: str, image: str) -> Finding | str:
+    def one(pair: tuple[str, str]) -> Finding | str:
         try:
-            pixels = look(case, image)
+            pixels = look(*pair)
         except DataError as error:
             return Finding("fail", str(error))
         return f"{pixels.shape}{hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()}"
 
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(one, index.cases["case"], index.cases["image"]))
-    seen = {c: what for c, what in zip(index.cases["case"], found, strict=True) if isinstance(what, str)}
-    return [what for what in found if isinstance(what, Finding)] + twins(index, seen, "pixels")
+    pairs = list(zip(index.cases["case"], index.cases["image"], strict=True))
+    found = [(case, what) for (case, _), what in each(one, pairs, OPENING)]
+    seen = {case: what for case, what in found if isinstance(what, str)}
+    return [what for _, what in found if isinstance(what, Finding)] + twins(index, seen, "pixels")
 
 
 def same_files(root: Path, index: Index) -> list[Finding]:

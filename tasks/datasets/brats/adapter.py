@@ -33,6 +33,7 @@ from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.grids import Grid, difference, require_one_grid
+from tasks.layouts.in_parallel import OPENING_SCANS, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases
 from tasks.layouts.label_maps import whole_labels
 from tasks.layouts.lists import read_names
@@ -255,8 +256,8 @@ class Brats:
         """Check that each subject is whole; with ``decode`` every voxel of every sequence too."""
         folders = subjects(root)
         findings = find_files(root).findings()
-        for name, folder in folders.items():
-            findings += _check_subject(root, name, folder, decode)
+        looked = each(lambda name: _check_subject(root, name, folders[name], decode), list(folders), OPENING_SCANS)
+        findings += [finding for _, found in looked for finding in found]
         asked = split or Split(rule="random", test_fraction=1 / 3, validation_fraction=0.125, seed=4)
         try:
             parts, _ = assign_splits(root, {name: _patient(name) for name in folders}, asked)

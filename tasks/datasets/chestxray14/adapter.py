@@ -32,7 +32,8 @@ from harness.errors import DataError
 from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files
-from tasks.layouts.images import image_size, plain_name, read_grey
+from tasks.layouts.images import image_size, plain_name, shape_of
+from tasks.layouts.in_parallel import OPENING, each
 from tasks.layouts.index import (
     Finding,
     Index,
@@ -350,11 +351,12 @@ class ChestXray14:
             findings.append(Finding("warn", f"no {BOX_FILE}; localization cannot be scored"))
         if decode:
             sizes: dict[tuple[int, ...], list[str]] = {}
-            for name in sorted(set(listed["case"]) & set(paths)):
-                try:
-                    sizes.setdefault(read_grey(root / paths[name]).shape, []).append(name)
-                except DataError as error:
-                    findings.append(Finding("fail", str(error)))
+            names = sorted(set(listed["case"]) & set(paths))
+            for name, found in each(lambda name: shape_of(root / paths[name]), names, OPENING):
+                if isinstance(found, Finding):
+                    findings.append(found)
+                else:
+                    sizes.setdefault(found, []).append(name)
             findings += _check_sizes(sizes)
         if published and not split.sample:
             findings += count_differences(counts, PUBLISHED, "ChestX-ray14")

@@ -29,7 +29,8 @@ from harness.errors import DataError
 from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files
-from tasks.layouts.images import read_grey
+from tasks.layouts.images import shape_of
+from tasks.layouts.in_parallel import OPENING, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.layouts.splits import draw_patients
 from tasks.layouts.tables import read_table, repeated_rows, whole_number
@@ -273,11 +274,8 @@ class CheXpert:
         paths = layout.paths(cases)
         findings += _absent(layout, cases, paths, split)
         if decode:
-            for case in sorted(paths):
-                try:
-                    read_grey(root / paths[case])
-                except DataError as error:
-                    findings.append(Finding("fail", str(error)))
+            found = each(lambda case: shape_of(root / paths[case]), sorted(paths), OPENING)
+            findings += [problem for _, problem in found if isinstance(problem, Finding)]
         if published and self.views == "all" and not split.sample:
             findings += count_differences(_counts(cases), PUBLISHED, "CheXpert")
         return findings

@@ -42,6 +42,7 @@ from tasks.layouts.candidates import (
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.grids import difference
 from tasks.layouts.images import plain_name
+from tasks.layouts.in_parallel import OPENING_SCANS, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.layouts.label_maps import whole_labels
 from tasks.layouts.tables import read_table
@@ -222,8 +223,9 @@ class Luna16:
         for uid, path in sorted(paths.items()):
             findings += check_places(by_scan.get(uid, table.iloc[:0]), name, FILE_WORLD, root / path)
             findings += _check_raw(root / path)
-            if decode:
-                findings += check_voxels(root / path)
+        if decode:
+            for _, found in each(lambda uid: check_voxels(root / paths[uid]), sorted(paths), OPENING_SCANS):
+                findings += found
         findings += self._check_nodules(root, paths)
         findings += _check_lungs(root, paths, decode)
         findings = list(dict.fromkeys(findings))  # a scan that cannot be opened is met by several checks

@@ -25,6 +25,7 @@ from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.images import read_binary, read_grey
+from tasks.layouts.in_parallel import OPENING, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, refuse
 from tasks.layouts.splits import draw_patients
 from tasks.options import Split
@@ -139,8 +140,8 @@ class Montgomery:
             if folder == IMAGES and not NAME.match(name):
                 findings.append(Finding("warn", f"{name} is not named MCUCXR_NNNN_S.png and is left out"))
         readings = Files.under(root, "Montgomery").by_name(".txt").paths
-        for name in names:
-            findings += self._check_case(root, name, paths)
+        for name, found in each(lambda name: self._check_case(root, name, paths), names, OPENING):
+            findings += found
             reading = name.replace(".png", ".txt")
             if reading not in readings:
                 findings.append(Finding("warn", f"no reading {reading}"))

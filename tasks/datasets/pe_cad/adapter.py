@@ -30,6 +30,7 @@ from tasks.layouts.candidates import (
 )
 from tasks.layouts.finding import Files, plain
 from tasks.layouts.images import plain_name
+from tasks.layouts.in_parallel import OPENING_SCANS, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases
 from tasks.layouts.splits import draw_patients
 from tasks.layouts.tables import read_table
@@ -201,8 +202,8 @@ class PeCad:
         for patient in sorted(set(paths) - set(by_patient)):
             findings.append(Finding("warn", f"{paths[patient]} has no candidate; expected at least one a patient"))
         if decode:
-            for path in paths.values():
-                findings += check_voxels(root / path)
+            for _, found in each(lambda path: check_voxels(root / path), list(paths.values()), OPENING_SCANS):
+                findings += found
         findings = list(dict.fromkeys(findings))  # a scan that cannot be opened is met by several checks
         if not any(finding.level == "fail" for finding in findings):
             cases = self.read(root, asked).cases

@@ -31,6 +31,7 @@ from harness.typed import read
 from tasks.layouts.dicom import dicom_shape, read_dicom
 from tasks.layouts.finding import Choice, Files
 from tasks.layouts.images import plain_name
+from tasks.layouts.in_parallel import OPENING, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.layouts.run_lengths import EMPTY, last_pixel, looks_absolute, parse_runs
 from tasks.layouts.splits import draw_patients
@@ -202,8 +203,12 @@ class SiimAcr:
                                 f"(first: {unlabelled[0]}.dcm)")
             )  # fmt: skip
         findings += _absent(rows, paths, path, root, split)
-        for name in sorted(set(rows) & set(paths)):
-            findings += self._check_case(root / paths[name], name, rows[name], path, decode)
+
+        def look(name: str) -> list[Finding]:
+            return self._check_case(root / paths[name], name, rows[name], path, decode)
+
+        for _, found in each(look, sorted(set(rows) & set(paths)), OPENING):
+            findings += found
         if not any(f.level == "fail" for f in findings):
             findings += leaks(self.read(root, split).cases)
         if published and not split.sample:

@@ -1,0 +1,159 @@
+"""What a large data root needs and holds: room on the disk, facts that are asked once, files that many processes open."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import DataError
+from harness.runner.schedule import Pace
+from tasks.cohorts.need import BESIDE, bytes_of, gigabytes, occupied, require_room
+from tasks.configuration import resolve
+from tasks.datasets import known_roots
+from tasks.datasets.chestxray14.adapter import ADAPTER
+from tasks.datasets.chestxray14.phantom import write
+from tasks.datasets.known_roots import fingerprint, forget, look_at
+from tasks.datasets.opening import read_index
+from tasks.layouts.in_parallel import Effort, each, looking
+from tasks.specs import CohortConfiguration
+from tests.tasks.test_configuration import entry
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small copy of ChestX-ray14 in its layout."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    write(folder, {"seed": 5, "train": 40, "validation": 10, "test": 20, "file_px": 32})
+    return folder
+
+
+def test_the_bytes_that_are_foreseen_are_those_of_the_array(root: Path) -> None:
+    plan = resolve(entry(options={"cohort": {"cache_px": 48}}), "paper", {"mine": root})
+    cohort = CohortConfiguration.model_validate(plan.cohort)
+    index = read_index(ADAPTER, root, cohort)
+    assert bytes_of(cohort, index, ADAPTER, root) - BESIDE == np.zeros((len(index.cases), 48, 48), np.uint8).nbytes
+
+
+def test_a_disk_without_room_is_one_sentence_before_the_first_byte(tmp_path: Path) -> None:
+    require_room("mine", 10, tmp_path)
+    with pytest.raises(DataError) as refusal:
+        require_room("mine", 10**18, tmp_path, there=4 * 10**17)
+    expected = r"the images of mine take 600000000\.0 GB more on the disk of .*, where .* are free; expected room"
+    assert re.match(expected, str(refusal.value))
+    assert [gigabytes(count) for count in (29_391_585_280, 5_000_000)] == ["29.4 GB", "5.0 MB"]
+
+
+def test_what_a_sparse_file_lacks_is_not_counted_as_there(tmp_path: Path) -> None:
+    with (tmp_path / "pixels.npy").open("wb") as stream:
+        stream.seek(1 << 26)
+        stream.write(b"\0" * 4096)
+    assert occupied(tmp_path) < 1 << 20
+    assert occupied(tmp_path / "nowhere") == 0
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Roots whose adapter was asked, where every root counts as large and settled."""
+    calls: list[Path] = []
+    usual = type(ADAPTER).fingerprint
+
+    def asking(self: object, folder: Path) -> str:
+        calls.append(folder)
+        return usual(ADAPTER, folder)
+
+    monkeypatch.setattr(type(ADAPTER), "fingerprint", asking)
+    monkeypatch.setattr(known_roots, "MANY", 1)
+    monkeypatch.setattr(known_roots, "SETTLED", -(10**12))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return calls
+
+
+def test_a_root_is_asked_once_while_every_file_is_as_it_was(root: Path, asked: list[Path]) -> None:
+    first = fingerprint(ADAPTER, root, None)
+    assert [fingerprint(ADAPTER, root, None) for _ in range(3)] == [first] * 3
+    assert len(asked) == 1
+    forget()
+    assert fingerprint(ADAPTER, root, None) == first
+    assert len(asked) == 2
+
+
+def test_every_change_below_a_root_asks_anew_and_a_change_of_a_name_or_size_changes_the_answer(
+    root: Path, asked: list[Path]
+) -> None:
+    image = sorted((root / "images").iterdir())[3]
+    before = [fingerprint(ADAPTER, root, None)]
+    os.utime(image, ns=(1, 1))
+    assert fingerprint(ADAPTER, root, None) == before[0]
+    image.write_bytes(image.read_bytes() + b"\0")
+    before.append(fingerprint(ADAPTER, root, None))
+    image.rename(image.with_name("renamed.png"))
+    before.append(fingerprint(ADAPTER, root, None))
+    (root / "test_list.txt").write_text((root / "test_list.txt").read_text() + "\n")
+    before.append(fingerprint(ADAPTER, root, None))
+    assert len(set(before)) == 4
+    assert len(asked) == 5
+
+
+def test_a_root_that_is_being_written_to_is_not_remembered(
+    root: Path, asked: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_roots, "SETTLED", 10**12)
+    fingerprint(ADAPTER, root, None)
+    fingerprint(ADAPTER, root, None)
+    assert len(asked) == 2
+
+
+def test_a_damaged_memory_costs_time_and_nothing_else(root: Path, asked: list[Path], tmp_path: Path) -> None:
+    first = fingerprint(ADAPTER, root, None)
+    for path in (tmp_path / "cache" / "dira-bench" / "roots").iterdir():
+        path.write_bytes(b"{")
+    assert fingerprint(ADAPTER, root, None) == first
+    assert len(asked) == 2
+
+
+def test_links_that_lead_round_in_circles_are_followed_once(root: Path) -> None:
+    (root / "images" / "back").symlink_to(root)
+    (root / "lost").symlink_to(root / "nowhere")
+    assert look_at(root) == look_at(root)
+    assert look_at(root).files > 70
+
+
+def halves(number: int) -> float:
+    if number == 77:
+        raise DataError("seventy-seven")
+    return number / 2
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_files_are_told_in_their_order_however_many_processes_open_them(workers: int) -> None:
+    heard: list[tuple[int, int, str]] = []
+    with looking(Effort(workers, report=lambda *words: heard.append(words))) as effort:
+        assert list(each(halves, range(70), "opening")) == [(n, n / 2) for n in range(70)]
+        with pytest.raises(DataError, match="seventy-seven"):
+            list(each(halves, range(90), "opening"))
+    assert heard[4] == (70, 70, "opening")
+    assert (effort.opened >= 70, effort.of) == (True, 160)
+
+
+def test_a_sample_is_drawn_once_and_for_all_and_says_how_much_it_is() -> None:
+    seen = []
+    for workers in (1, 2):
+        with looking(Effort(workers, sample=10)) as effort:
+            seen.append([key for key, _ in each(halves, range(70), "opening")])
+        assert (effort.opened, effort.of) == (10, 70)
+    assert seen[0] == seen[1] == sorted(set(seen[0]))
+    assert len(seen[0]) == 10
+
+
+def test_the_time_left_is_of_the_rate_now_and_not_of_what_was_there_before() -> None:
+    pace = Pace()
+    assert pace.rest(0.0, 0, 1000, "decoding") is None
+    pace.rest(1.0, 500, 1000, "decoding")  # an interrupted attempt's half, passed over in a second
+    found = [pace.rest(second, 500 + int(second), 1000, "decoding") for second in np.arange(2.0, 120.0)]
+    assert found[-1] == pytest.approx(1000 - 619, rel=0.02)  # one a second
+    assert pace.rest(121.0, 5, 10, "cutting") is None  # another thing is done at another rate
