@@ -187,3 +187,9 @@ def leaves(spec: Mapping[str, Any], context: Context) -> Outcome:
             file.write_text(str(step))
             raise Preempted
     return Outcome(values={"steps": float(step)}, facts={"resumed": begun > 0})
+
+
+def on_device(spec: Mapping[str, Any], context: Context) -> Outcome:
+    import torch
+
+    return Outcome({"sum": float(torch.arange(4, device=context.device).sum())}, {"device": context.device})
