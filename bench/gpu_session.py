@@ -1,8 +1,10 @@
-"""Everything that only a GPU can show, in one command meant for eight minutes: ``python -m bench.gpu_session --out F``.
+"""Everything that only a GPU can show, in one command meant for six minutes: ``python -m bench.gpu_session --out F``.
 
-Runs the tests marked ``gpu``, the loader's device path, one DiRA step beside the reference, and the ladder of every
-registered 2D base at ResNet-50, 224 px, batch 256, bf16. Whatever cannot run is skipped with its reason; results are
-written after every part, so that a session cut short keeps what it has. Needs no DVC and no data.
+In the order of what is missed most: the last phase of every registered 2D base and MoCo-v2 alone at ResNet-50, 224 px,
+batch 256, bf16 (images/s, peak memory, data wait, share of the roofline); fine-tuning and ten crops, one trial twice;
+the tests marked ``gpu``; one step beside the reference; the hours that the paper profile takes at these rates. Whatever
+cannot run is skipped with its reason; results are written after every part, so that a session cut short keeps what it
+has. Needs no DVC and no data. ``--device cpu`` runs the same parts at the scale of the tests, to show that they run.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,39 @@ NEEDED = (
     "safetensors",
     "segmentation_models_pytorch",
     "lightly",
+    "albumentations",
 )
-BASES = ("dira_moco_v2", "dira_barlow_twins", "dira_simsiam")
+RUNGS = (("dira_moco_v2", -1), ("dira_barlow_twins", -1), ("dira_simsiam", -1), ("moco_v2", 0))
+TUNED = ("chestxray14", "montgomery")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """At which size the parts run.
+
+    Attributes:
+        device: Where.
+        profile: Whose networks and transfers.
+        batch: Images in a step of pretraining.
+        px: Side of the cohort's images.
+        seconds: Of a rung.
+        steps: Of a fine-tuning.
+        test: Images it is tested on.
+        reference: Side and batch of the step beside the reference.
+    """
+
+    device: str
+    profile: str
+    batch: int
+    px: int
+    seconds: float
+    steps: int
+    test: int
+    reference: tuple[int, int]
+
+
+FULL = Scale("cuda", "paper", 256, 512, 12.0, 60, 512, (224, 32))
+SMALL = Scale("cpu", "smoke", 16, 48, 2.0, 12, 64, (64, 4))
 
 
 class Session:
@@ -47,7 +81,8 @@ class Session:
 
     def __init__(self, out: Path, seconds: float) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        self.out, self._limit, self.found = out, time.monotonic() + seconds, {"parts": {}}
+        self.out, self._limit = out, time.monotonic() + seconds
+        self.found: dict[str, Any] = {"parts": {}}
         self._write()
 
     def left(self) -> float:
@@ -89,9 +124,9 @@ def main() -> int:
     """Run the session."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu_session")))
-    options.add_argument("--seconds", type=float, default=480.0)
-    options.add_argument("--batch", type=int, default=256)
-    options.add_argument("--compile", action="store_true")
+    options.add_argument("--seconds", type=float, default=360.0)
+    options.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    options.add_argument("--compile", action="store_true", help="time torch.compile and CUDA graphs, too")
     asked = options.parse_args()
     session = Session(asked.out, asked.seconds)
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -101,54 +136,98 @@ def main() -> int:
             return 1
     import torch
 
-    if not torch.cuda.is_available():
+    if asked.device == "cuda" and not torch.cuda.is_available():
         session.part("device", 0, lambda: {"skipped": "no CUDA device is visible to torch"})
         return 1
-    from bench.measuring import machine
+    from bench.measuring import machine, one_thread
 
+    if asked.device == "cpu":
+        one_thread()
     session.part("machine", 0, machine)
-    python = sys.executable
     with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-
-        def ladder(method: str, steps: int) -> Any:
-            from bench.ladder import climb
-
-            share = max(15.0, session.left() / 8)
-            return climb(
-                [method], scratch, steps=steps, seconds=min(40.0, share), batch=asked.batch, compiled=asked.compile
-            )
-
-        tests = [python, "-m", "pytest", "-q", "-m", "gpu", "tests/methods", "-p", "no:cacheprovider"]
-        session.part("tests", 60, lambda: run(tests, session.out / "tests.log", 120))
-        for method in BASES:
-            session.part(f"ladder {method}", 45, lambda method=method: ladder(method, 150))
-        loader = [
-            python,
-            "-m",
-            "bench.loader",
-            "--repeats",
-            "2",
-            "--images",
-            "16",
-            "--out",
-            str(session.out / "loader.json"),
-        ]
-        session.part("loader", 40, lambda: run(loader, session.out / "loader.log", max(30, session.left())))
-        session.part("step", 60, lambda: step(scratch))
+        measure(session, SMALL if asked.device == "cpu" else FULL, Path(name), compiled=asked.compile)
     return 0
 
 
-def step(folder: Path) -> dict[str, Any]:
-    """Time one float32 step of ours and the reference at batch 32."""
-    from bench.measuring import in_turn, ratio, synchronised_clock
+def measure(session: Session, scale: Scale, scratch: Path, *, compiled: bool) -> None:
+    """Do every part for which time is left."""
+    from bench.ladder import Pace, bandwidth, climb
+    from bench.pictures import write_cohort
+
+    cohort = scratch / "pictures"
+    session.part("cohort", 0, lambda: str(write_cohort(cohort, 8 * scale.batch, 0, scale.px).name))
+    moves: dict[str, float] = {}
+    session.part("bandwidth", 0, lambda: moves.setdefault("bytes_a_second", bandwidth(scale.device)))
+    pace = Pace(scale.device, 10**6, scale.seconds, moves.get("bytes_a_second", float("nan")))
+
+    def rung(method: str, phase: int, *, compiled: bool = False) -> dict[str, Any]:
+        return climb(method, phase, cohort, scratch, pace, profile=scale.profile, batch=scale.batch, compiled=compiled)
+
+    for method, phase in RUNGS:
+        session.part(f"ladder {method}", scale.seconds + 8, lambda m=method, p=phase: rung(m, p))  # type: ignore[misc]
+    session.part("fine-tuning", 40, lambda: tuning(scale, scratch))
+    session.part("tests", 20, lambda: tests(session, scale))
+    session.part("hours", float("-inf"), lambda: hours(session.found["parts"], scale))
+    session.part("step", 30, lambda: step(scratch, scale))
+    loader = [sys.executable, "-m", "bench.loader", "--repeats", "2", "--images", "16"]
+    loader += ["--out", str(session.out / "loader.json")]
+    session.part("loader", 40, lambda: run(loader, session.out / "loader.log", max(30, session.left())))
+    if compiled:
+        session.part("compiled", 90, lambda: rung(*RUNGS[0], compiled=True))
+
+
+def tuning(scale: Scale, scratch: Path) -> dict[str, Any]:
+    """Fine-tune for labels and for masks, the first of them twice."""
+    from bench.finetuning import difference, labelled_cohort, tuned
+
+    cohort = labelled_cohort(scratch / "labelled", test=scale.test, px=scale.px, labels=14)
+    found: dict[str, Any] = {}
+    for task in (*TUNED, TUNED[0]):
+        name = f"{task} again" if task in found else task
+        folder = scratch / name.replace(" ", "_")
+        found[name] = tuned(task, cohort, folder, scale.device, profile=scale.profile, steps=scale.steps, batch=None)
+    return {**found, "two runs differ by": difference(found[TUNED[0]], found[f"{TUNED[0]} again"])}
+
+
+def tests(session: Session, scale: Scale) -> dict[str, Any]:
+    """Run the tests marked gpu on the device; those that fit into 45 s."""
+    os.environ["DIRA_BENCH_TEST_DEVICE"] = "cuda:0" if scale.device == "cuda" else scale.device
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    return run([*command, "tests/methods", "tests/tasks"], session.out / "tests.log", min(45.0, session.left()))
+
+
+def hours(parts: dict[str, Any], scale: Scale) -> dict[str, Any]:
+    """Return the hours of one pretraining of each measured method under the profile ``paper``, from its rung's rate.
+
+    Every phase of a method is taken to run at the rate of the last, which is the slowest.
+    """
+    if scale != FULL:
+        return {"skipped": "rates of small networks say nothing about the paper's"}
+    from harness.registry import load_registry, project_root
+    from methods.configuration import resolve
+
+    registry, images, found = load_registry(project_root()), 86_524, {}
+    for method, _ in RUNGS:
+        result = parts.get(f"ladder {method}", {}).get("result", {})
+        if "images_per_second" in result:
+            phases = resolve(registry.methods[method], "paper").phases
+            epochs = sum(phase.configuration["budget"]["count"] for phase in phases)
+            found[method] = {"epochs": epochs, "hours": epochs * images / result["images_per_second"] / 3600}
+    return {"images": images, **found}
+
+
+def step(folder: Path, scale: Scale) -> dict[str, Any]:
+    """Time one float32 step of ours and the reference; compare them in double precision."""
+    from bench.ladder import clock
+    from bench.measuring import in_turn, ratio
     from bench.pretrain_step import agreement, prepared
 
-    ours, reference, views = prepared("dis+res+adv", 224, 32, folder / "step", "cuda")
+    made = ("dis+res+adv", *scale.reference, folder / "step", scale.device)
+    same = agreement(*prepared(*made))
+    ours, reference, views = prepared(*made)
     query, key = (ours.objective.as_input(view) for view in views[:2])
-    same = agreement(ours, reference, views)
     variants = {"reference": lambda: reference.step(query, key, views[2]), "ours": lambda: ours._take_step(views)}
-    seconds = in_turn(variants, 10, synchronised_clock)
+    seconds = in_turn(variants, 10 if scale.device == "cuda" else 2, clock(scale.device))
     return {"relative_difference": same, "seconds": seconds, "speed_up": ratio(seconds["reference"], seconds["ours"])}
 
 

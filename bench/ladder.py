@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.measuring import synchronised_clock
-from bench.pictures import write_cohort
 from bench.trainings import configuration, training
 from methods.training.images import ImageTraining
 
@@ -27,73 +28,100 @@ class BytesMoved(TorchDispatchMode):
     def __torch_dispatch__(self, operator: Any, types: Any, given: Any = (), named: Any = None) -> Any:
         """Run an operator and add what it touches."""
         output = operator(*given, **(named or {}))
-        if not getattr(operator, "is_view", False):
+        if not makes_view(operator):
             leaves = tree_leaves((given, named or {}, output))
             self.total += sum(leaf.nbytes for leaf in leaves if isinstance(leaf, torch.Tensor))
         return output
 
 
-def bandwidth() -> float:
-    """Measure bytes per second of a copy within the GPU's memory, read and written."""
-    source = torch.empty(2**30, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
+def makes_view(operator: Any) -> bool:
+    """Say whether an operator only looks at its input in another way: it returns that memory, unwritten."""
+    aliases = [returned.alias_info for returned in operator._schema.returns]
+    unwritten = bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
+    return unwritten or operator._schema.name == "aten::_unsafe_view"
+
+
+def clock(device: str) -> Callable[[], float]:
+    """Return the wall clock of a device: on a GPU once it has nothing left to do."""
+    return synchronised_clock if device.startswith("cuda") else time.perf_counter
+
+
+def bandwidth(device: str = "cuda") -> float:
+    """Measure bytes per second of a copy within a device's memory, read and written."""
+    source = torch.empty(2**30 if device.startswith("cuda") else 2**26, dtype=torch.uint8, device=device)
+    target, now = torch.empty_like(source), clock(device)
     best = float("inf")
     for _ in range(6):
-        begun = synchronised_clock()
+        begun = now()
         target.copy_(source)
-        best = min(best, synchronised_clock() - begun)
-    return 2 * source.numel() / best
+        best = min(best, now() - begun)
+    return float(2 * source.numel() / best)
 
 
-def rung(
-    made: Mapping[str, Any], cohort: Path, scratch: Path, steps: int, seconds: float, bytes_a_second: float
-) -> dict[str, Any]:
-    """Train a phase and measure.
+@dataclass(frozen=True)
+class Pace:
+    """How a rung is measured.
+
+    Attributes:
+        device: Where.
+        steps: At most so many are timed, after ten to warm up.
+        seconds: At most so long, after the warm-up.
+        bandwidth: Bytes a second that the device's memory moves.
+    """
+
+    device: str
+    steps: int
+    seconds: float
+    bandwidth: float
+
+
+WARM_UP = 10
+
+
+def rung(made: Mapping[str, Any], cohort: Path, scratch: Path, pace: Pace) -> dict[str, Any]:
+    """Train a phase and measure: images/s, data wait, peak memory, share of the memory-bound roofline, losses.
 
     Args:
         made: Configuration of the phase.
         cohort: Synthetic pictures.
         scratch: Where a checkpoint would go.
-        steps: At most so many, after ten to warm up.
-        seconds: At most so long.
-        bytes_a_second: What the GPU's memory moves.
+        pace: How.
     """
-    torch.cuda.reset_peak_memory_stats()
-    phase: ImageTraining = training(dict(made), cohort, scratch, "cuda")
-    steps_made = phase._batches()
-    batch, waited, curve, timed, begun = made["batch"], 0.0, [], 0, 0.0
-    moved = BytesMoved()
-    limit = time.monotonic() + seconds
-    for step in range(steps + 10):
-        if step == 10:
-            begun, waited = synchronised_clock(), 0.0
+    cuda, now = pace.device.startswith("cuda"), clock(pace.device)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    phase: ImageTraining = training(dict(made), cohort, scratch, pace.device)
+    batches, moved = phase._batches(), BytesMoved()
+    waited, curve, timed = 0.0, [], 0
+    limit = time.monotonic() + pace.seconds
+    begun = now()
+    for step in range(pace.steps + WARM_UP):
+        if step == WARM_UP:
+            begun, waited, timed = now(), 0.0, 0
+            limit = time.monotonic() + pace.seconds
         before = time.perf_counter()
-        views = next(steps_made)
+        views = next(batches)
         waited += time.perf_counter() - before
-        if step == 5:
-            with moved:
-                phase._take_step(views)
-        else:
+        with moved if step == WARM_UP // 2 else nullcontext():
             phase._take_step(views)
         phase.step += 1
+        timed += 1
         if step % 10 == 9:
             curve.append(phase.losses.means())
             phase.losses.clear()
-            if time.monotonic() > limit:
-                break
-        timed = step - 9
-    taken = synchronised_clock() - begun
-    rate = timed * batch / taken if timed > 0 else float("nan")
-    bound = bytes_a_second / (moved.total / batch)
+        if (step % 10 == 9 or not cuda) and step >= WARM_UP and time.monotonic() > limit:
+            break
+    taken = now() - begun
+    rate, bound = timed * made["batch"] / taken, pace.bandwidth / (moved.total / made["batch"])
     totals = [row["total"] for row in curve]
     return {
-        "batch": batch,
+        "batch": made["batch"],
         "precision": made["precision"],
         "steps_timed": timed,
         "images_per_second": rate,
         "data_wait_share": waited / taken,
-        "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30,
-        "mib_moved_per_image": moved.total / batch / 2**20,
+        "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
+        "mib_moved_per_image": moved.total / made["batch"] / 2**20,
         "share_of_memory_roofline": rate / bound,
         "finite": all(torch.isfinite(torch.tensor(totals)).tolist()),
         "falling": totals[-1] < totals[0] if len(totals) > 1 else None,
@@ -102,55 +130,39 @@ def rung(
 
 
 def climb(
-    methods: Iterable[str],
-    folder: Path,
+    method: str,
+    phase: int,
+    cohort: Path,
+    scratch: Path,
+    pace: Pace,
     *,
-    steps: int = 100,
-    seconds: float = 40.0,
+    profile: str = "paper",
     batch: int = 256,
     compiled: bool = False,
-    note: Callable[[dict[str, Any]], None] = print,
-) -> list[dict[str, Any]]:
-    """Measure every phase of some methods under the profile ``paper``; what fails is noted and the rest goes on.
+) -> dict[str, Any]:
+    """Measure a phase of a registered method.
 
     Args:
-        methods: Names in the registry.
-        folder: Scratch.
-        steps: Per rung.
-        seconds: Cap per rung.
+        method: Its name.
+        phase: Which of its phases; −1 is the last.
+        cohort: Synthetic pictures, at least ``batch`` of them.
+        scratch: Where a checkpoint would go.
+        pace: How.
+        profile: Whose phase.
         batch: Images in a step.
-        compiled: Whether to time each rung's forward and backward passes under ``torch.compile`` as well.
-        note: Hears of every finished rung.
+        compiled: Whether to time its forward and backward passes under ``torch.compile`` as well.
     """
-    from harness.registry import load_registry, project_root
-    from methods.configuration import resolve
-
-    moves = bandwidth()
-    cohort = write_cohort(folder / "ladder", train=8 * batch, validation=0, px=512)
-    found = []
-    for method in methods:
-        try:
-            count = len(resolve(load_registry(project_root()).methods[method], "paper").phases)
-        except Exception as error:  # a ladder goes on over a broken rung
-            note({"method": method, "skipped": f"{type(error).__name__}: {error}"})
-            continue
-        for phase in range(count):
-            row: dict[str, Any] = {"method": method, "phase": phase, "bandwidth_gb_s": moves / 1e9}
-            try:
-                changes = {"batch": batch, "budget": {"unit": "steps", "count": 10**6}}
-                changes["schedule"] = {"name": "constant", "per": "step"}
-                changes["validation"] = {"unit": "steps", "every": 10**6, "images": None}
-                made = configuration(method, phase, "paper", **changes)
-                row["terms"] = [term["role"] for term in made["terms"]]
-                row.update(rung(made, cohort, folder, steps, seconds, moves))
-                if compiled:
-                    row["compiled"] = compile_gain(made, cohort, folder)
-            except Exception as error:
-                row["skipped"] = f"{type(error).__name__}: {error}"
-            torch.cuda.empty_cache()
-            found.append(row)
-            note(row)
-    return found
+    changes = {"batch": batch, "budget": {"unit": "steps", "count": 10**6}}
+    changes["schedule"] = {"name": "constant", "per": "step"}
+    changes["validation"] = {"unit": "steps", "every": 10**6, "images": None}
+    made = configuration(method, phase, profile, **changes)
+    row: dict[str, Any] = {"method": method, "terms": [term["role"] for term in made["terms"]]}
+    row |= rung(made, cohort, scratch, pace)
+    if compiled:
+        row["compiled"] = compile_gain(made, cohort, scratch)
+    if pace.device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    return row
 
 
 def compile_gain(made: Mapping[str, Any], cohort: Path, scratch: Path) -> dict[str, float]:

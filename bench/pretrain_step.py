@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.ladder import climb
+from bench.ladder import Pace, bandwidth, climb
 from bench.measuring import finish, in_turn, one_thread, parser, ratio, synchronised_clock, words
 from bench.pictures import write_cohort
 from bench.reference import MOMENTUM, ReferenceStep
@@ -65,7 +65,7 @@ def agreement(ours: ImageTraining, reference: ReferenceStep, views: tuple[Tensor
     """Take one step of each in double precision from the same weights; return the largest relative differences."""
     in_double(ours, reference)
     query, key = (view.double() for view in views[:2])
-    theirs = reference.step(*(ours.objective.as_input(view) for view in (query, key)), views[2].double())
+    theirs = reference.step(ours.objective.as_input(query), ours.objective.as_input(key), views[2].double())
     ours._take_step((query, key, views[2]))
     mine = ours.losses.means()
     losses = max(abs(mine[name] - value) / abs(value) for name, value in theirs.items())
@@ -132,7 +132,9 @@ def main() -> None:
         print(f"seconds a step: {result['seconds']}; times as fast: {words(result['speed_up'])}")
         if cuda:
             del ours, reference
-            result["ladder"] = climb(["dira_moco_v2"], Path(name), compiled=asked.compile)
+            cohort = write_cohort(Path(name) / "ladder", train=2048, validation=0, px=512)
+            pace = Pace("cuda", steps=100, seconds=40.0, bandwidth=bandwidth())
+            result["ladder"] = climb("dira_moco_v2", -1, cohort, Path(name), pace, compiled=asked.compile)
     finish(result, asked.out)
 
 

@@ -91,7 +91,7 @@ class ReferenceStep:
         self.optimiser.zero_grad()
         total.backward()
         self.optimiser.step()
-        if self.discriminator is not None:
+        if self.discriminator is not None and restored is not None:
             self.opponent.zero_grad()
             real, fake = self.discriminator(target), self.discriminator(restored.detach())
             losses["opponent"] = 0.5 * (
