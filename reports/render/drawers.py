@@ -11,6 +11,7 @@ from harness.results.table import TrialRow
 from harness.spec import Status
 from harness.statistics.schema import CellSummary
 from reports.render import wording
+from reports.render.anchors import cell_anchor
 from reports.render.frames import printed
 from reports.render.inputs import Results
 
@@ -20,6 +21,8 @@ class DrawerTrial:
     """One trial of a cell.
 
     Attributes:
+        labelled: Training images whose labels it was trained on; None where no record says so.
+        cohort: First digits of the cohort's id.
         values: Metric → its value as text.
     """
 
@@ -27,6 +30,8 @@ class DrawerTrial:
     repeat: int
     status: Status
     id: str
+    labelled: int | None
+    cohort: str
     values: Mapping[str, str]
 
 
@@ -48,11 +53,6 @@ class Drawer:
     metrics: tuple[str, ...]
     trials: tuple[DrawerTrial, ...]
     provenance: str
-
-
-def cell_anchor(method: str, task: str, label_fraction: float) -> str:
-    """Return the id of a cell's drawer in ``report.html``."""
-    return f"cell-{method}-{task}-{label_fraction:g}"
 
 
 def drawers(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str], provenance: str) -> list[Drawer]:
@@ -99,7 +99,15 @@ def _trials(rows: Iterable[TrialRow]) -> list[DrawerTrial]:
     for row in rows:
         found.setdefault((row.pretrain_seed, row.repeat), []).append(row)
     return [
-        DrawerTrial(seed, repeat, own[0].status, own[0].trial_id, {row.metric: _text(row) for row in own})
+        DrawerTrial(
+            pretrain_seed=seed,
+            repeat=repeat,
+            status=own[0].status,
+            id=own[0].trial_id,
+            labelled=own[0].labelled,
+            cohort=own[0].cohort,
+            values={row.metric: _text(row) for row in own},
+        )
         for (seed, repeat), own in sorted(found.items())
     ]
 

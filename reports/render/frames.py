@@ -14,6 +14,7 @@ from reports.render.inputs import Results
 from reports.render.tables import primary_metrics
 
 OTHERS = "no discrimination"
+UNTRAINED = "no pretraining"
 SHARED_QUANTITIES = ("discrimination", "restoration", "adversary", "opponent")  # panels of every base, left to right
 
 
@@ -81,16 +82,29 @@ def fractions_frame(results: Results) -> pd.DataFrame:
     ])  # fmt: skip
 
 
+def bases(results: Results, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return method → its base: the first method of the registry with the same discrimination, by its label."""
+    first: dict[str, str] = {}
+    found = {}
+    for method, label in labels.items():
+        told = results.pretraining.get(method)
+        phases = told.phases if told else ()
+        terms = (phases[-1].outline.terms or ()) if phases else ()
+        types = [term.configuration.type for term in terms if term.role == "discrimination"]
+        found[method] = first.setdefault(types[0], label) if types else OTHERS if phases else UNTRAINED
+    return found
+
+
 def _chains(results: Results, labels: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return method → (base, rung) for each method whose pretraining is not wholly another's.
 
     The base is the first method of the registry with the same discrimination, by its label; the rung says which terms
     the last phase has.
     """
-    bases: dict[str, str] = {}
+    of_methods = bases(results, labels)
     known: set[tuple[str, ...]] = set()
     found = {}
-    for method, label in labels.items():
+    for method in labels:
         told = results.pretraining.get(method)
         phases = told.phases if told else ()
         identity = tuple(phase.id for phase in phases)
@@ -99,11 +113,9 @@ def _chains(results: Results, labels: Mapping[str, str]) -> dict[str, tuple[str,
         known.add(identity)
         last = phases[-1].outline
         terms = last.terms or ()
-        types = [term.configuration.type for term in terms if term.role == "discrimination"]
-        base = bases.setdefault(types[0], label) if types else OTHERS
         restored = any(term.role == "restoration" for term in terms)
         distorted = last.views is not None and last.views.distortion and not restored
-        found[method] = base, phases[-1].name + (", distorted views" if distorted else "")
+        found[method] = of_methods[method], phases[-1].name + (", distorted views" if distorted else "")
     return found
 
 
@@ -119,8 +131,8 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
         for point in results.curves
         if point.name.partition("_")[2] not in ("total", "")
     }
-    bases = dict.fromkeys(base for base, _ in chains.values())
-    order = {base: place for place, base in enumerate(sorted(bases, key=lambda base: base == OTHERS))}
+    shown = dict.fromkeys(base for base, _ in chains.values())
+    order = {base: place for place, base in enumerate(sorted(shown, key=lambda base: base == OTHERS))}
     rows: list[tuple[tuple[bool, int, int], dict[str, object]]] = []
     last: dict[tuple[str, int], tuple[str, int, int]] = {}  # chain → (phase, its start, furthest step)
     for point in results.curves:

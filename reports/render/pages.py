@@ -1,7 +1,7 @@
 """Builds the pages: one table, the audit, and the whole report, each a single file that opens from disk.
 
-Jinja2 escapes everything; only our own SVG and style sheet enter unescaped. A content security policy with the digest
-of the one inline script forbids the page to load anything, so "self-contained" is enforced by the reader's browser.
+Jinja2 escapes everything; only our own SVG and style sheet enter unescaped. A content security policy with the digests
+of its inline scripts forbids a page to load anything, so "self-contained" is enforced by the reader's browser.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,12 +23,13 @@ from harness.statistics.any_paper.audit import TableClaim
 from harness.statistics.audit import OUTCOMES, AuditedClaim, subject
 from harness.statistics.schema import Block, CellSummary, Comparison
 from reports.render import learnt, style, wording
-from reports.render.answers import HEADINGS, Answer, introduction
-from reports.render.answers import row as answer_row
-from reports.render.drawers import cell_anchor, drawers
+from reports.render.anchors import cell_anchor, contrast_anchor
+from reports.render.answers import Answer, introduction
+from reports.render.drawers import drawers
 from reports.render.formats import effect, markdown_table, markdown_text
 from reports.render.inputs import Overlap, Results
 from reports.render.leakage import shared_pairs, without_twins
+from reports.render.page_data import Facts, TextTable, as_json, gates_table, packed, page_data
 from reports.render.setting import setting
 from reports.render.tables import Table
 
@@ -37,6 +39,8 @@ SCRIPT = (
     "for(var d=e;d;d=d.parentElement){if(d.tagName==='DETAILS'){d.open=true}}if(e){e.scrollIntoView()}}"
     "addEventListener('hashchange',reveal);reveal();"
 )
+LIBRARY = "datatables-3.1.5.min.js"
+OWN_SCRIPTS = ("page.js", "grid.js", "contrasts.js", "tables.js", "cells.js", "curves.js", "start.js")
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,6 @@ class Picture:
         return Markup(style.inline_svg(self.files["page"], self.name, str(escape(f"{self.title}: {self.caption}"))))
 
 
-def contrast_anchor(contrast: Comparison) -> str:
-    """Return the id of a contrast's row in ``report.html``."""
-    c = contrast
-    return f"contrast-{c.family}-{c.method}-{c.reference}-{c.task}-{c.label_fraction:g}-{c.metric}"
-
-
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("reports.render", "templates"),
@@ -70,12 +68,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     environment.globals.update(
         w=wording,
         colours=style.PAGE_COLOURS,
-        script=Markup(SCRIPT),
-        script_digest=digest,
+        scripts=(Markup(SCRIPT),),
+        digest=digest,
         cell_anchor=cell_anchor,
         contrast_anchor=contrast_anchor,
         effect=effect,
@@ -83,6 +80,23 @@ def _environment() -> Environment:
     )
     environment.filters["plain"] = plain
     return environment
+
+
+def digest(script: str) -> str:
+    """Return the digest by which a policy admits a script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _file(*names: str) -> str:
+    return files("reports.render").joinpath(*names).read_text(encoding="utf-8")
+
+
+def report_scripts() -> tuple[Markup, ...]:
+    """Return the scripts of the report: the library of tables below its licence, and our own."""
+    licence = _file("vendor", "datatables-LICENSE.txt")
+    library = f"/*\n{licence}*/\n{_file('vendor', LIBRARY)}"
+    own = "".join(_file("script", name) for name in OWN_SCRIPTS)
+    return Markup(library), Markup(own)
 
 
 def plain(value: object) -> str:
@@ -215,7 +229,7 @@ def audit_tally(claims: Sequence[AuditedClaim]) -> list[AuditTally]:
         groups.setdefault((claim.source, claim.type), []).append(claim)
     return [
         AuditTally(
-            source=source_label(source),
+            source=wording.source_label(source),
             type=kind,
             count=len(rows),
             outcomes=Counter(row.outcome for row in rows),
@@ -231,13 +245,6 @@ def count_rows(claims: Sequence[AuditedClaim]) -> list[list[str]]:
         [row.source, row.type, str(row.count), *(str(row.outcomes[o]) for o in OUTCOMES), str(row.fragile)]
         for row in audit_tally(claims)
     ]
-
-
-def source_label(source: str) -> str:
-    """Write a place of the paper as the paper does: ``tab2`` → ``Tab. 2``."""
-    if source[:3] in ("tab", "fig") and source[3:].isdigit():
-        return f"{source[:3].capitalize()}. {source[3:]}"
-    return source
 
 
 def difference(claim: AuditedClaim) -> str:
@@ -267,7 +274,7 @@ def audit_page(claims: Sequence[AuditedClaim], labels: Mapping[str, str], words:
             tally=audit_tally(claims),
             outcomes=OUTCOMES,
             total=Counter(c.outcome for c in claims),
-            source_label=source_label,
+            source_label=wording.source_label,
             stamp="",
         )
     )
@@ -284,7 +291,7 @@ def audit_markdown(claims: Sequence[AuditedClaim], labels: Mapping[str, str], wo
     total = Counter[str](claim.outcome for claim in claims)
     rows = [
         [
-            f"{markdown_text(source_label(c.source))}, {c.type}",
+            f"{markdown_text(wording.source_label(c.source))}, {c.type}",
             markdown_text(subject(c, labels)),
             markdown_text(f"{c.claim} ({c.where})" if c.where else c.claim),
             markdown_text(c.printed) or difference(c),
@@ -354,10 +361,28 @@ def report_page(
     rows = tally(results.contrasts)
     # A profile of other tasks alone has nothing of the paper's to count.
     main = "published" if any(row.tested for row in rows if row.block == "published") else "added"
+    texts = _texts(results, methods, tasks)
+    names = {table.name for table in texts}
+    data = page_data(
+        results,
+        methods,
+        tasks,
+        tables,
+        drawers(results, methods, tasks, provenance),
+        texts,
+        {**cohort_facts(results), **pretraining_facts(results)},
+        {picture.name: packed(picture.inline) for picture in pictures},
+        alpha=parameters.alpha,
+        provenance=provenance,
+    )
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
+            data=Markup(as_json(data)),
+            scripts=report_scripts(),
+            texts=names,
+            views=names - {"gates"},
             results=results,
             parameters=parameters,
             methods=methods,
@@ -366,8 +391,6 @@ def report_page(
             unshown=unshown,
             answers=answers,
             answers_introduction=introduction(answers),
-            answer_headings=HEADINGS,
-            answer_row=answer_row,
             main=main,
             brief=setting(results.cohorts, tasks, (cell.task for cell in results.cells), brief=True),
             pictures=pictures,
@@ -379,11 +402,6 @@ def report_page(
             contrast_unit=wording.units(c.metric for c in results.contrasts),
             stamp=wording.stamp_of([*results.cells, *results.contrasts]),
             tally=rows,
-            families=by_family(results.contrasts),
-            views=results.views,
-            prospects=results.prospects,
-            place=lambda text: view_place(text, tasks),
-            gated=lambda text: learnt.with_labels(text, methods),
             findings=_total(row.findings for row in rows if row.block == main),
             agreements=_total(row.agreements for row in rows if row.block == main),
             reasons=Counter(
@@ -392,15 +410,121 @@ def report_page(
                 if c.block == main and c.agreement == "not comparable" and wording.answered(c)
             ),
             learnt=learnt.methods_shown(results, methods),
-            gate_headings=learnt.HEADINGS,
             unlearnt=sum(bool(c.gate) and wording.answered(c) for c in results.contrasts),
-            drawers=drawers(results, methods, tasks, provenance),
             audit=audit_tally(results.claims),
             audit_total=Counter(c.outcome for c in results.claims),
             outcomes=OUTCOMES,
             **_trials_counted(results),
         )
     )
+
+
+def _texts(results: Results, methods: Mapping[str, str], tasks: Mapping[str, str]) -> list[TextTable]:
+    """Write what stands beside the contrasts, and the gates, as tables of texts; an empty one is left out."""
+    w = wording
+
+    def labelled(method: str) -> str:
+        return methods.get(method, method)
+
+    def family(label: str, gate: str) -> str:
+        return f"{label} ({learnt.with_labels(gate, methods)})" if gate else label
+
+    improvement = [
+        (
+            family(v.family_label, v.gate), labelled(v.method), labelled(v.reference), str(v.units),
+            f"{w.number(v.estimate)} {w.plain_interval(v.low, v.high)}",
+        )
+        for v in results.views
+        if v.method
+    ]  # fmt: skip
+    over_bases = [
+        (
+            family(v.family_label, v.gate), view_place(v.task, tasks), str(v.units),
+            f"{w.signed(v.estimate)} {w.interval(v.low, v.high)}",
+        )
+        for v in results.views
+        if not v.method
+    ]  # fmt: skip
+    outlook = []
+    for p in results.prospects:
+        where = w.column(tasks.get(p.task, p.task), p.label_fraction)
+        where += "" if p.delta is None else f", δ = {p.delta}"
+        spread = f", spread of {p.spread}" if p.spread not in ("", "printed") else ""
+        rates = (p.reproduced, p.different, p.too_small, p.inconclusive, p.ceiling)
+        outlook.append(
+            (
+                f"{labelled(p.method)} {w.MINUS} {labelled(p.reference)}", where,
+                f"{w.signed(p.effect)} (±{p.margin:g}){spread}", *map(w.number, rates),
+            )
+        )  # fmt: skip
+    tables = (
+        TextTable(
+            "improvement", "Probability of improvement",
+            ("Family", "Method", "Reference", "Cells", "Probability [95 %]"), tuple(improvement), (3, 4), (0, 1),
+        ),
+        TextTable("over-bases", "Over the bases", ("Family", "On", "Pairs", "Mean gain [95 %]"), tuple(over_bases),
+                  (2, 3), (0, 1)),
+        TextTable(
+            "outlook", "What this number of runs could answer",
+            ("Contrast", "On", "Paper’s effect (margin)", "reproduced", "different", "too small to tell",
+             "inconclusive", "ceiling"),
+            tuple(outlook), (2, 3, 4, 5, 6, 7), (1,),
+        ),
+        gates_table(results, methods),
+    )  # fmt: skip
+    return [table for table in tables if table.rows]
+
+
+def cohort_facts(results: Results) -> dict[str, tuple[Facts, ...]]:
+    """Write what each cohort's file tells, below the anchor of its line."""
+    found: dict[str, tuple[Facts, ...]] = {}
+    for task, told in results.cohorts.items():
+        hidden = ("findings", "task", "verifier", "stamp", "synthetic")
+        pairs = tuple((k.replace("_", " "), plain(v)) for k, v in told.whole.items() if k not in hidden)
+        findings = told.whole.get("findings", told.whole.get("verifier", [])) or []
+        rows = [_finding(one) for one in findings] if isinstance(findings, list) else []
+        title = "" if rows else "The verifier found nothing to report."
+        headings = ("Level", "The verifier’s finding") if rows else ()
+        found[f"cohort-{task}"] = (Facts("", pairs), Facts(title, (), headings, tuple(rows)))
+    return found
+
+
+def _finding(found: object) -> tuple[str, str]:
+    if isinstance(found, Mapping):
+        return str(found.get("level", "")), str(found.get("message", ""))
+    return "", plain(found)
+
+
+PHASE_COLUMNS = ("name", "status", "steps", "images_seen", "selected_step", "weights_sha256", "id")
+
+
+def pretraining_facts(results: Results) -> dict[str, tuple[Facts, ...]]:
+    """Write what each pretraining's file tells, below the anchor of its line: its phases, then every setting."""
+    headings = ("Phase", "Status", "Steps", "Images seen", "Selected step", "Weights, SHA-256", "Id")
+    found = {}
+    for method, told in results.pretraining.items():
+        parts = []
+        if budget := told.whole.get("budget"):
+            parts.append(Facts("", (("budget", plain(budget)),)))
+        seeds = told.whole.get("pretraining_seeds")
+        for chain in seeds if isinstance(seeds, list) else []:
+            phases = chain.get("phases") or []
+            if not phases:
+                continue
+            rows = tuple(tuple(plain(phase.get(name)) for name in PHASE_COLUMNS) for phase in phases)
+            parts.append(Facts(f"Pretraining {chain['pretrain_seed']}", (), headings, rows))
+            parts += [Facts(f"Settings of {phase['name']}", _settings(phase)) for phase in phases]
+        found[f"pretraining-{method}"] = tuple(parts)
+    return found
+
+
+def _settings(phase: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    # Its measurements stand among the gates.
+    elsewhere = (*PHASE_COLUMNS, "configuration", "measurements")
+    shown = {name: value for name, value in phase.items() if name not in elsewhere}
+    configuration = phase.get("configuration")
+    settings = [*shown.items(), *(configuration.items() if isinstance(configuration, Mapping) else ())]
+    return tuple((str(name).replace("_", " "), plain(value)) for name, value in settings)
 
 
 def _trials_counted(results: Results) -> dict[str, int]:

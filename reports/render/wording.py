@@ -174,6 +174,13 @@ def published(cell: CellSummary) -> str:
     return "" if cell.published_mean is None else spread(cell.published_mean, cell.published_sd)
 
 
+def source_label(source: str) -> str:
+    """Write a place of the paper as the paper does: ``tab2`` → ``Tab. 2``."""
+    if source[:3] in ("tab", "fig") and source[3:].isdigit():
+        return f"{source[:3].capitalize()}. {source[3:]}"
+    return source
+
+
 def legend(alpha: float) -> list[tuple[str, str]]:
     """Explain the marks.
 

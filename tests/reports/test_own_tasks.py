@@ -27,6 +27,7 @@ from tests.reports.own_results import (
     values,
     write_own_results,
 )
+from tests.reports.shown import shown
 
 LABELS = {name: facts.label for name, facts in METHODS.items()}
 COLUMNS = {name: facts.label for name, facts in TASKS.items()}
@@ -76,17 +77,15 @@ def test_each_table_and_figure_says_scale_and_sample_once(own):
         assert (folder / "tables" / f"{name}.html").read_text().count(SETTING) == 1
         assert SCALE in (folder / "tables" / f"{name}.tex").read_text()
     report = (folder / "report.html").read_text()
-    blocks = re.findall(r"<figcaption>.*?</figcaption>|<caption>.*?</caption>", report, re.S)
-    shown = [block for block in blocks if "Findings by family" not in block and "Agreement with" not in block]
-    assert len(shown) >= 5
-    assert [block.count("Real images: 64 px, sample of 1,000 (Films).") for block in blocks if block not in shown] == [
-        1,
-        1,
-    ]
-    assert {block.count(SCALE) for block in shown} == {1}
+    head = report[report.index('<header class="page">') : report.index('<nav class="page"')]
+    assert head.count("Real images: 64 px, sample of 1,000 (Films).") == 1
+    data = shown(report)
+    assert {table.setting.count(SCALE) for table in data.tables} == {1}
+    blocks = re.findall(r'<details class="figure".*?</details>', report, re.DOTALL)
+    assert len(blocks) >= 3 and {block.count(SCALE) for block in blocks} == {1}
     for path in (folder / "figures").glob("*.svg"):
         assert SCALE in path.read_text(), path.name  # in the description
-        picture = next(part for part in report.split("<figure ") if f'id="figure-{path.stem}"' in part)
+        picture = data.figures[path.stem]
         assert "Real images: 64 px, sample of 1,000 (Films)." in picture
         assert ("Real images: 64 px (Lungs)." in picture) == (path.stem != "maps_added")  # boxes are of Films alone
     assert not any(b"SYNTHETIC" in path.read_bytes() for path in folder.rglob("*.*"))
@@ -97,7 +96,7 @@ def test_agreement_is_not_comparable_for_scale_and_sample_in_table_and_report(ow
     assert "Agreement with the paper on Films: not comparable (64 px, sample of 1,000)." in text
     assert "Agreement with the paper on Lungs: not comparable (64 px)." in text
     report = (own[1] / "report.html").read_text()
-    assert "not comparable</span><small>64 px, sample of 1,000</small>" in report
+    assert {(c.agreement, c.reason) for c in shown(report).contrasts} >= {("not comparable", "64 px, sample of 1,000")}
     assert "not comparable: 64 px, sample of 1,000" in report
 
 
@@ -114,8 +113,11 @@ def test_the_few_real_pictures_are_drawn_with_credit_and_boxes_and_no_more_than_
     assert svg.count("<image") == 12  # three pairs of methods: two panels, under two models each
     assert PICTURED + svg.count("<image") <= PANELS
     report = (folder / "report.html").read_text()
-    figure = next(part for part in report.split("<figure ") if 'id="figure-maps_added"' in part)
-    assert figure.count(CREDIT) >= 2  # in the caption and inside the picture
+    parts = re.findall(r'<details class="figure".*?</details>', report, re.DOTALL)
+    caption = next(part for part in parts if 'id="figure-maps_added"' in part)
+    picture = shown(report).figures["maps_added"]
+    assert CREDIT in caption and CREDIT in picture
+    figure = caption + picture
     assert "Films has 49 annotated boxes on 44 images (43 Pneumonia, 6 Effusion)." in figure
     assert "Pneumonia" in figure and "stay in their data root" not in figure
 

@@ -118,9 +118,7 @@ def test_results_hold_data_only():
 
 
 def test_no_tracked_file_is_large():
-    # One page holds every trial of every cell and its figures, so that it opens from disk without anything beside it.
-    limits = {path: 4_000_000 if path.endswith("/report.html") else 2_000_000 for path in TRACKED}
-    big = [path for path, limit in limits.items() if (ROOT / path).is_file() and (ROOT / path).stat().st_size > limit]
+    big = [path for path in TRACKED if (ROOT / path).is_file() and (ROOT / path).stat().st_size > 2_000_000]
     assert big == []
 
 
