@@ -32,6 +32,13 @@ const CONTRASTS = (() => {
     return found.size === 1 ? [...found][0] : null;
   }
 
+  /* The one word of Agreement that all rows share, with the reasons that occur; null where they differ. */
+  function sharedAgreement(rows) {
+    const word = shared(rows, (c) => c.agreement);
+    const reasons = [...new Set(rows.map((c) => c.reason).filter(Boolean))];
+    return word === null || reasons.length > 3 ? null : `${word}${reasons.length ? ` (${reasons.join("; or ")})` : ""}`;
+  }
+
   function columns(rows, sameAgreement) {
     const printed = rows.some((c) => c.paper !== null);
     return [
@@ -57,7 +64,7 @@ const CONTRASTS = (() => {
 
   function said(rows) {
     const sentences = [];
-    const word = shared(rows, (c) => `${c.agreement}: ${c.reason}`);
+    const word = sharedAgreement(rows);
     if (word) sentences.push(`Agreement with the paper, for every row: ${word}.`);
     const untested = rows.filter((c) => c.paper !== null && c.difference !== null && c.agreement === "not comparable");
     if (untested.length) {
@@ -68,7 +75,7 @@ const CONTRASTS = (() => {
 
   /* Show contrasts below `host`; `bare` leaves out what stands above a table. */
   function show(host, rows, name, bare) {
-    const same = shared(rows, (c) => `${c.agreement}: ${c.reason}`);
+    const same = sharedAgreement(rows);
     const base = (c) => data.method.get(c.method).base;
     const made = GRID.make(host, {
       name, bare, rows, label: "contrasts", kind: "effects", columns: columns(rows, same), said: said(rows),
@@ -118,5 +125,5 @@ const CONTRASTS = (() => {
     };
   }
 
-  return { show, presets, detail, finding, agreement, label, title, opener, shared };
+  return { show, presets, detail, finding, agreement, label, title, opener, shared, sharedAgreement };
 })();

@@ -51,7 +51,7 @@ const TABLES = (() => {
   function said(table, mode) {
     const own = table.rows.flatMap(contrastsOf);
     const sentences = [table.setting];
-    const word = own.length ? CONTRASTS.shared(own, (c) => `${c.agreement}: ${c.reason}`) : null;
+    const word = own.length ? CONTRASTS.sharedAgreement(own) : null;
     if (word) sentences.push(`Agreement with the paper, for every number: ${word}.`);
     if (mode === "difference") {
       sentences.push("Ours − paper: the difference of the two means. Where the two are not comparable it is no test.");
@@ -117,6 +117,9 @@ const TABLES = (() => {
     function redraw() {
       const table = data.tables.find((one) => one.name === select.value);
       if (made) GRID.destroy(made);
+      const printed = table.rows.some((row) => row.entries.some((entry) => entry && entry.paper !== null));
+      for (const button of buttons) button.disabled = !printed && button.dataset.mode !== "ours";
+      if (!printed) mode = "ours";
       const grid = el("div", {});
       body.replaceChildren(el("h3", { id: `table-${table.name}` }, table.title), el("p", { class: "small" }, table.caption), grid,
         ...below(table));
