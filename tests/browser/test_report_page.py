@@ -259,5 +259,7 @@ def test_five_questions_take_at_most_three_actions(visit, report, contrasts):
     apart = max((c for c in data.contrasts if c.difference is not None), key=lambda c: abs(c.difference))
     assert column(page, 1)[0] == f"{label[apart.method]} − {label[apart.reference]}"
 
-    heads = page.locator("[data-tables] table.grid thead th").all_inner_texts()[1:]  # how many labels are behind this column? (0)
+    heads = page.locator("[data-tables] table.grid thead th").all_inner_texts()[
+        1:
+    ]  # how many labels are behind this column? (0)
     assert heads and all("labels" in head for head in heads)

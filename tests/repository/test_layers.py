@@ -101,7 +101,9 @@ def test_a_stage_that_runs_items_depends_on_all_that_their_ids_come_from():
 def test_the_lock_holds_every_dependency_and_names_no_host():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     whole = ROOT / "requirements.txt"
-    groups = {name: [one for one in group if isinstance(one, str)] for name, group in project["dependency-groups"].items()}
+    groups = {
+        name: [one for one in group if isinstance(one, str)] for name, group in project["dependency-groups"].items()
+    }
     for part, wanted in {"": project["project"]["dependencies"], **groups}.items():
         own = ROOT / "requirements" / f"{part}.txt"  # a session of its own has a part of the lock
         lock = (own if own.is_file() else whole).read_text()
