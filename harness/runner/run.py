@@ -19,7 +19,7 @@ from harness.runner.departure import Departure, Left, idle
 from harness.runner.endings import Asked, fate
 from harness.runner.policy import RetryPolicy
 from harness.runner.progress import Progress, Silent, SlotLine, View
-from harness.runner.schedule import Estimate, Pace, priorities
+from harness.runner.schedule import LOOK_SECONDS, Estimate, Pace, pause_between_looks, priorities
 from harness.runner.signals import Signals
 from harness.spec import Ending, Item, Kind, Record, Status
 from harness.store import Attempt, Driver, State, Store, resolve_full
@@ -27,7 +27,6 @@ from harness.store import Progress as ProgressSaid
 from harness.store.records import TAKEN, UNSTARTED
 
 TICK = 0.25  # seconds; how long a signal or a timeout may go unnoticed
-FOREIGN_SECONDS = 0.5  # how often items in another driver's hands are looked at
 REMOTE_SECONDS = 5.0  # how often jobs on other machines are looked at
 GRACE = 5.0  # seconds between TERM and KILL
 LEAVING_GRACE = 20.0  # the same where there is to be a checkpoint; Slurm kills 30 s after its own TERM
@@ -181,6 +180,7 @@ class _Loop:
         self.started = time.monotonic()
         self.span = (departure.until or 0.0) - time.time()
         self.looked = self.shown = self.asked_remote = 0.0
+        self.pause = LOOK_SECONDS  # between two looks at items in other drivers' hands
         self.seen: dict[str, int] = {}  # attempts at failed items before this run, which ``retry_failed`` overrules
 
     # ---------------------------------------------------------------- the loop
@@ -517,7 +517,7 @@ class _Loop:
     def _look_at_remote(self) -> None:
         """See which jobs have left their queue: no time is counted before."""
         now = time.monotonic()
-        if not self.executor.remote or now - self.asked_remote < (REMOTE_SECONDS if self.proven else FOREIGN_SECONDS):
+        if not self.executor.remote or now - self.asked_remote < (REMOTE_SECONDS if self.proven else LOOK_SECONDS):
             return
         self.asked_remote = now
         for running in self.running.values():
@@ -570,9 +570,9 @@ class _Loop:
 
     def _look_elsewhere(self) -> None:
         """See how items in another driver's hands stand, and take back those it lost."""
-        if not self.foreign or time.monotonic() - self.looked < FOREIGN_SECONDS:
+        begun = time.monotonic()
+        if not self.foreign or begun - self.looked < self.pause:
             return
-        self.looked = time.monotonic()
         for id in sorted(self.foreign, key=self.order.__getitem__):
             item = self.items[id]
             state = self.store.state(item.kind, id)
@@ -587,6 +587,8 @@ class _Loop:
                 self._fail(id, last)
             else:
                 self._enqueue(id)
+        self.looked = time.monotonic()
+        self.pause = pause_between_looks(self.looked - begun)
 
     def _stop_all(self) -> None:
         """End every child: TERM, then KILL after the grace period, or at once after a second signal.

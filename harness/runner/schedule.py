@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.errors import ConfigurationError
 from harness.spec import Item
 
+LOOK_SECONDS = 0.5  # how often items in another driver's hands are looked at, where that is cheap
+LOOK_LIMIT = 5.0  # and at least this often, however long it takes
+LOOK_SHARE = 0.05  # of the time may go into it
 REPEAT = re.compile(r"[\s·]*\b(repeat|seed)?\s*\d+\s*$")
 
 
@@ -46,6 +49,17 @@ def priorities(items: Sequence[Item]) -> dict[str, float]:
     for id in reversed(order):
         longest[id] = known[id].cost + max((longest[dependant] for dependant in dependants[id]), default=0.0)
     return longest
+
+
+def pause_between_looks(took: float) -> float:
+    """Return how many seconds to wait before items in other drivers' hands are looked at again.
+
+    Each look reads several files an item, which a shared file system may answer slowly, and to many drivers at once.
+
+    Args:
+        took: Seconds that the last look took.
+    """
+    return min(LOOK_LIMIT, max(LOOK_SECONDS, took / LOOK_SHARE))
 
 
 def group(item: Item) -> tuple[str, str]:

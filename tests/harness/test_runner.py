@@ -19,7 +19,7 @@ from harness.environment import Slot, device_slots
 from harness.errors import ConfigurationError, StoreError
 from harness.executors import Executor, LocalExecutor
 from harness.runner import PlainProgress, RetryPolicy, RichProgress, Summary, run, status
-from harness.runner.schedule import Estimate, group, priorities
+from harness.runner.schedule import Estimate, group, pause_between_looks, priorities
 from harness.spec import Item, Status
 from harness.store import State, Store
 from harness.store.leases import process_start
@@ -419,3 +419,11 @@ def test_a_finished_matrix_of_the_papers_size_is_looked_through_without_starting
 
     summary = run(items, store, Nowhere())
     assert summary.complete and len(summary.reused) == 1340 and summary.attempts == 0
+
+
+def test_looking_at_other_drivers_items_takes_at_most_a_twentieth_of_the_time_up_to_five_seconds():
+    """Local files answer at once; on a busy shared folder 64 items may take a tenth of a second, or many."""
+    assert pause_between_looks(0.001) == 0.5
+    for took in (0.05, 0.1, 0.2):
+        assert took / (took + pause_between_looks(took)) <= 0.05
+    assert pause_between_looks(10.0) == 5.0
