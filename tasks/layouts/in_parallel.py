@@ -104,15 +104,17 @@ def in_processes(function: Callable[[int], V], count: int, workers: int) -> Iter
     pool = ProcessPoolExecutor(
         min(workers, count), multiprocessing.get_context("fork"), initializer=_begin, initargs=(function,)
     )
+    whole = False
     try:
         yield from _collected(pool, count, ahead=4 * workers)
+        whole = True
     except BrokenProcessPool:
         raise DataError(
             "a process that read files was killed, most likely for want of memory; expected it to end by itself; "
             "run again with fewer workers"
         ) from None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=whole, cancel_futures=True)  # after a failure nobody waits for what is under way
 
 
 def _collected(pool: ProcessPoolExecutor, count: int, ahead: int) -> Iterator[tuple[int, Any]]:
