@@ -110,22 +110,6 @@ def test_a_waiting_actor_of_a_dead_driver_runs_and_a_cancelled_one_never_does(
     assert len(names) == 3 and waiting[0].spec["name"] not in names, "each ran once"
 
 
-@pytest.mark.parametrize(
-    ("said", "ending", "code"),
-    [
-        ("The actor died because of an error raised in its creation task, ...\nOver: <75|it left>", Ending.PREEMPTED, 75),
-        ("... creation task ...\nOver: <0|>", Ending.EXIT, 0),
-        ("... error raised in its creation task ...\nModuleNotFoundError: No module named 'x'", Ending.NOT_STARTED, None),
-        ("The actor died because its node has died. Node Id: 1", Ending.NODE_LOST, None),
-        ("The actor is dead because it was killed by `ray.kill`.", Ending.SIGNAL, None),
-        ("The actor is dead because its worker process has died. OOM killer", Ending.GONE, None),
-    ],
-)  # fmt: skip
-def test_rays_account_of_a_death_is_read(said: str, ending: Ending, code: int | None) -> None:
-    found = engine_of_ray.read_death(said)
-    assert (found.reason, found.code) == (ending, code)
-
-
 def test_a_cluster_that_this_machine_no_longer_has_is_gone_and_one_elsewhere_is_unknown() -> None:
     assert engine_of_ray.alive(EngineJob("ray", "x", "127.0.0.1:9")) is False
     elsewhere = EngineJob("ray", "x", "192.0.2.1:9")  # TEST-NET-1 of RFC 5737
