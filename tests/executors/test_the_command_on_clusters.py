@@ -18,7 +18,7 @@ from tests.executors.test_ray import LOOPBACK, SMALL
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[2]
-FEW = ("--profile", "smoke", "--method", "moco_v2", "--task", "montgomery", "--repeats", "2")
+FEW = ("--profile", "smoke", "--method", "moco_v2", "--task", "montgomery", "--repeats", "1")
 PILOT = """\
 #!/bin/bash
 #SBATCH --array=0-1
@@ -59,7 +59,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, ...]]
     home = _checkout(tmp_path_factory.mktemp("local") / "checkout")
     _run(home, "--slots", "2")
     found = _found(home)
-    assert len(found) >= 4  # a chain of phases and two trials
+    assert len(found) >= 4  # phases, and a trial of each label fraction
     return found
 
 
