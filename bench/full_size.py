@@ -104,7 +104,7 @@ def run(
         output.seek(0)
         said = output.read().strip().splitlines()
     spent = usage.ru_utime + usage.ru_stime
-    return Ran(time.monotonic() - begun, spent, most, process.returncode, "\n".join(said[-8:]))
+    return Ran(time.monotonic() - begun, spent, most, process.returncode, "\n".join(said[-60:]))
 
 
 def show(name: str, ran: Ran) -> Ran:
@@ -184,7 +184,7 @@ def commands(task: str, root: Path, checkout: Path, sample: int, share: float) -
     yield "prepare", asdict(cli(f"data prepare, interrupted at {share:.0%}", *prepare, stop=first))
     begun = time.monotonic()
     resumed = cli(f"data prepare, resumed, interrupted at {2 * share:.0%}", *prepare, stop=second)
-    print(resumed.said)
+    print("\n".join(resumed.said.splitlines()[-6:]))
     passed = next((at for at, done in second.marks if done > part), begun) - begun
     whole = images_in_all / second.rate(part)
     rates = {"first": first.rate(), "second": second.rate(part), "seconds_until_new_images": passed, "whole": whole}
