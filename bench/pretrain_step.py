@@ -47,7 +47,7 @@ def prepared(phase: str, px: int, batch: int, folder: Path, device: str) -> tupl
 
 
 def in_double(ours: ImageTraining, reference: ReferenceStep) -> None:
-    """Let both networks go on in double precision; heads end in float32, and so losses and discriminators do too.
+    """Let both networks go on in double precision; heads end in float32, and so losses do.
 
     A fresh ResNet-50 on a small batch is ill-conditioned: in float32 either arrangement is some 5 % away from the
     gradients in float64, and two orders of sums may be as far from each other. In float64 they must agree.
@@ -57,6 +57,10 @@ def in_double(ours: ImageTraining, reference: ReferenceStep) -> None:
     modules = [ours.objective.backbone, discrimination.head, discrimination.key_head, discrimination.key_encoder]
     if "restoration" in ours.objective.terms:
         modules.append(ours.objective.terms["restoration"].head)
+    if "adversary" in ours.objective.terms:
+        discriminator = ours.objective.terms["adversary"].discriminator
+        discriminator.register_forward_pre_hook(lambda layer, given: (given[0].double(),))
+        modules.append(discriminator)
     for module in modules:
         module.double()
 
