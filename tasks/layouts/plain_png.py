@@ -9,8 +9,6 @@ Every other file, and one that does not decode, is Pillow's (``tasks.layouts.ima
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -58,10 +56,10 @@ def plain_shape(data: bytes) -> tuple[int, int] | None:
 
 @cache
 def _decoder() -> Decode | None:
-    if find_spec("kornia_rs") is None:
-        return None
     try:
-        decode: Decode = import_module("kornia_rs").io.decode_image_png_u8
-    except (ImportError, AttributeError):  # a release that is arranged otherwise, or does not load here
+        import kornia_rs
+
+        decode: Decode = kornia_rs.io.decode_image_png_u8
+    except (ImportError, AttributeError):  # not installed, does not load here, or is arranged otherwise
         return None
     return decode

@@ -75,6 +75,7 @@ def test_the_numbers_that_commands_take_are_all_tested_here():
         (("run",), "--slots"), (("run",), "--max-jobs"), (("run",), "--workers"), (("run",), "--timeout"), (("run",), "--repeats"), (("run",), "--sample"),
         (("export",), "--pretrain-seed"), (("plan",), "--target"),
         (("plan",), "--pretraining-spread"), (("audit",), "--alpha"),
+        (("data", "verify"), "--workers"), (("data", "verify"), "--sample"), (("data", "prepare"), "--workers"),
     }  # fmt: skip
 
 
@@ -82,7 +83,12 @@ def test_the_numbers_that_commands_take_are_all_tested_here():
 def test_a_number_that_makes_no_sense_is_refused_by_its_option_and_nothing_runs(root, words, option, kind):
     bad = ["-3", "-1", "1000000000000"] + (["nan", "inf", "-inf", "-1e-9"] if kind == "float" else [])
     bad += ["0"] if option == "--timeout" else []
-    needed = {("export",): ["random", "--layout", "torchvision"], ("audit",): ["table.csv"]}.get(words, [])
+    needed = {
+        ("export",): ["random", "--layout", "torchvision"],
+        ("audit",): ["table.csv"],
+        ("data", "verify"): ["montgomery"],
+        ("data", "prepare"): ["montgomery"],
+    }.get(words, [])
     for value in bad:
         code, said = bench(*words, *needed, f"{option}={value}")
         assert code == 2 and f"found {option}" in said and "expected" in said, (value, said)

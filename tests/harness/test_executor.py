@@ -134,7 +134,11 @@ def test_the_out_of_memory_error_of_a_gpu_is_told_apart_without_importing_torch(
         raise OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setitem(
-        sys.modules, "torch", types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError, set_num_threads=print)
+        sys.modules,
+        "torch",
+        types.SimpleNamespace(
+            OutOfMemoryError=OutOfMemoryError, set_num_threads=print, cuda=types.SimpleNamespace(is_initialized=bool)
+        ),
     )
     monkeypatch.setattr("tests.harness.works.nothing", work)
     what = item("nothing")
@@ -212,7 +216,7 @@ def test_a_killed_server_costs_neither_the_running_job_nor_the_next(
 def test_with_torch_preloaded_a_child_computes_on_one_thread_and_touches_no_gpu(tmp_path: Path) -> None:
     what = item("surroundings")
     plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps([what.model_dump(mode="json")]))
+    plan.write_text(json.dumps([what.dump()]))
     words = [sys.executable, "-m", "tests.harness.drive", str(tmp_path), str(plan), "1", "torch,numpy"]
     answer = subprocess.run(words, capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout)["torch"] is False  # the driver itself never pays for it
