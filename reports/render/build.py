@@ -17,8 +17,10 @@ from harness.whole_files import write_whole
 from reports.render import figures, frames, learnt, pages, panel_figures, style, wording
 from reports.render.answers import answers
 from reports.render.answers import markdown as answers_markdown
-from reports.render.formats import latex, markdown
+from reports.render.bibliography import FILE, bibliography
+from reports.render.formats import markdown
 from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_overlaps, read_results
+from reports.render.latex import latex, latex_details
 from reports.render.own_tables import own_table
 from reports.render.pages import Picture
 from reports.render.panel_figures import panel_blocks
@@ -128,6 +130,7 @@ def build(
     tasks: Mapping[str, str],
     families: Families | None = None,
     terms: Mapping[str, DataTerms] = MappingProxyType({}),
+    sources: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
     """Write tables, figures, pages and metrics of one profile into ``reports/<profile>/``.
 
@@ -142,6 +145,7 @@ def build(
         methods: Registry name → label, in the order of the registry.
         tasks: The same for tasks.
         terms: Task → licence and citation of its data set, where they are known.
+        sources: Method → where it is from, as its registry entry says.
         families: The paper's tables; read from ``reports/families.yaml`` if not given.
 
     Returns:
@@ -175,6 +179,8 @@ def build(
         data, parameters, methods, tasks, tables, unshown, found, pictures, overlaps, provenance, terms
     )
     written.append(write(folder / "report.html", page))
+    if references := bibliography(methods, sources, tasks, terms):
+        written.append(write(folder / "tables" / FILE, references))
     text = json.dumps(metrics(data), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     written.append(write(folder / "metrics.json", text + "\n"))
     _remove_others(folder, written)
@@ -200,10 +206,12 @@ def tables_of(
 def _write_table(folder: Path, table: Table, alpha: float) -> list[Path]:
     """Write a table in each of its formats."""
     stem = folder / "tables" / table.name
+    behind = latex_details(table)
     return [
         write(stem.with_suffix(".md"), markdown(table, alpha)),
         write(stem.with_suffix(".csv"), table_text(PrintedCell, printed_cells(table))),
         write(stem.with_suffix(".tex"), latex(table, alpha)),
+        *([write(stem.with_name(f"{table.name}_details.tex"), behind)] if behind else []),
         write(stem.with_suffix(".html"), pages.table_page(table, alpha, "../report.html")),
     ]
 

@@ -13,8 +13,9 @@ from harness.published import load_families
 from harness.typed_csv import table_text
 from reports.render import pages
 from reports.render.build import tables_of
-from reports.render.formats import latex, markdown
+from reports.render.formats import markdown
 from reports.render.inputs import read_layouts, read_results
+from reports.render.latex import latex
 from reports.render.printed import PrintedCell, printed_cells
 from tests.reports.own_results import METHODS, PROFILE, TASKS, values, write_own_results
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from reports.render.formats import latex, markdown
+from reports.render.formats import markdown
+from reports.render.latex import latex
 from reports.render.pages import _environment, table_page
 from reports.render.tables import Column, Entry, Row, Table
 
