@@ -170,7 +170,7 @@ def build(
         written.append(write(folder / "tables" / "gates.md", learnt.markdown(data, methods, stamp)))
     for picture in pictures:
         stem = folder / "figures" / picture.name
-        written += [write(stem.with_suffix(f".{kind}"), picture.files[kind]) for kind in ("svg", "png")]
+        written += [write(stem.with_suffix(f".{kind}"), picture.files[kind]) for kind in ("svg", "png", "pdf")]
     written += audit_pages(results, reports, folder)
     if found:
         written.append(write(folder / "tables" / "answers.md", answers_markdown(found)))

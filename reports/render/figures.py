@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports.render import style, wording
+from reports.render import frames, style, wording
 
 
 def _limits(values: Sequence[float], headroom: float) -> tuple[float, float]:
@@ -29,6 +29,12 @@ def _limits(values: Sequence[float], headroom: float) -> tuple[float, float]:
 def _dash(index: int) -> Any:
     """Return the line style of the i-th series: dashed once the colours begin again."""
     return ("-", "--", ":")[index // len(style.SERIES) % 3]
+
+
+PANEL_TITLE, CURVE_TITLE = 42, 26  # characters of a panel's title in a line
+TITLE_LINE = 0.17  # inches
+KEY_LINE = 0.23
+BAR_NAME = 11  # characters of a method's name in a line below its bar
 
 
 def bars(frame: pd.DataFrame, stamp: str) -> Figure:
@@ -45,7 +51,9 @@ def bars(frame: pd.DataFrame, stamp: str) -> Figure:
         columns = min(2, len(tasks))
         lines = -(-len(tasks) // columns)
         pairs_most = max(frame[frame["task"] == task]["pair"].nunique() for task in tasks)
-        figure = Figure(figsize=(max(7.6, columns * (1.9 * pairs_most + 1.2)), 3.7 * lines + 0.75))
+        foot = 0.14 * max(style.deepest(frame["label"], BAR_NAME) - 2, 0)  # inches, of names of more than two lines
+        crown = TITLE_LINE * (style.deepest(tasks, PANEL_TITLE) - 1)
+        figure = Figure(figsize=(max(7.6, columns * (1.9 * pairs_most + 1.2)), (3.7 + foot + crown) * lines + 0.75))
         axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
         for position, axis in enumerate(axes):
             if position >= len(tasks):
@@ -72,7 +80,12 @@ def bars(frame: pd.DataFrame, stamp: str) -> Figure:
             )
         height = figure.get_size_inches()[1]
         figure.subplots_adjust(
-            left=0.09, right=0.985, top=1 - 0.72 / height, bottom=0.62 / height, wspace=0.24, hspace=0.42
+            left=0.09,
+            right=0.985,
+            top=1 - (0.72 + crown) / height,
+            bottom=(0.62 + foot) / height,
+            wspace=0.24,
+            hspace=0.42 + (foot + crown) / 2.6,
         )
         figure.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(0.04, 1.0))
         style.stamp_figure(figure, stamp)
@@ -106,7 +119,7 @@ def _bar_panel(axis: Axes, frame: pd.DataFrame, title: str) -> None:
             if pd.notna(published):
                 axis.plot(x, published, "D", markersize=5, color=style.STAMP)
             ticks.append(x)
-            names.append(str(rows["label"].iloc[0]).replace(" (", "\n("))
+            names.append(style.wrapped(str(rows["label"].iloc[0]), BAR_NAME))
         first = inside.iloc[0]
         span = top - bottom
         height = max(inside["value"].max(), *((means + sds)[pair])) + 0.07 * span
@@ -117,7 +130,7 @@ def _bar_panel(axis: Axes, frame: pd.DataFrame, title: str) -> None:
             axis.text(place, height + 0.015 * span, text, ha="center", va="bottom", fontsize=8)
     axis.set_xticks(ticks, names, fontsize=8)
     axis.set_xlim(-0.6, frame["pair"].nunique() - 0.4)
-    axis.set_title(title)
+    axis.set_title(style.wrapped(title, PANEL_TITLE))
     unit = str(frame["unit"].iloc[0])
     axis.set_ylabel(f"{unit} (axis starts at {wording.number(bottom, 1)})" if bottom > 0 else unit)
 
@@ -134,17 +147,18 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
         tasks, methods = list(dict.fromkeys(frame["task"])), list(dict.fromkeys(frame["method"]))
         columns = min(2, len(tasks))
         lines = -(-len(tasks) // columns)
-        keys = -(-len(methods) // 4)
-        apart = min(0.05, 0.5 / max(len(methods) - 1, 1))  # many methods stay within their label fraction
-        figure = Figure(figsize=(max(4.6 * columns, 6.4), 3.3 * lines + 0.3 + 0.22 * keys))
+        width = max(4.6 * columns, 6.4)
+        beside = style.key_columns(methods, width)
+        keys = -(-len(methods) // beside)
+        crown = TITLE_LINE * (style.deepest(tasks, PANEL_TITLE) - 1)
+        figure = Figure(figsize=(width, (3.3 + crown) * lines + 0.3 + KEY_LINE * keys))
         axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns, squeeze=False))).ravel()
         for axis in axes[len(tasks) :]:
             axis.set_axis_off()
         for axis, task in zip(axes, tasks, strict=False):
-            _fraction_panel(axis, frame[frame["task"] == task], methods, apart)
-            axis.set_xlabel("labelled training units used")
+            _fraction_panel(axis, frame[frame["task"] == task], methods)
             axis.set_ylabel(str(frame[frame["task"] == task]["unit"].iloc[0]))
-            axis.set_title(task)
+            axis.set_title(style.wrapped(task, PANEL_TITLE))
         handles = [
             Line2D(
                 [],
@@ -160,23 +174,34 @@ def fractions(frame: pd.DataFrame, stamp: str) -> Figure:
         ]
         height = figure.get_size_inches()[1]
         figure.subplots_adjust(
-            left=0.085, right=0.985, top=1 - (0.4 + 0.22 * keys) / height, bottom=0.62 / height, wspace=0.2, hspace=0.5
+            left=0.085,
+            right=0.985,
+            top=1 - (0.4 + crown + KEY_LINE * keys) / height,
+            bottom=0.62 / height,
+            wspace=0.2,
+            hspace=0.5 + crown / 2.3,
         )
-        figure.legend(handles=handles, loc="upper left", ncols=min(4, len(methods)), bbox_to_anchor=(0.03, 1.0))
+        figure.legend(handles=handles, loc="upper left", ncols=beside, bbox_to_anchor=(0.03, 1.0))
         style.stamp_figure(figure, stamp)
     return figure
 
 
-def _fraction_panel(axis: Axes, panel: pd.DataFrame, methods: Sequence[str], apart: float) -> None:
-    """Draw one task: a line a method, each a little aside so that whiskers do not cover each other."""
-    grid = sorted(panel["label_fraction"].unique())
+def _fraction_panel(axis: Axes, panel: pd.DataFrame, methods: Sequence[str]) -> None:
+    """Draw one task: a line a method, each a little aside so that whiskers do not cover each other.
+
+    Label fractions stand where they belong: evenly per unit, or on a logarithm where they would cover each other.
+    """
+    grid = np.array(sorted(panel["label_fraction"].unique())) * 100
+    crowded = len(grid) > 1 and np.diff(grid).min() < 0.05 * (grid[-1] - grid[0])
+    places = np.log10(grid) if crowded else grid
+    span = float(places[-1] - places[0]) or 1.0
+    apart = span * min(0.006, 0.06 / max(len(methods) - 1, 1))  # many methods stay within their label fraction
     for index, method in enumerate(methods):
         line = panel[panel["method"] == method].sort_values("label_fraction")
         if line.empty:
             continue
-        # Even steps read better than a logarithm over 1, 25, 50 and 100 %; each method a little aside.
-        x = np.array([grid.index(f) for f in line["label_fraction"]], dtype=float)
-        x += apart * (index - (len(methods) - 1) / 2)
+        x = line["label_fraction"].to_numpy(dtype=float) * 100
+        x = (np.log10(x) if crowded else x) + apart * (index - (len(methods) - 1) / 2)
         mean = line["mean"].to_numpy(dtype=float)
         errors = np.vstack([mean - line["low"].to_numpy(dtype=float), line["high"].to_numpy(dtype=float) - mean])
         colour = style.SERIES[index % len(style.SERIES)]
@@ -191,7 +216,8 @@ def _fraction_panel(axis: Axes, panel: pd.DataFrame, methods: Sequence[str], apa
             elinewidth=0.8,
         )
         axis.plot(x, mean, style.MARKERS[index % len(style.MARKERS)], color=colour, markersize=5)
-    axis.set_xticks(range(len(grid)), [f"{fraction * 100:g} %" for fraction in grid])
+    axis.set_xticks(places, [f"{fraction:g} %" for fraction in grid])
+    axis.set_xlabel("labelled training units used" + (" (logarithmic)" if crowded else ""))
 
 
 CURVE_COLUMNS = 4
@@ -202,23 +228,27 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
 
     Args:
         frame: ``panel`` (its title), ``rung`` (terms of the last phase), ``side`` (``train`` or ``validation``),
-            ``line`` (which points are joined), ``step`` (counted on through the phases), ``value``, ``phase_start``
-            (step at which the point's phase began).
+            ``line`` (which points are joined), ``step`` (counted on through the phases), ``count`` (what that counts),
+            ``value``, ``phase_start`` (step at which the point's phase began).
         stamp: Printed across the figure; empty for real images.
     """
     with style.context():
         names, rungs = list(dict.fromkeys(frame["panel"])), list(dict.fromkeys(frame["rung"]))
         colours = {rung: style.SERIES[index % len(style.SERIES)] for index, rung in enumerate(rungs)}
-        lines, keys = -(-len(names) // CURVE_COLUMNS), -(-(len(rungs) + 2) // 4)
-        figure = Figure(figsize=(10.2, 1.95 * lines + 0.4 + 0.22 * keys))
+        beside = style.key_columns([*rungs, "validation", "train"], 10.2)
+        lines, keys = -(-len(names) // CURVE_COLUMNS), -(-(len(rungs) + 2) // beside)
+        crown = TITLE_LINE * (style.deepest(names, CURVE_TITLE) - 1)
+        figure = Figure(figsize=(10.2, (1.95 + crown) * lines + 0.4 + KEY_LINE * keys))
         axes = np.atleast_1d(np.asarray(figure.subplots(lines, CURVE_COLUMNS, squeeze=False))).ravel()
         for axis in axes[len(names) :]:
             axis.set_axis_off()
         for position, (axis, name) in enumerate(zip(axes, names, strict=False)):
-            _curve_panel(axis, frame[frame["panel"] == name], colours)
-            axis.set_title(name, fontsize=8.5)
+            panel = frame[frame["panel"] == name]
+            _curve_panel(axis, panel, colours)
+            axis.set_title(style.wrapped(name, CURVE_TITLE), fontsize=8.5)
             axis.set_ylabel("")
-            axis.set_xlabel("optimiser steps, all phases" if position >= len(names) - CURVE_COLUMNS else "")
+            counts = " and ".join(dict.fromkeys(panel["count"]))
+            axis.set_xlabel(counts if position >= len(names) - CURVE_COLUMNS or counts != frames.STEPS else "")
             axis.tick_params(labelsize=7.5)
         handles = [Line2D([], [], color=colours[rung], linewidth=1.6, label=rung) for rung in rungs]
         handles += [
@@ -229,12 +259,12 @@ def curves(frame: pd.DataFrame, stamp: str) -> Figure:
         figure.subplots_adjust(
             left=0.05,
             right=0.985,
-            top=1 - (0.5 + 0.22 * keys) / height,
+            top=1 - (0.5 + crown + KEY_LINE * keys) / height,
             bottom=0.6 / height,
             wspace=0.24,
-            hspace=0.5,
+            hspace=0.5 + crown / 1.3,
         )
-        figure.legend(handles=handles, loc="upper left", ncols=4, bbox_to_anchor=(0.03, 1.0))
+        figure.legend(handles=handles, loc="upper left", ncols=beside, bbox_to_anchor=(0.03, 1.0))
         style.stamp_figure(figure, stamp)
     return figure
 
@@ -261,6 +291,9 @@ def _curve_panel(axis: Axes, panel: pd.DataFrame, colours: Mapping[str, str]) ->
         axis.plot(row["step"], row["value"], "o", color=colours[row["rung"]], markerfacecolor="white", markersize=4)
 
 
+EFFECT_NAME, FAMILY_TITLE = 62, 50  # characters of a contrast's name and of a family's in a line
+
+
 def effects(frame: pd.DataFrame, stamp: str) -> Figure:
     """Draw every contrast as an effect with its 95 % interval, ours above the paper's, the margin shaded.
 
@@ -274,7 +307,9 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
         counts = [int((frame["family"] == family).sum()) for family in families]
         beside = bool(frame["published"].notna().any())
         ours = 0.13 if beside else 0.0
-        per_row, gap, above, below = 0.34, 0.72, 0.8, 0.7  # inches
+        crown = TITLE_LINE * (style.deepest(families, FAMILY_TITLE) - 1)
+        per_row = max(0.34, 0.13 * style.deepest(frame["title"], EFFECT_NAME) + 0.08)  # inches
+        gap, above, below = 0.72 + crown, 0.8 + crown, 0.7
         height = above + below + sum(per_row * count + gap for count in counts) - gap
         figure = Figure(figsize=(8.6, height))
         axes, top = [], height - above
@@ -283,7 +318,7 @@ def effects(frame: pd.DataFrame, stamp: str) -> Figure:
             top -= per_row * count + gap
         for axis, family in zip(axes, families, strict=True):
             _effect_panel(axis, frame[frame["family"] == family].reset_index(drop=True), ours)
-            axis.set_title(family)
+            axis.set_title(style.wrapped(family, FAMILY_TITLE))
         units = dict.fromkeys(frame["unit"])
         axes[-1].set_xlabel(f"method − reference, {' or '.join(units)} (95 % interval)")
         handles = [
@@ -331,7 +366,9 @@ def _effect_panel(axis: Axes, panel: pd.DataFrame, ours: float) -> None:
     low = min(float(np.nanmin(reached.to_numpy(dtype=float))), -margin)
     high = max(float(np.nanmax(reached.to_numpy(dtype=float))), margin)
     axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    axis.set_yticks(range(len(panel) - 1, -1, -1), list(panel["title"]), fontsize=7.5)
+    axis.set_yticks(
+        range(len(panel) - 1, -1, -1), [style.wrapped(title, EFFECT_NAME) for title in panel["title"]], fontsize=7.5
+    )
     axis.set_ylim(-0.6, len(panel) - 0.4)
     axis.grid(visible=False, axis="y")
     axis.grid(visible=True, axis="x")

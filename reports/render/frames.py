@@ -15,6 +15,8 @@ from reports.render.tables import primary_metrics
 
 OTHERS = "no discrimination"
 UNTRAINED = "no pretraining"
+STEPS, EPOCHS = "optimiser steps, all phases", "epochs of the autoencoder"
+IN_EPOCHS = frozenset({"autoencoder"})  # what is recorded once an epoch, before any step of the phases that follow
 SHARED_QUANTITIES = ("discrimination", "restoration", "adversary", "opponent")  # panels of every base, left to right
 
 
@@ -120,7 +122,7 @@ def _chains(results: Results, labels: Mapping[str, str]) -> dict[str, tuple[str,
 
 
 def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Make the frame of ``figures.curves``: steps counted on through the phases of a chain.
+    """Make the frame of ``figures.curves``: steps counted on through the phases of a chain, epochs apart from them.
 
     What follows from the rest is left out: images seen, learning rate, and the total where it has parts. A method whose
     phases are all another's (it only transfers differently) is drawn once.
@@ -134,12 +136,13 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
     shown = dict.fromkeys(base for base, _ in chains.values())
     order = {base: place for place, base in enumerate(sorted(shown, key=lambda base: base == OTHERS))}
     rows: list[tuple[tuple[bool, int, int], dict[str, object]]] = []
-    last: dict[tuple[str, int], tuple[str, int, int]] = {}  # chain → (phase, its start, furthest step)
+    last: dict[tuple[str, int, str], tuple[str, int, int]] = {}  # chain and count → (phase, its start, furthest step)
     for point in results.curves:
         side, _, quantity = point.name.partition("_")
         if point.method not in chains or side not in ("train", "validation"):
             continue
-        chain = (point.method, point.pretrain_seed)
+        count = EPOCHS if quantity in IN_EPOCHS else STEPS
+        chain = (point.method, point.pretrain_seed, count)
         phase, start, furthest = last.get(chain, (point.phase, 0, 0))
         if phase != point.phase:
             phase, start = point.phase, furthest
@@ -157,6 +160,7 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
             "side": side,
             "line": f"{point.method} {point.pretrain_seed} {start}",
             "step": step,
+            "count": count,
             "value": point.value,
             "phase_start": start,
         }))  # fmt: skip

@@ -18,6 +18,7 @@ from reports.render.inputs import PanelLayout, Results
 from reports.render.panels import Maps, Panel, choose, comparable, picture, random_panel, spread_of_classes
 
 PANEL, GAP, LEFT, HEAD, BLOCK_HEAD = 1.12, 0.08, 1.12, 0.36, 0.34  # inches
+LEFT_NAME = 15  # characters of a method's name in a line beside its panels
 REAL, FOUND = "#ffffff", "#56b4e9"
 COLOURS = "inferno"
 
@@ -127,7 +128,7 @@ def panels(blocks: Sequence[Block], stamp: str, foot: float = 0.0) -> Figure:
                 figure.text(
                     (LEFT - 0.12) / width,
                     (bottom + PANEL / 2) / height,
-                    label.replace(" (", "\n("),
+                    style.wrapped(label, LEFT_NAME),
                     ha="right",
                     va="center",
                     fontsize=8,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -68,7 +69,35 @@ _RC: Mapping[str, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "dira-bench",
     "svg.id": None,
+    "pdf.fonttype": 42,  # text stays text, in a type that journals take
 }
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break a label into lines, so that none is cut off or covers its neighbour; a word that is too long is broken.
+
+    Args:
+        text: As printed elsewhere.
+        width: Of a line, characters.
+    """
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
+
+
+def deepest(labels: Iterable[str], width: int) -> int:
+    """Return how many lines the longest of some labels takes, at least one."""
+    return max((wrapped(str(label), width).count("\n") + 1 for label in labels), default=1)
+
+
+def key_columns(labels: Sequence[str], width: float, most: int = 4) -> int:
+    """Return how many entries of a legend fit side by side.
+
+    Args:
+        labels: Of the entries.
+        width: Of the figure, inches.
+        most: Never more than these.
+    """
+    longest = max(map(len, labels), default=1)
+    return max(1, min(most, len(labels), int(width / (0.068 * longest + 0.55))))
 
 
 def context() -> AbstractContextManager[None]:
@@ -117,7 +146,7 @@ def note_setting(figure: Figure, setting: str) -> None:
 
 
 def figure_bytes(figure: Figure, description: str) -> dict[str, bytes]:
-    """Save a figure as ``{"svg": …, "png": …, "page": …}`` without a date or a program's name.
+    """Save a figure as ``{"svg": …, "png": …, "pdf": …, "page": …}`` without a date or a program's name.
 
     ``svg`` looks the same everywhere, its text is outlines; ``page`` is SVG whose text is text, to stand in a page that
     names the type: found by a search, read aloud, and a third of the size.
@@ -126,15 +155,18 @@ def figure_bytes(figure: Figure, description: str) -> dict[str, bytes]:
         figure: The figure; its own size in inches is kept, PNG at 160 dots an inch.
         description: One line kept in the files' metadata: what it shows, and the stamp if any.
     """
-    svg, page, png = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    svg, page, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO(), io.BytesIO()
+    plain = description.encode("ascii", "replace").decode()  # PDF writes other letters as numbers nobody can search
     with context():
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(svg, format="svg", metadata={**nothing, "Description": description})
         with mpl.rc_context({"svg.fonttype": "none"}):
             figure.savefig(page, format="svg", metadata={**nothing, "Description": description})
         figure.savefig(png, format="png", dpi=160, metadata={"Software": None, "Description": description})
+        unnamed = {"Creator": None, "Producer": None, "CreationDate": None}
+        figure.savefig(pdf, format="pdf", metadata={**unnamed, "Subject": plain})
     vector, inline = (stream.getvalue().replace(b"\r\n", b"\n") for stream in (svg, page))
-    return {"svg": vector, "png": png.getvalue(), "page": inline}
+    return {"svg": vector, "png": png.getvalue(), "pdf": pdf.getvalue(), "page": inline}
 
 
 def inline_svg(svg: bytes, prefix: str, label: str) -> str:

@@ -1,0 +1,85 @@
+"""Figures keep every name whole, say what their axes count, and are the same bytes whenever they are written."""
+
+import re
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from reports.render import figures, frames, style
+from reports.render.inputs import CurvePoint
+
+LONG = "A very long name that somebody gave to Donaudampfschifffahrtsgesellschaft"
+
+
+def fractions_of(grid: list[float], method: str = "DiRA") -> pd.DataFrame:
+    return pd.DataFrame([
+        {"task": "Lungs", "method": method, "label_fraction": f, "mean": 50.0, "low": 49.0, "high": 51.0, "unit": "points"}
+        for f in grid
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("grid", "places", "said"),
+    [
+        ([0.01, 0.25, 0.5, 1.0], [1, 25, 50, 100], "labelled training units used"),
+        ([0.001, 0.01, 0.1, 1.0], [-1, 0, 1, 2], "labelled training units used (logarithmic)"),
+    ],
+)
+def test_label_fractions_stand_on_a_true_scale_that_the_axis_names(grid, places, said):
+    (axis,) = figures.fractions(fractions_of(grid), "").axes
+    assert list(axis.get_xticks()) == pytest.approx(places)
+    assert axis.get_xlabel() == said
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == [f"{fraction * 100:g} %" for fraction in grid]
+
+
+def test_no_name_is_cut_off_at_the_edge_of_a_figure():
+    effects = pd.DataFrame([
+        {"family": LONG, "title": f"{LONG} − {LONG}, {LONG}", "finding": "better", "effect": 1.0, "low": 0.5, "high": 1.5,
+         "published": float("nan"), "published_low": float("nan"), "published_high": float("nan"), "margin": 0.5,
+         "unit": "points"},
+    ] * 3)  # fmt: skip
+    for figure in (figures.effects(effects, ""), figures.fractions(fractions_of([0.01, 1.0], LONG), "")):
+        with style.context():
+            figure.canvas.draw()
+            width, height = figure.canvas.get_width_height()
+            for axis in figure.axes:
+                for text in (*axis.get_yticklabels(), axis.xaxis.label, axis._left_title):
+                    box = text.get_window_extent()
+                    assert box.x0 >= -0.5 and box.x1 <= width + 0.5, text.get_text()
+            for key in figure.legends:
+                box = key.get_window_extent()
+                assert box.x1 <= width and box.y1 <= height + 8
+
+
+def test_a_word_that_is_too_long_is_broken_and_a_short_label_is_left_alone():
+    assert style.wrapped("ChestX-ray14", 12) == "ChestX-ray14"
+    assert max(map(len, style.wrapped(LONG, 12).split("\n"))) <= 12
+    assert re.sub(r"\s", "", style.wrapped(LONG, 12)) == LONG.replace(" ", "")
+
+
+def test_epochs_are_no_steps(monkeypatch):
+    """An autoencoder's 20 epochs do not put off the steps of the phase that follows."""
+
+    def point(phase: str, step: int, name: str) -> CurvePoint:
+        return CurvePoint("transvw", 0, phase, step, name, 1.0)
+
+    monkeypatch.setattr(frames, "_chains", lambda results, labels: {"transvw": ("TransVW", "dis+res")})
+    curves = [point("discovery", epoch, "validation_autoencoder") for epoch in (1, 20)]
+    curves += [point("dis+res", step, "validation_restoration") for step in (60, 120)]
+    curves += [point("dis+res+adv", 60, "validation_restoration")]
+    frame = frames.curves_frame(SimpleNamespace(curves=curves), {"transvw": "TransVW"})
+    found = {count: sorted(part["step"]) for count, part in frame.groupby("count")}
+    assert found == {frames.EPOCHS: [1, 20], frames.STEPS: [60, 120, 180]}
+    said = {
+        axis.get_title(loc="left").replace("\n", " "): axis.get_xlabel() for axis in figures.curves(frame, "").axes[:2]
+    }
+    assert said == {"TransVW: restoration": frames.STEPS, "TransVW: autoencoder": frames.EPOCHS}
+
+
+def test_a_pdf_is_the_same_bytes_each_time_and_names_no_program_and_no_date():
+    figure = figures.fractions(fractions_of([0.01, 1.0]), "SYNTHETIC: analytic phantoms")
+    one, two = (style.figure_bytes(figure, "What it shows. SYNTHETIC: analytic phantoms") for _ in range(2))
+    assert one == two
+    assert one["pdf"].startswith(b"%PDF") and b"SYNTHETIC: analytic phantoms" in one["pdf"]
+    assert b"Date" not in one["pdf"] and b"atplotlib" not in one["pdf"]
