@@ -104,6 +104,24 @@ def _pictures(
     return drawn
 
 
+def _family_figures(folder: Path, results: Results, tasks: Mapping[str, str]) -> list[Path]:
+    """Write the effects of each family as a PDF of its own, to stand in a paper beside that family's table."""
+    written = []
+    every = {block: frames.effects_frame(results, block) for block in ("published", "added")}
+    for (block, family), label in {(c.block, c.family): c.family_label for c in results.contrasts}.items():
+        frame = every[block]
+        inside = frame if frame.empty else frame[frame["family"] == label]
+        if inside.empty:
+            continue
+        own = [c for c in results.contrasts if (c.block, c.family) == (block, family)]
+        stamp, there = wording.stamp_of(own), {c.task for c in own}
+        figure = figures.effects(inside, stamp)
+        style.note_setting(figure, setting(results.cohorts, tasks, [t for t in tasks if t in there], brief=True))
+        words = " ".join(part for part in (f"Effects: {label}.", stamp) if part)
+        written.append(write(folder / f"family_{family}.pdf", style.pdf_bytes(figure, words)))
+    return written
+
+
 def _panel_caption(
     caption: str,
     blocks: Sequence[panel_figures.Block],
@@ -171,6 +189,7 @@ def build(
     for picture in pictures:
         stem = folder / "figures" / picture.name
         written += [write(stem.with_suffix(f".{kind}"), picture.files[kind]) for kind in ("svg", "png", "pdf")]
+    written += _family_figures(folder / "figures", data, tasks)
     written += audit_pages(results, reports, folder)
     if found:
         written.append(write(folder / "tables" / "answers.md", answers_markdown(found)))

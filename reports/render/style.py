@@ -145,6 +145,16 @@ def note_setting(figure: Figure, setting: str) -> None:
         figure.text(0.005, 0.004, setting, ha="left", va="bottom", fontsize=6.5, color=MUTED, wrap=True)
 
 
+def pdf_bytes(figure: Figure, description: str) -> bytes:
+    """Save a figure as PDF without a date or a program's name; arguments as of ``figure_bytes``."""
+    stream = io.BytesIO()
+    plain = description.encode("ascii", "replace").decode()  # PDF writes other letters as numbers nobody can search
+    unnamed = {"Creator": None, "Producer": None, "CreationDate": None}
+    with context():
+        figure.savefig(stream, format="pdf", metadata={**unnamed, "Subject": plain})
+    return stream.getvalue()
+
+
 def figure_bytes(figure: Figure, description: str) -> dict[str, bytes]:
     """Save a figure as ``{"svg": …, "png": …, "pdf": …, "page": …}`` without a date or a program's name.
 
@@ -155,18 +165,15 @@ def figure_bytes(figure: Figure, description: str) -> dict[str, bytes]:
         figure: The figure; its own size in inches is kept, PNG at 160 dots an inch.
         description: One line kept in the files' metadata: what it shows, and the stamp if any.
     """
-    svg, page, png, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO(), io.BytesIO()
-    plain = description.encode("ascii", "replace").decode()  # PDF writes other letters as numbers nobody can search
+    svg, page, png = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with context():
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(svg, format="svg", metadata={**nothing, "Description": description})
         with mpl.rc_context({"svg.fonttype": "none"}):
             figure.savefig(page, format="svg", metadata={**nothing, "Description": description})
         figure.savefig(png, format="png", dpi=160, metadata={"Software": None, "Description": description})
-        unnamed = {"Creator": None, "Producer": None, "CreationDate": None}
-        figure.savefig(pdf, format="pdf", metadata={**unnamed, "Subject": plain})
     vector, inline = (stream.getvalue().replace(b"\r\n", b"\n") for stream in (svg, page))
-    return {"svg": vector, "png": png.getvalue(), "pdf": pdf.getvalue(), "page": inline}
+    return {"svg": vector, "png": png.getvalue(), "pdf": pdf_bytes(figure, description), "page": inline}
 
 
 def inline_svg(svg: bytes, prefix: str, label: str) -> str:

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from harness.statistics.summary import read_comparisons
 from reports.render import figures, frames, style
 from reports.render.inputs import CurvePoint
+from tests.reports.test_render import make
 
 LONG = "A very long name that somebody gave to Donaudampfschifffahrtsgesellschaft"
 
@@ -83,3 +85,10 @@ def test_a_pdf_is_the_same_bytes_each_time_and_names_no_program_and_no_date():
     assert one == two
     assert one["pdf"].startswith(b"%PDF") and b"SYNTHETIC: analytic phantoms" in one["pdf"]
     assert b"Date" not in one["pdf"] and b"atplotlib" not in one["pdf"]
+
+
+def test_each_family_of_contrasts_has_a_figure_of_its_own(tmp_path):
+    results, folder, _ = make(tmp_path, synthetic=True)
+    families = {c.family for c in read_comparisons(results / "miniature" / "comparisons.csv") if c.effect is not None}
+    assert len(families) > 2
+    assert {f"family_{family}.pdf" for family in families} <= {p.name for p in (folder / "figures").glob("*.pdf")}
