@@ -201,6 +201,7 @@ def browser(session: nox.Session) -> None:
 @nox.session
 def latex(session: nox.Session) -> None:
     """Set the report's LaTeX tables with pdflatex in an article of two columns: none may leave its margins."""
+    own_environment(session)
     absent = [package for name, package in LATEX_FILES.items() if not _latex_has(name)]
     if absent:
         session.error(
