@@ -17,6 +17,7 @@ from harness.sharing.comparing import NOWHERE, CellDifference, Differences, comp
 from harness.sharing.folders import ResultsFolder, open_results
 from harness.spec import percent
 from harness.statistics.margins import margin_of, read_margins
+from harness.store.files import writing
 from harness.typed_csv import table_text
 from harness.whole_files import write_whole
 
@@ -43,7 +44,8 @@ def compare_results_command(
     margins = read_margins(session.root / "reports" / "margins.yaml")
     found = compare_results(folders[0], folders[1], partial(margin_of, margins=margins), session.parameters)
     if out is not None:
-        write_whole(out, table_text(CellDifference, found.rows).encode())
+        with writing(out):
+            write_whole(out, table_text(CellDifference, found.rows).encode())
     if as_json:
         print_json({"summary": found.sentence(), "cells": [row.model_dump() for row in found.rows]})
         return

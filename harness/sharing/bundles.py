@@ -27,6 +27,7 @@ from harness.results.table import parse_trial_rows
 from harness.sharing.folders import ResultsFolder, open_results
 from harness.spec import KEY, Frozen
 from harness.store.committed import SUMS
+from harness.store.files import writing
 from harness.typed import sentences
 from harness.whole_files import is_temporary, write_whole
 
@@ -82,6 +83,7 @@ def bundle(root: Path, profile: str, target: Path, made_by: str) -> Manifest:
 
     Raises:
         ConfigurationError: If the profile has no results.
+        StoreError: If the archive cannot be written where it is wanted.
         DataError: If a results file was edited or damaged.
     """
     open_results(root / "results" / profile)
@@ -97,7 +99,8 @@ def bundle(root: Path, profile: str, target: Path, made_by: str) -> Manifest:
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in {MANIFEST: text, **files}.items():
                 archive.writestr(_entry(name), content, zipfile.ZIP_DEFLATED, 6)
-        write_whole(target, made.read_bytes())
+        with writing(target):
+            write_whole(target, made.read_bytes())
     return manifest
 
 

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from harness.errors import ConfigurationError, DataError
+from harness.errors import ConfigurationError, DataError, StoreError
 from harness.sharing import bundles
 from harness.sharing.bundles import MANIFEST, bundle, unbundle
 from tests.sharing.small_results import draws, write
@@ -161,3 +161,9 @@ def test_a_folder_that_holds_something_is_left_alone(archive, tmp_path):
     with pytest.raises(ConfigurationError, match="holds something already"):
         unbundle(archive, tmp_path / "out")
     assert contents(tmp_path / "out") == {"mine": b"mine"}
+
+
+@pytest.mark.parametrize("place", ["absent/results.zip", "."])
+def test_a_place_that_takes_no_file_is_refused_in_a_sentence(root, tmp_path, place):
+    with pytest.raises(StoreError, match="cannot write"):
+        bundle(root, "smoke", tmp_path / place, "dira-bench 0")
