@@ -58,7 +58,7 @@ def require_room(task: str, needed: int, folder: Path, there: int = 0) -> None:
         raise DataError(
             f"the images of {task} take {gigabytes(needed - there)} more on the disk of {folder}, where "
             f"{gigabytes(free)} are free; expected room for all before the first is decoded; free some, or make "
-            ".cohorts a link to a folder on a larger disk"
+            '.cohorts a link to a folder on a larger disk; "dira-bench run --retry-failed" tries again'
         )
 
 
