@@ -58,7 +58,7 @@ def main() -> None:
     chosen = [words for words in COMMANDS if not asked.command or words == tuple(asked.command)]
     with tempfile.TemporaryDirectory() as name:
         trees = {"ours": ROOT, **({"theirs": asked.against} if asked.against else {})}
-        checkouts = [Checkout.of(tree, Path(name) / side, "miniature") for side, tree in trees.items()]
+        checkouts = [Checkout.of(tree, Path(name) / side, profile="miniature") for side, tree in trees.items()]
         before = 24
         for methods in asked.methods:
             for checkout in checkouts:

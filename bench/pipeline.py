@@ -21,12 +21,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--against", type=Path, help="another checkout, measured in turn with this one")
     options.add_argument("--repeats", type=int, default=1, help="how often, each time from nothing")
+    options.add_argument("--cell", type=int, default=2, help="trials per cell, in both; the session has 2")
     asked = options.parse_args()
     trees = {"ours": ROOT, **({"theirs": asked.against} if asked.against else {})}
     whole: dict[str, list[Cost]] = {side: [] for side in trees}
     for _ in range(asked.repeats):
         with tempfile.TemporaryDirectory() as name:
-            checkouts = {side: Checkout.of(tree, Path(name) / side, "smoke") for side, tree in trees.items()}
+            checkouts = {
+                side: Checkout.of(tree, Path(name) / side, profile="smoke", repeats=asked.cell)
+                for side, tree in trees.items()
+            }
             steps: dict[str, list[Cost]] = {side: [] for side in trees}
             for words in STEPS:
                 for side, checkout in checkouts.items():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -16,7 +19,7 @@ class Cost:
     """What a command took.
 
     Attributes:
-        seconds: Processor time, user and system, of the process and of all that it waited for.
+        seconds: Processor time, user and system, of the process and of all that descend from it.
         megabytes: Peak resident memory of its largest single process.
     """
 
@@ -35,8 +38,8 @@ class Checkout:
     folder: Path
 
     @classmethod
-    def of(cls, tree: Path, folder: Path, profile: str) -> Checkout:
-        """Copy the files of a tree that git knows or would take, and let its parameters name a profile."""
+    def of(cls, tree: Path, folder: Path, **changed: object) -> Checkout:
+        """Copy the files of a tree that git knows or would take, and change some of its parameters."""
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
             cwd=tree, capture_output=True, text=True, check=True,
@@ -46,10 +49,10 @@ class Checkout:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes((tree / name).read_bytes())
         parameters = folder / "params.yaml"
-        lines = parameters.read_text().splitlines(keepends=True)
-        parameters.write_text(
-            "".join(f"profile: {profile}\n" if line.startswith("profile:") else line for line in lines)
-        )
+        text = parameters.read_text()
+        for key, value in changed.items():
+            text = re.sub(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
+        parameters.write_text(text)
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         return cls(folder)
 
@@ -61,22 +64,33 @@ class Checkout:
         return {**os.environ, **own}
 
     def cost(self, *words: str) -> Cost:
-        """Run a command to its end and return what it took.
+        """Run a command to its end, and wait for whatever it leaves; return what all took.
 
         Raises:
             RuntimeError: With the end of what it said, if it fails.
         """
+        inherit_orphans()
         log = self.folder.parent / f"{self.folder.name}.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 words, cwd=self.folder, env=self.environment, stdout=stream, stderr=subprocess.STDOUT
             )
             _, status, used = os.wait4(process.pid, 0)
+            seconds, kilobytes = used.ru_utime + used.ru_stime, used.ru_maxrss
+            with contextlib.suppress(ChildProcessError):  # none is left
+                while True:  # a fork server ends after the driver that started it, and is inherited
+                    _, _, used = os.wait4(-1, 0)
+                    seconds, kilobytes = seconds + used.ru_utime + used.ru_stime, max(kilobytes, used.ru_maxrss)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said = log.read_text(errors="replace")[-2000:]
             raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said}")
-        return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        return Cost(seconds, kilobytes / 1024)
+
+
+def inherit_orphans() -> None:
+    """Become the parent of processes whose own parent has ended, so that their time is counted (Linux alone)."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
 def spread(numbers: Sequence[float]) -> str:
