@@ -61,7 +61,8 @@ class Checkout:
         """The environment of its commands: its own code first, this interpreter's scripts, one thread."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         own = {"PATH": path, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
-        return {**os.environ, **own}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("DIRA_BENCH_")}
+        return {**kept, **own, "PYTHONDONTWRITEBYTECODE": ""}  # as after a first use
 
     def cost(self, *words: str) -> Cost:
         """Run a command to its end, and wait for whatever it leaves; return what all took.

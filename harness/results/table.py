@@ -29,6 +29,7 @@ COLUMNS = (
 ADDED_LATER = ("labelled",)  # a file of an older version may lack them
 NAMES = ("task", "label_fraction", "pretrain_seed", "repeat")  # of a trial in the file of its method
 OF_A_ROW = ("metric", "value")  # all other columns are the same in each row of a trial
+STATUSES = {str(status): status for status in Status}
 SEAL_DIGITS = 16  # 64 bits, so that the file stays readable
 ADVICE = 'restore the file with git, or write it anew with "dvc repro"'
 
@@ -151,12 +152,12 @@ def _row(raw: Mapping[str | None, str | None], method: str, line: int) -> TrialR
     text = {column: str(raw.get(column, "")) for column in COLUMNS}
     if text["method"] != method:
         raise ValueError(f'found method "{text["method"]}"; expected "{method}" alone')
-    if text["status"] not in list(Status):
+    if text["status"] not in STATUSES:
         raise ValueError(f'found status "{text["status"]}"; expected one of {", ".join(Status)}')
     fraction = _real(text["label_fraction"], "label_fraction")
     if not 0 < fraction <= 1:
         raise ValueError(f"found label_fraction {fraction!r}; expected one above 0, up to 1")
-    status = Status(text["status"])
+    status = STATUSES[text["status"]]
     return TrialRow(
         method=text["method"],
         task=text["task"],
@@ -218,8 +219,8 @@ def _beside(row: Mapping[str, str], own: Sequence[Mapping[str, str]]) -> None:
 
 
 def _check_seal(path: Path, own: Sequence[Mapping[str, str]]) -> None:
-    first = own[0]
-    if any(row[SEAL] != trial_seal(own) for row in own):
+    first, seal = own[0], trial_seal(own)
+    if any(row[SEAL] != seal for row in own):
         values = ", ".join(f"{row['metric']} {row['value'] or 'empty'}" for row in own)
         raise DataError(
             f"{path}: {first['task']} at label fraction {first['label_fraction']}, pretraining seed "
