@@ -17,7 +17,7 @@ def test_everything_of_a_synthetic_profile_is_stamped(clone):
     folder = clone.root / "reports" / "smoke"
     for path in [
         folder / "report.html",
-        *sorted((folder / "tables").iterdir()),
+        *(path for path in sorted((folder / "tables").iterdir()) if path.suffix != ".bib"),  # literature, no result
         *sorted((folder / "figures").glob("*.svg")),
     ]:
         assert "SYNTHETIC" in path.read_text(), path.name
