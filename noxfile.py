@@ -22,6 +22,8 @@ nox.options.reuse_existing_virtualenvs = True
 ROOT = Path(__file__).parent
 LOCK = "requirements.txt"
 CHROMIUM = Path("/usr/bin/chromium")
+# What a test needs that not every machine has, and the session that has it.
+ELSEWHERE = "not realdata and not fullsize and not gpu and not cluster and not browser and not latex"
 PART_LOCKS = ("lint", "types", "report", "docs", "browser")  # sessions that need no torch: their own part of the lock
 BESIDE_LOCKS = ("cluster",)  # sessions that need it, and a part beside it
 LATEX_FILES = {"array.sty": "texlive-latex-base", "booktabs.sty": "texlive-latex-recommended"}  # by Debian's package
@@ -71,18 +73,21 @@ def own_environment(session: nox.Session, lock: str = LOCK) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test that needs no GPU and no downloaded data."""
+    """Run every test that needs no GPU and no downloaded data, the slow ones aside: `thorough` runs those."""
+    _pytest(session, f"{ELSEWHERE} and not thorough")
+
+
+@nox.session
+def thorough(session: nox.Session) -> None:
+    """Run the slow tests: whole pipelines, real waits, many processes; each of their subjects has quick ones too."""
+    _pytest(session, f"{ELSEWHERE} and thorough")
+
+
+def _pytest(session: nox.Session, selection: str) -> None:
+    """Run the tests that a selection of markers names, in two workers, or whatever the command line asks for."""
     install(session)
-    selected = session.posargs or [
-        "-n",
-        "2",
-        "--dist",
-        "loadfile",
-        "--no-loadscope-reorder",
-        "-m",
-        "not realdata and not fullsize and not gpu and not cluster and not browser and not latex",
-    ]
-    session.run("pytest", *selected)
+    two_workers = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    session.run("pytest", *(session.posargs or [*two_workers, "-m", selection]))
 
 
 @nox.session

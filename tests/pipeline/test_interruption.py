@@ -54,6 +54,7 @@ def kill_one(clone: Clone, kind: str) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_kills_of_workers_and_drivers_change_no_number(undisturbed, tmp_path):
     clone = small(tmp_path / "disturbed")
     driver = clone.start("dira-bench", "run", "--slots", "1")

@@ -1,9 +1,11 @@
 """The DVC pipeline, tried: parameters and code. The stages that depend on a change run, and of items only what is new.
 
-Each test goes on from where the one before left the clone.
+Each test goes on from where the one before left the clone, or from the finished one.
 """
 
 from __future__ import annotations
+
+import pytest
 
 from harness import versions
 from tests.pipeline.clone import attempts, ran, since
@@ -28,6 +30,7 @@ def test_alpha_reaches_statistics_audit_and_report_only(clone):
     assert ran(clone.run("dvc", "repro")) == {"statistics", "audit", "report"}
 
 
+@pytest.mark.thorough
 def test_repeats_reach_trials_and_keep_what_was_run(clone):
     records = {path: path.stat().st_mtime_ns for path in (clone.root / ".trials").rglob("record.json")}
     before = attempts(clone)
@@ -38,6 +41,7 @@ def test_repeats_reach_trials_and_keep_what_was_run(clone):
     assert since(clone, before) == sorted(f"{cell} · repeat 2" for cell in cells)
 
 
+@pytest.mark.thorough
 def test_a_remark_in_a_registry_runs_stages_and_no_item(clone):
     """DVC knows the registries as whole files; which items are done is known by the store."""
     before, results = attempts(clone), clone.results()

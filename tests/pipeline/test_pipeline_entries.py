@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from tests.pipeline.clone import attempts, ran, since, until
 
 FIFTH = '  restoration_alone: {label: Restoration alone, dimensions: 2, recipe: pretext, restoration: 10, label_fractions: full, version: 1, source: "a user"}\n'
@@ -53,6 +55,7 @@ def test_an_unavailable_method_stops_nobody_else_and_one_taken_out_is_gone(clone
     clone.run("dvc", "repro")
 
 
+@pytest.mark.thorough
 def test_another_profile_and_back_runs_nothing_the_second_time(clone):
     clone.set_parameter("profile", "other")
     assert "report@other" in ran(clone.run("dvc", "repro"))
@@ -60,6 +63,7 @@ def test_another_profile_and_back_runs_nothing_the_second_time(clone):
     assert ran(clone.run("dvc", "repro")) == set()
 
 
+@pytest.mark.thorough
 def test_a_killed_repro_leaves_no_lock(clone):
     clone.set_parameter("base_seed", 7)
     before = attempts(clone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -73,3 +74,30 @@ def test_the_parameters_are_put_back_however_the_assembly_ends(noxfile, tmp_path
         assert yaml.safe_load(path.read_text()) == {**yaml.safe_load(before), "profile": "radiographs"}
         raise KeyboardInterrupt
     assert path.read_text() == before
+
+
+def test_continuous_integration_runs_the_quick_tests_and_the_slow_ones():
+    script = (ROOT / ".ci" / "run").read_text()
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "nox.yml").read_text())
+    clean_clone = set(re.search(r"nox -s ([\w ]+)", script)[1].split())
+    assert {"lint", "types", "tests", "thorough"} <= clean_clone
+    assert clean_clone <= set(workflow["jobs"]["nox"]["strategy"]["matrix"]["session"])
+
+
+def thorough(test: ast.AST) -> bool:
+    """Say whether a function or a class bears the mark of the slow tests."""
+    return any(ast.unparse(mark).startswith("pytest.mark.thorough") for mark in getattr(test, "decorator_list", ()))
+
+
+def test_no_file_is_left_to_the_slow_session_whole():
+    marked = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text()
+        if "mark.thorough" not in text or path == Path(__file__).resolve():
+            continue
+        marked.append(path.name)
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        tests = [function for function in functions if function.name.startswith("test_")]
+        assert any(not thorough(test) for test in tests), f"{path.name} leaves no quick test of its subject"
+        assert "pytestmark = pytest.mark.thorough" not in text, path.name
+    assert marked
