@@ -69,3 +69,8 @@ def unknown(kind: str, name: str, available: Iterable[str], where: str) -> Unkno
     else:
         advice = "expected one of " + ", ".join(names) + "." if names else "none is registered."
     return UnknownName(f'no {kind} "{name}" in {where}; {advice}')
+
+
+def many(count: int, noun: str, plural: str = "") -> str:
+    """Write a count with its noun: ``1 trial``, ``2 trials``."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError, model_validator
 
+from harness.advice import command
 from harness.descriptions import PhaseDescription, PretrainingDescription
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen, Text
@@ -264,7 +265,7 @@ def _measurements(phase: PhaseDescription, prefix: str) -> list[Measurement]:
         return [read(Measurement, _finite(one), prefix) for one in given]
     except (Mistakes, ValidationError) as error:
         text = str(error) if isinstance(error, Mistakes) else f"{prefix}the measurements are no list of mappings."
-        raise DataError(f"{text} Write the file again with `dira-bench report`.") from None
+        raise DataError(f"{text} Write the file again with {command('report')}.") from None
 
 
 def _finite(given: Mapping[str, object]) -> dict[str, object]:

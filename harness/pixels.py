@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.advice import command
 from harness.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -41,7 +42,7 @@ class Pixels:
         if not path.is_file():
             raise DataError(
                 f"no manifest.json in {self.folder}; expected the folder of a finished cohort; build it with "
-                '"dira-bench run" or "dira-bench data prepare TASK"'
+                f"{command('run')} or {command('data prepare TASK')}"
             )
         loaded: dict[str, Any] = json.loads(path.read_text())
         return loaded

@@ -136,7 +136,8 @@ class Plan:
         """Count the paper's own matrix and the added block, before availability, with every pretraining seed.
 
         ``naive`` counts a cell once for each table that prints it; ``distinct`` counts it once. Only cells whose method
-        and task are registered count: 116 and 134 once every entry of the paper is there.
+        and task are registered count: 116 and 134 once every entry of the paper is there. ``unavailable`` counts the
+        distinct ones that have no trial here, so that the others are the trials of the plan.
         """
         registered = [
             (table, key)
@@ -151,11 +152,14 @@ class Plan:
         }
 
     def _counted(self, distinct: Collection[CellKey], naive: Collection[CellKey]) -> dict[str, int]:
+        without = [key for key in distinct if key not in self.cells or not self.cells[key].trials]
         return {
             "distinct_cells": len(distinct),
             "naive_cells": len(naive),
             "distinct_trials": sum(self._runs(key) for key in distinct),
             "naive_trials": sum(self._runs(key) for key in naive),
+            "unavailable_cells": len(without),
+            "unavailable_trials": sum(self._runs(key) for key in without),
         }
 
     def _runs(self, key: CellKey) -> int:

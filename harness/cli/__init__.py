@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from typing import TextIO, cast
 
 from harness.errors import DiraBenchError
 from harness.foreign import printable
@@ -12,8 +13,10 @@ from harness.foreign import printable
 def main() -> None:
     """Run the command line; translate expected errors into a sentence and an exit code."""
     from harness.cli.application import application
+    from harness.cli.consoles import EndsClean
     from harness.cli.session import output
 
+    sys.stdout = cast("TextIO", EndsClean(sys.stdout))  # rich pads what it folds, the pages of --help as well
     output.kept = True
     try:
         application(standalone_mode=True)

@@ -16,7 +16,7 @@ import typer
 from harness.cli.listing import AsJson
 from harness.cli.numbers import level
 from harness.cli.session import Session, console, notes, open_session, output, print_json, shown
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, many
 from harness.results import replace
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def print_audit(audited: Sequence[AuditedClaim]) -> None:
     total = Counter(claim.outcome for claim in audited)
     fragile_ones = sum(not claim.robust for claim in audited)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in total.items())
-    console.print(f"{len(audited)} claims: {counts}; {fragile_ones} not robust")
+    console.print(f"{many(len(audited), 'claim')}: {counts}; {fragile_ones} not robust")
 
 
 def run_audit(session: Session) -> list[AuditedClaim]:

@@ -7,6 +7,7 @@ import typer
 from harness.cli.execution import EXIT_UNDONE
 from harness.cli.listing import Profile
 from harness.cli.session import console, notes, open_session, shown
+from harness.errors import many
 
 
 def cancel(profile: Profile = None) -> None:
@@ -18,9 +19,10 @@ def cancel(profile: Profile = None) -> None:
 
     session = open_session(profile)
     found = cancel_jobs(session.store, session.plan.items.values())
-    console.print(f"{len(found.jobs)} jobs cancelled.")
+    console.print(f"{many(len(found.jobs), 'job')} cancelled.")
     if found.watched:
-        console.print(f"{len(found.watched)} items run in a driver: end that command, with Ctrl-C or SIGTERM.")
+        runs = "item runs" if len(found.watched) == 1 else "items run"
+        console.print(f"{len(found.watched)} {runs} in a driver: end that command, with Ctrl-C or SIGTERM.")
     for job, reason in found.refused.items():
         notes.print(shown(f"job {job.id} of engine {job.engine} could not be cancelled: {reason}"))
     if found.refused:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.session import console, open_session, shown
+from harness.errors import many
 from harness.results import orphans
 
 
@@ -18,12 +19,11 @@ def clean(
 ) -> None:
     """List results files of entries and profiles that are no longer registered; with --yes remove them.
 
-    Leftovers of killed runs in the store (half-written files, empty folders) count for nothing and are swept at once.
+    With --yes, leftovers of killed runs in the store (half-written files, empty folders) go as well, as in each run.
     """
     session = open_session()
-    swept = session.store.sweep()
-    if swept:
-        console.print(f"swept {swept} leftover{'s' * (swept > 1)} of ended runs out of the store")
+    if yes and (swept := session.store.sweep()):
+        console.print(f"swept {many(swept, 'leftover')} of ended runs out of the store")
     found = orphans(session.root, session.whole_registry)
     tracked = _tracked(session.root, [orphan.path for orphan in found])
     for orphan in found:
@@ -33,7 +33,7 @@ def clean(
         if yes:
             _remove(orphan.path)
     if not found:
-        console.print("no orphan under results/: every file belongs to an entry that is registered.")
+        console.print("no orphan under results/: no file there is of an entry or a profile that was removed.")
     elif yes:
         console.print(f"{len(found)} removed; those that git tracks come back with git checkout.")
     else:

@@ -9,15 +9,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from harness.advice import command
 from harness.cli import numbers
 from harness.cli.disk import needs, print_needs, refuse_without_room
-from harness.cli.execution import EXIT_INTERRUPTED, run_items
+from harness.cli.execution import EXIT_INTERRUPTED, EXIT_UNDONE, run_items
 from harness.cli.listing import AsJson, Profile
 from harness.cli.looking import FilesProgress
-from harness.cli.session import Session, console, open_session, print_json, shown
+from harness.cli.session import Session, console, open_session, print_json, say, shown
 from harness.dotted import import_dotted
 from harness.environment import cores
-from harness.errors import DataError, Unavailable, unknown
+from harness.errors import DataError, Unavailable, many, unknown
 from harness.results.leakage import Leak, count_leaks, pairs, place_of
 from harness.running import Settings
 from harness.spec import TaskPlan
@@ -120,7 +121,7 @@ def verify(
             console.print(f"[{colour}]{finding.level}[/]  {shown(finding.message)}")
         failures = sum(finding.level == "fail" for finding in found)
         warnings = sum(finding.level == "warn" for finding in found)
-        console.print(shown(f"{task} at {place}: {failures} failures, {warnings} warnings"))
+        say(f"{task} at {place}: {many(failures, 'failure')}, {many(warnings, 'warning')}")
     if any(finding.level == "fail" for finding in found):
         raise typer.Exit(2)
 
@@ -183,7 +184,8 @@ def twins(
 ) -> None:
     """Count the images of every task that a pretraining has seen, perhaps at another size, format or contrast.
 
-    Compares the decoded cohorts of real images in 2D that the store holds; "data prepare" decodes one.
+    Compares the decoded cohorts of real images in 2D that the store holds; "data prepare" decodes one. Exit code 1 if
+    one was not decoded, so that it was not compared.
     """
     session = open_session(profile)
     if names is not None:
@@ -194,16 +196,21 @@ def twins(
     missing = sorted({name for pair, counted in found.items() if counted is None for name in _missing(session, pair)})
     if as_json:
         print_json({"rows": [row.model_dump() for row in rows], "missing": missing})
-        return
+    else:
+        _print_twins(session, rows, missing, known=bool(found))
+    if missing:
+        raise typer.Exit(EXIT_UNDONE)
+
+
+def _print_twins(session: Session, rows: list[Leak], missing: Iterable[str], *, known: bool) -> None:
+    """Write what was compared and what was not; ``known`` says whether there is anything to compare."""
     if rows:
         console.print(_table_of(rows))
-        console.print(
-            f"a twin: its greys at 24 x 24 px have nearly the same order, rank correlation above {rows[0].threshold:g}"
-        )
+        say(f"a twin: its greys at 24 x 24 px have nearly the same order, rank correlation above {rows[0].threshold:g}")
     for name in missing:
-        console.print(shown(f'{name} is not decoded and was not compared; run "dira-bench data prepare {name}".'))
-    if not found:
-        console.print(shown(f"profile {session.plan.profile} pretrains on no real image that a task could share."))
+        say(f"{name} is not decoded and was not compared; run {command(f'data prepare {name}')}.")
+    if not known:
+        say(f"profile {session.plan.profile} pretrains on no real image that a task could share.")
 
 
 def _table_of(rows: list[Leak]) -> Table:
@@ -231,7 +238,7 @@ def _print_names(session: Session, cohort: str) -> None:
         known = sorted({pretraining for pretraining, _ in pairs(session.plan)})
         raise unknown("pretraining cohort of real images", cohort, known, f"profile {session.plan.profile}")
     for name in _missing(session, (cohort, *met)):
-        raise Unavailable(f'{name} is not decoded; run "dira-bench data prepare {name}".')
+        raise Unavailable(f"{name} is not decoded; run {command(f'data prepare {name}')}.")
     places = {name: place_of(session.plan, session.store, name) for name in (cohort, *met)}
     of_pair = import_dotted("tasks.leakage:twins_seen")
     for name in sorted({case for task in met for case in of_pair(places[task], places[cohort])}):

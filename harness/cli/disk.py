@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.cli.session import Session, console, shown
+from harness.cli.session import Session, say
 from harness.dotted import import_dotted
 from harness.errors import DataError
 
@@ -37,13 +37,15 @@ def print_needs(session: Session, found: dict[str, int]) -> None:
     place, total = session.store.cohorts, sum(found.values())
     free = shutil.disk_usage(_existing(place)).free
     parts = ", ".join(f"{task} {words(count)}" for task, count in sorted(found.items()))
-    console.print(
-        shown(f"  disk: decoded images will take {words(total)} in {place} ({parts}); {words(free)} are free")
+    say(
+        f"disk: decoded images alone will take {words(total)} in {place} ({parts}); {words(free)} are free; "
+        "checkpoints and trials come on top",
+        2,
     )
     if total > free:
-        console.print(
-            "  [yellow]note:[/] that is more than is free; free some, or make .cohorts a link to a folder on a larger "
-            "disk"
+        say(
+            "note: that is more than is free; free some, or make .cohorts a link to a folder on a larger disk",
+            2,
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from harness.advice import command
 from harness.cli import from_scratch as scratch
 from harness.cli import repeating
 from harness.cli.listing import Profile, print_hours
@@ -34,9 +35,9 @@ from harness.cli.running_options import (
     Until,
     Workers,
 )
-from harness.cli.session import Session, console, open_session, shown
+from harness.cli.session import Session, console, open_session, say, shown
 from harness.environment import Device, check_device
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, many
 from harness.executors.factory import Engine
 from harness.executors.options import load_options
 from harness.results import representing
@@ -163,9 +164,10 @@ def _leave_interrupted(jobs: int = 0) -> None:
 
 def _say_jobs_go_on(jobs: int) -> None:
     if jobs:
-        console.print(
-            f'{jobs} jobs are queued or run without this command: "dira-bench status" shows them, the same command '
-            'watches them again, "dira-bench cancel" ends them.'
+        verb = "is queued or runs" if jobs == 1 else "are queued or run"
+        say(
+            f"{many(jobs, 'job')} {verb} without this command: {command('status')} shows, the same command watches "
+            f"again, {command('cancel')} ends what is left."
         )
 
 
@@ -190,7 +192,7 @@ def _run_phases(session: Session, method: str, engine: Engine, settings: Setting
     """Train every phase of one method that is not done, each by several processes; see docs/performance.md."""
     targets = phases_of(session.plan, method)
     summary = run_items(session, targets, engine, settings)
-    _say(session, targets, summary, one=False, what="phases")
+    _say(session, targets, summary, one=False, what="phase")
     _end(session, targets, summary)
 
 
@@ -260,29 +262,24 @@ def _beside_the_committed(session: Session, item: Item) -> None:
             console.print(shown(f"  {row.metric}: {value!r}, committed {row.value!r}: {same}"))
 
 
-def _say(
-    session: Session, targets: Sequence[Item], summary: Summary | None, *, one: bool, what: str = "trials"
-) -> None:
+def _say(session: Session, targets: Sequence[Item], summary: Summary | None, *, one: bool, what: str = "trial") -> None:
     """Say what a run came to; ``one`` if a single item was asked for by its id."""
     if summary is None:
         _say_nothing_ran(session, targets, one=one, what=what)
         return
-    console.print(
-        f"{summary.attempts} attempts: {len(summary.done)} items done, {len(summary.failed)} failed, "
-        f"{len(summary.blocked)} blocked, "
-        f"in {summary.seconds:.0f} s."
+    say(
+        f"{many(summary.attempts, 'attempt')}: {many(len(summary.done), 'item')} done, {len(summary.failed)} failed, "
+        f"{len(summary.blocked)} blocked, in {summary.seconds:.0f} s."
     )
     for identity, record in list(summary.failed.items())[:5]:
         message = (record.error or {}).get("message", "").splitlines()
-        console.print(
-            f"  {record.status}: {shown(record.title)}: {shown(message[0] if message else '')} (dira-bench show "
-            f"{identity[:12]})"
-        )
+        see = command(f"show {identity[:12]}", quoted=False)
+        say(f"{record.status}: {record.title}: {message[0] if message else ''} ({see})", 2)
     if summary.left:
         console.print(f"left before everything was done: {LEFT[summary.left]}; the same command goes on from here.")
     _say_jobs_go_on(summary.detached)
     for identity, reason in list(summary.blocked.items())[:5]:
-        console.print(f"  blocked: {shown(session.plan.items[identity].title)}: {shown(reason)}")
+        say(f"blocked: {session.plan.items[identity].title}: {reason}", 2)
 
 
 def _say_nothing_ran(session: Session, targets: Sequence[Item], *, one: bool, what: str) -> None:
@@ -292,11 +289,15 @@ def _say_nothing_ran(session: Session, targets: Sequence[Item], *, one: bool, wh
     doubtful = [item for item in targets if item.id not in finished]
     failed = [item for item in doubtful if session.store.state(item.kind, item.id) is State.FAILED]
     done = len(targets) - len(failed)
-    console.print(
-        f"0 of {len(targets)} {what} to run: "
-        + (f"{done} are done, {len(failed)} failed." if failed else "all are done.")
-    )
+    console.print(f"0 of {many(len(targets), what)} to run: " + _all_that(len(targets), done, len(failed)))
     if failed:
-        console.print('see "dira-bench show ID"; "dira-bench run --retry-failed" runs them again.')
+        say(f"see {command('show ID')}; {command('run --retry-failed')} tries again what failed.")
     elif one:
         console.print('add "--again" to execute it once more and compare.')
+
+
+def _all_that(count: int, done: int, failed: int) -> str:
+    """Say how many of so many items are done and failed."""
+    if not failed:
+        return "it is done." if count == 1 else "all are done."
+    return "it failed." if count == 1 else f"{done} {'is' if done == 1 else 'are'} done, {failed} failed."

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.advice import command
 from harness.cli import numbers
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, open_session, print_json, shown
@@ -76,7 +77,7 @@ def finished(session: Session, method: str, pretrain_seed: int) -> list[Record]:
         if not known:
             raise Unavailable(
                 f"{label} has no cohort to pretrain on under profile {plan.profile}; expected its data; "
-                '"dira-bench plan" says what is missing'
+                f"{command('plan')} says what is missing"
             )
         raise UnknownName(
             f"{label} has no pretraining seed {pretrain_seed}; expected one of {', '.join(map(str, known))}; raise "

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from harness.advice import command
 from harness.cli.session import Session, console, open_session, shown
 from harness.gates import GATES, GateRow, Verdict, gate_words, judge, read_gates, verdicts
 from harness.results import profile_folder
@@ -44,7 +45,7 @@ def gates(
         console.print(
             shown(
                 f"results/{session.plan.profile}/pretraining has no phase yet; "
-                'run "dira-bench run", then "dira-bench report".'
+                f"run {command('run')}, then {command('report')}."
             )
         )
     found = verdicts(rows)

@@ -10,19 +10,20 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 
+from harness.advice import command
 from harness.cli import numbers
+from harness.cli.consoles import WIDE
 from harness.cli.running_options import Block
-from harness.cli.session import WIDE, Session, console, notes, open_session, print_json, shown
+from harness.cli.session import Session, console, notes, open_session, print_json, say, shown
 from harness.environment import check_device
-from harness.errors import unknown
+from harness.errors import many, unknown
 from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import examine, processor_hours
 from harness.running import check_block, find_item
-from harness.running.counting import Counts, count, most_seeds
+from harness.running.counting import BlockCounts, Counts, count, most_seeds
 from harness.spec import DataTerms, Item, MethodPlan, Record, Status, TaskPlan, percent
 from harness.store import Store
 
@@ -73,8 +74,8 @@ def _list_narrowly(kind: str, entries: Sequence[Mapping[str, object]], profile: 
     console.print(f"[bold]{kind} (profile {shown(profile)})[/]")
     for entry in entries:
         about = f"{entry['label']}; {entry['dimensions'] or '?'}D; available: {_state(entry)}; {entry['origin']}"
-        console.print(shown(str(entry["name"])))
-        console.print(Padding(shown(about), (0, 0, 0, 4)))
+        say(str(entry["name"]))
+        say(about, 4)
     console.print()
 
 
@@ -93,9 +94,9 @@ def _print_terms(entries: Sequence[Mapping[str, object]]) -> None:
     if tasks:
         console.print("[bold]data sets[/]")
     for terms, names in tasks.items():
-        console.print(shown(f"{terms.title} ({', '.join(names)})"))
+        say(f"{terms.title} ({', '.join(names)})")
         for line in terms.lines():
-            console.print(Padding(shown(line), (0, 0, 0, 4)))
+            say(line, 4)
 
 
 def _entries(session: Session, kind: str) -> list[dict[str, object]]:
@@ -199,12 +200,12 @@ def print_pretrainings(listed: Sequence[Pretraining]) -> None:
     else:
         _print_table(first, devices)
     if len(listed) > len(first):
-        console.print(f"  and {len(listed) - len(first)} more phases; --json has them all")
+        say(f"and {many(len(listed) - len(first), 'more phase')}; --json has them all", 2)
     for device in devices:
         total = sum(phase.hours.get(device, 0.0) for phase in listed)
-        console.print(f"  in all {total:,.1f} h on one {device}, from a few steps timed on made-up images in memory")
+        say(f"in all {total:,.1f} h on one {device}, from a few steps timed on made-up images in memory", 2)
     if not devices:
-        console.print('  no step was timed yet: "dira-bench plan --probe" times some and gives hours')
+        say(f"no step was timed yet: {command('plan --probe')} times some and gives hours", 2)
 
 
 def _print_table(listed: Sequence[Pretraining], devices: Sequence[str]) -> None:
@@ -226,8 +227,8 @@ def _print_narrowly(listed: Sequence[Pretraining], devices: Sequence[str]) -> No
         length, batch, seen, hours = _words(phase, devices)
         parts = [length, batch and f"batch {batch}", seen and f"{seen} images seen"]
         parts += [f"{count} h on one {device}" for count, device in zip(hours, devices, strict=True)]
-        console.print(shown(f"{phase.phase}: " + ", ".join(part for part in parts if part)))
-        console.print(Padding(shown(", ".join(phase.methods)), (0, 0, 0, 4)))
+        say(f"{phase.phase}: " + ", ".join(part for part in parts if part))
+        say(", ".join(phase.methods), 4)
 
 
 def _words(phase: Pretraining, devices: Sequence[str]) -> tuple[str, str, str, list[str]]:
@@ -245,47 +246,56 @@ def counted(session: Session, block: str = "all") -> Counts:
 
 
 def print_plan(session: Session, counts: Counts) -> None:
-    """Write the plan for people."""
+    """Write the plan for people; its trials less those that are unavailable are the runnable ones."""
     from harness.statistics.estimate import Group, smallest_detectable, student
 
     parameters = session.plan.parameters
-    console.print(
-        f"[bold]profile {counts.profile}[/]: {len(session.registry.methods)} methods × "
-        f"{len(session.registry.tasks)} tasks"
+    say(
+        f": {many(len(session.registry.methods), 'method')} × {many(len(session.registry.tasks), 'task')}",
+        heading=f"profile {counts.profile}",
     )
     for name, block in (("published", counts.published), ("added", counts.added)):
-        console.print(
-            f"  {name:9s}  {block.distinct_cells} cells × {parameters.repeats} repeats"
-            f"{_seeds(session.plan)} = {block.distinct_trials} trials"
-            + (f"  ({block.naive_cells} cells printed, shared ones are run once)" if name == "published" else "")
-        )
-    console.print(
-        f"  runnable {counts.runnable} trials: {counts.done} done ({counts.adopted} reused from the "
-        "committed results), "
-        f"{counts.missing} missing, {counts.failed} failed"
+        say(f"{name:9s}  {_block(session.plan, name, block)}", 2)
+    say(
+        f"runnable {many(counts.runnable, 'trial')}: {counts.done} done ({counts.adopted} reused from the committed "
+        f"results), {counts.missing} missing, {counts.failed} failed",
+        2,
     )
-    console.print(f"  phases of pretraining: {counts.phases.planned}, to run {counts.phases.to_run}")
+    say(f"phases of pretraining: {counts.phases.planned}, to run {counts.phases.to_run}", 2)
     for shared in counts.shared_phases:
-        console.print(f"    trained once for {shown(', '.join(shared.methods))}: {shown(shared.phase)}")
+        say(f"trained once for {', '.join(shared.methods)}: {shared.phase}", 4)
     for device, hours in counts.hours.items() if counts.missing else ():
-        console.print(
-            f"  the trials that are missing take about {hours:.2f} h of one {device} slot (from measured times)"
-        )
+        say(f"the trials that are missing take about {hours:.2f} h of one {device} slot (from measured times)", 2)
     if parameters.repeats > 1:
         arm = Group(parameters.repeats, 0.0, 1.0)
         detectable = smallest_detectable(student(arm, arm), parameters.alpha)
-        console.print(
-            f"  {parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
-            f"(two-sided, α = {parameters.alpha:g}, power .80)"
+        say(
+            f"{parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
+            f"(two-sided, α = {parameters.alpha:g}, power .80)",
+            2,
         )
     else:
-        console.print("  1 repeat an arm: no difference can be tested; write repeats: 10 into params.yaml")
+        say("1 repeat an arm: no difference can be tested; write repeats: 10 into params.yaml", 2)
     for note in counts.notes:
-        console.print(f"  note: {shown(note)}")
+        say(f"note: {note}", 2)
     for what, without in (("unavailable", counts.unavailable), ("skipped", counts.skipped)):
         grouped = Counter(cell.reason for cell in without)
         for reason, cells in grouped.items():
-            console.print(f"  {what} ({cells} cell{'s' * (cells > 1)}): {shown(reason)}")
+            say(f"{what} ({many(cells, 'cell')}): {reason}", 2)
+
+
+def _block(plan: Plan, name: str, block: BlockCounts) -> str:
+    """Say how many cells and trials a block has, and how many of them are unavailable here."""
+    cells, trials = many(block.distinct_cells, "cell"), many(block.distinct_trials, "trial")
+    said = f"{cells} × {many(plan.parameters.repeats, 'repeat')}{_seeds(plan)} = {trials}"
+    if name == "published":
+        said += f"  ({many(block.naive_cells, 'cell')} printed, shared ones are run once)"
+    if block.unavailable_cells:
+        said += (
+            f"; of these {many(block.unavailable_cells, 'cell')} with {many(block.unavailable_trials, 'trial')} "
+            "cannot be run here"
+        )
+    return said
 
 
 def _seeds(plan: Plan) -> str:
@@ -323,7 +333,7 @@ def show(
     for row in session.adopted.rows.get(item.id, []):
         console.print(shown(f"  committed: {row.metric} = {row.text()['value']} ({row.status})"))
     if len(records) > SHOWN_ATTEMPTS:
-        console.print(f"\n{len(records) - SHOWN_ATTEMPTS} earlier attempts; --json has them all")
+        console.print(f"\n{many(len(records) - SHOWN_ATTEMPTS, 'earlier attempt')}; --json has them all")
     for record in records[-SHOWN_ATTEMPTS:]:
         _print_attempt(record)
     if not records and item.id not in session.adopted.rows:
@@ -366,17 +376,14 @@ def status(profile: Profile = None) -> None:
     overview = look(session.store, list(session.plan.items.values()))
     for running in overview.running:
         share = f"{running.done}/{running.total}" if running.total else ""
-        console.print(
-            f"{running.slot:8s} {shown(running.item.title)}  {share} {shown(running.what)}  {running.seconds:.0f} s"
-        )
+        say(f"{running.slot:8s} {running.item.title}  {share} {running.what}  {running.seconds:.0f} s")
     for item in overview.failed:
-        console.print(f"failed   {shown(item.title)}  (dira-bench show {item.id[:12]})")
+        say(f"failed   {item.title}  ({command(f'show {item.id[:12]}', quoted=False)})")
     counts = counted(session)
-    console.print(
-        f"{counts.done} of {counts.runnable} trials done ({counts.adopted} reused), {counts.missing} "
-        "missing, "
+    say(
+        f"{counts.done} of {many(counts.runnable, 'trial')} done ({counts.adopted} reused), {counts.missing} missing, "
         f"{counts.failed} failed; "
-        + ", ".join(f"{count} items {state}" for state, count in sorted(overview.counts.items()))
+        + ", ".join(f"{many(count, 'item')} {state}" for state, count in sorted(overview.counts.items()))
     )
     print_hours(session)
 
@@ -384,7 +391,7 @@ def status(profile: Profile = None) -> None:
 def print_hours(session: Session) -> None:
     """Write the processor time of what is done."""
     hours = processor_hours(session.plan, session.root, session.store)
-    console.print(
+    say(
         f"processor time of what is done: pretraining {hours['phase']:.2f} h (of the phases in this store), trials "
         f"{hours['trial']:.2f} h"
     )

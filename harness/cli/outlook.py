@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import plan as planned
-from harness.cli.session import Session, console, shown
+from harness.cli.session import Session, say
 from harness.errors import unknown
 from harness.identity import digest
 from harness.metrics.registered import localization
@@ -92,16 +92,16 @@ def print_outlook(session: Session, found: Sequence[Outlook]) -> None:
     if parameters.repeats < 2 or not found:  # the profile may have none of the paper's contrasts
         return
     seeds = _seeds(session.plan, found)
-    console.print(
-        f"[bold]what {parameters.repeats} repeats on {' or '.join(map(str, seeds))} pretraining "
-        f"seed{'s' * (seeds[-1] > 1)} can answer[/], were the paper's effects true "
-        "(rates by its printed spreads):"
+    say(
+        ", were the paper's effects true (rates by its printed spreads):",
+        heading=f"what {parameters.repeats} repeats on {' or '.join(map(str, seeds))} pretraining "
+        f"seed{'s' * (seeds[-1] > 1)} can answer",
     )
     faithful = session.families.profile
     if parameters.profile != faithful:
-        console.print(f"  (of the profile {faithful} alone; here Agreement reads not comparable)")
+        say(f"(of the profile {faithful} alone; here Agreement reads not comparable)", 2)
     for family in dict.fromkeys(row.family for row in found):
-        console.print(f"  {family}: {_family(session, [row for row in found if row.family == family])}")
+        say(f"{family}: {_family(session, [row for row in found if row.family == family])}", 2)
 
 
 def _seeds(plan: planned.Plan, found: Sequence[Outlook]) -> list[int]:
@@ -135,15 +135,15 @@ def print_answer(session: Session, question: Question, found: Sequence[Outlook],
     for row in rows:
         where = row.task + ("" if row.label_fraction == 1 else f" at {percent(row.label_fraction)}")
         where += "" if row.delta is None else f", δ = {row.delta:g}"
-        console.print(shown(f"{row.method} − {row.reference}, {where}: paper {row.effect:+.2f} ±{row.margin:g}"))
-        console.print(f"    {_words(row)}")
+        say(f"{row.method} − {row.reference}, {where}: paper {row.effect:+.2f} ±{row.margin:g}")
+        say(_words(row), 4)
     within = [row for row in rows if row.ceiling is not None and row.ceiling.reproduced >= target]
     contrasts = [contrast for row in within if (contrast := contrast_of(question.paper, row)) is not None]
     proposal = cheapest(
         contrasts, target, _costs(session, rows), alpha=session.parameters.alpha,
         base_seed=session.parameters.base_seed, pretraining_spread=question.pretraining_spread,
     )  # fmt: skip
-    console.print(_proposed(proposal, contrasts, rows, target))
+    say(_proposed(proposal, contrasts, rows, target))
 
 
 def _asked(session: Session, found: Sequence[Outlook], name: str) -> list[Outlook]:

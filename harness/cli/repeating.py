@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.cli.session import console, shown
+from harness.errors import many
 from harness.running import Repeated
 
 
@@ -28,7 +29,8 @@ def print_all(found: Sequence[Repeated]) -> bool:
     files = [same for repeated in found for same in repeated.files.values()]
     phases = sum(repeated.item.kind == "phase" for repeated in found)
     console.print(
-        f"repeated {phases} phases and {len(found) - phases} trials: {sum(values)} of {len(values)} values are "
-        f"bit-equal, {sum(files)} of {len(files)} files (weights, curves, arrays) have the same bytes."
+        f"repeated {many(phases, 'phase')} and {many(len(found) - phases, 'trial')}: {sum(values)} of "
+        f"{many(len(values), 'value')} bit-equal, {sum(files)} of {many(len(files), 'file')} (weights, curves, arrays) "
+        "with the same bytes."
     )
     return all(values) and all(files)

@@ -11,10 +11,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from harness.cli.execution import EXIT_UNDONE
 from harness.cli.listing import AsJson, Profile
-from harness.cli.session import Session, console, notes, open_session, print_json, shown
+from harness.cli.session import Session, console, notes, open_session, print_json, say, shown
 from harness.dotted import import_dotted
-from harness.errors import DataError, unknown
+from harness.errors import DataError, many, unknown
 from harness.metrics import Metric, stored_metric
 from harness.results.files import table
 from harness.results.standing import representing, trial_status
@@ -69,7 +70,8 @@ def rescore(
 ) -> None:
     """Compute a metric of finished trials from the predictions or counts they stored, without training.
 
-    Nothing under results/ changes: the numbers there are those that the trials recorded.
+    Nothing under results/ changes: the numbers there are those that the trials recorded. Exit code 1 if a trial lacks
+    what the metric needs, or no trial has it.
     """
     session = open_session(profile)
     if task is not None and task not in session.plan.tasks:
@@ -84,11 +86,13 @@ def rescore(
         write_whole(out, table(tuple(Rescored.model_fields), map(_text, rows)).encode())
     if as_json:
         print_json([row.model_dump() for row in rows])
-        return
-    for line in _lines(known, rows):
-        console.print(shown(line))
-    if out is not None:
-        console.print(f"written: {shown(out)}")
+    else:
+        for line in _lines(known, rows):
+            say(line)
+        if out is not None:
+            console.print(f"written: {shown(out)}")
+    if without.lacking or not rows:
+        raise typer.Exit(EXIT_UNDONE)
 
 
 def _text(row: Rescored) -> dict[str, str]:
@@ -129,14 +133,15 @@ def _cohort(session: Session, item: Item) -> Path | None:
 def _without(metric: Metric, found: int, without: Without) -> Iterator[str]:
     """Say which trials never have the metric, then which lack what it needs and what to do: a sentence each."""
     if without.of_others:
-        others = " and ".join(f"{count} trials of {what}" for what, count in without.of_others.items())
+        others = " and ".join(f"{many(count, 'trial')} of {what}" for what, count in without.of_others.items())
         yield f"{metric.label} is a metric of {metric.kind}; passed over: {others}."
     lacking = without.lacking
     if lacking:
-        reasons = "; ".join(f"{count} have {reason}" for reason, count in lacking.items())
+        reasons = "; ".join(f"{count} {'has' if count == 1 else 'have'} {why}" for why, count in lacking.items())
         yield (
-            f"{metric.label} cannot be computed of {lacking.total()} of {found + lacking.total()} trials: {reasons}; "
-            "run these again here, with the metric in their task's entry, to have it."
+            f"{metric.label} cannot be computed of {lacking.total()} of {many(found + lacking.total(), 'trial')}: "
+            f"{reasons}; run {'it' if lacking.total() == 1 else 'these'} again here, with the metric in the task's "
+            "entry, to have it."
         )
 
 

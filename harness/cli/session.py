@@ -6,14 +6,17 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TextIO, cast
 
-from rich.console import Console
 from rich.markup import escape
 
+from harness.advice import ask_for
+from harness.cli.consoles import NARROWEST, EndsClean, make_console
 from harness.errors import DataError
 from harness.executors.factory import Seldom, alive
 from harness.foreign import printable
@@ -26,13 +29,9 @@ from harness.spec import Kind, Parameters
 from harness.statistics.margins import margin_of, read_margins
 from harness.store import Store
 
-# Where nobody sets a width (a file, a pipe, a build log), lines stay whole; a terminal breaks them between words.
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
+console = make_console(sys.stdout, os.environ)
 # What is said beside the answer; standard output may be a document for a program.
-notes = Console(
-    stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), width=None if sys.stderr.isatty() else 200
-)
-WIDE = 130  # columns from which on a table fits
+notes = make_console(sys.stderr, os.environ, stderr=True)
 
 
 class Output:
@@ -57,7 +56,8 @@ class Output:
         with contextlib.suppress(OSError, ValueError):  # closed by whoever started this command
             sys.stdout.flush()
             descriptor = os.dup(sys.stdout.fileno())
-            console.file = os.fdopen(descriptor, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+            answer = os.fdopen(descriptor, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+            console.file = cast("TextIO", EndsClean(answer))
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
             sys.stdout = sys.stderr
 
@@ -68,6 +68,27 @@ output = Output()
 def shown(text: object) -> str:
     """Write text that may come from anywhere so that neither rich nor the terminal takes any of it for a command."""
     return escape(printable(text))
+
+
+def say(text: str, indent: int = 0, heading: str = "") -> None:
+    """Write a sentence; where it is broken, its further lines stand four columns further in.
+
+    Args:
+        text: Plain text.
+        indent: Columns before its first line.
+        heading: What stands before it in bold.
+    """
+    bold = f"[bold]{escape(heading)}[/]" if heading else ""
+    if console.soft_wrap or console.width < indent + NARROWEST:
+        console.print(" " * indent + bold + shown(text))
+        return
+    margin = " " * (indent + 4)
+    filled = textwrap.wrap(
+        printable(heading + text), console.width, initial_indent=" " * indent, subsequent_indent=margin,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    lines = escape("\n".join(filled))
+    console.print(lines.replace(escape(heading), bold, 1) if heading else lines, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -145,6 +166,7 @@ class Session:
 def open_session(profile: str | None = None, **overrides: object) -> Session:
     """Find the project and read its parameters; ``profile`` and other overrides win over ``params.yaml``."""
     output.take()
+    ask_for(profile)
     root = project_root()
     return Session(root, load_parameters(root, {"profile": profile, **overrides}))
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import console, notes, open_session, print_json, shown
+from harness.errors import many
 from harness.sharing.bundles import bundle, unbundle
 from harness.sharing.comparing import NOWHERE, CellDifference, Differences, compare_results
 from harness.sharing.folders import ResultsFolder, open_results
@@ -61,10 +62,14 @@ def _say_unlisted(folder: ResultsFolder) -> None:
     if folder.unlisted:
         notes.print(
             shown(
-                f"note: no SHA256SUMS lists {folder.unlisted[0]} and {len(folder.unlisted) - 1} more files of "
-                f"{folder.path}; the seals of their rows alone vouch for them."
+                f"note: no SHA256SUMS lists {folder.unlisted[0]}{_more(len(folder.unlisted) - 1)} of {folder.path}; "
+                "seals of rows alone vouch for what is not listed."
             )
         )
+
+
+def _more(count: int) -> str:
+    return f" and {many(count, 'more file')}" if count else ""
 
 
 def _print_largest(found: Differences) -> None:
@@ -106,7 +111,7 @@ def bundle_command(
     size = sum(member.size for member in made.members)
     console.print(
         shown(
-            f"{target}: {len(made.members)} files of profile {made.profile}, {size / 1e6:.1f} MB, "
+            f"{target}: {many(len(made.members), 'file')} of profile {made.profile}, {size / 1e6:.1f} MB, "
             f"{target.stat().st_size / 1e6:.1f} MB packed"
         )
     )
@@ -120,7 +125,7 @@ def unbundle_command(
     made = unbundle(source, target)
     console.print(
         shown(
-            f"{target}: {len(made.members)} files of profile {made.profile}, made by {made.made_by}; "
+            f"{target}: {many(len(made.members), 'file')} of profile {made.profile}, made by {made.made_by}; "
             f'"dira-bench compare-results results/{made.profile} {target}" compares them with yours.'
         )
     )

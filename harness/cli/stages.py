@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.advice import command
 from harness.cli.auditing import run_audit
 from harness.cli.execution import run_items
 from harness.cli.session import Session, console, open_session, shown
@@ -330,7 +331,7 @@ def _run_to_the_end(session: Session, targets: Sequence[Item]) -> None:
         raise StoreError(
             f"{item.title}{others} is neither done nor failed: "
             f"{reason or f'it is {session.store.state(item.kind, item.id)}'}; run the same stage again, or look at "
-            f'"dira-bench show {item.id[:16]}".'
+            f"{command(f'show {item.id[:16]}')}."
         )
 
 

@@ -15,10 +15,11 @@ import typer
 from rich.progress import track
 
 from harness import versions
+from harness.advice import command
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, notes, open_session, print_json, shown
 from harness.dotted import import_dotted
-from harness.errors import DataError, DiraBenchError, VersionError, unknown
+from harness.errors import ConfigurationError, DataError, DiraBenchError, VersionError, unknown
 from harness.foreign import describe_error, guest
 from harness.results import Examination, profile_folder
 from harness.results.table import read_trial_rows
@@ -177,8 +178,13 @@ def check(
     """Check that an entry conforms: anyone can run it on a method or task of their own.
 
     Loads, pyramid of shapes, deterministic under a seed, seeds reach it, gradient reaches the encoder, two steps on
-    phantom data.
+    phantom data. Exit code 1 if a check did not pass, or if the entry is unavailable and so was not checked.
     """
+    if bool(name) == everything:
+        raise ConfigurationError(
+            f"found {f'{shown(name)} and --all' if name else 'no name'}; expected the name of a method or a task, or "
+            "--all; add one of them."
+        )
     session = open_session(profile)
     names = _checked_names(session, name, everything)
     reports: list[dict[str, Any]] = []
@@ -193,7 +199,8 @@ def check(
         print_json(reports)
     else:
         _print_checks(reports)
-    if any(not check["passed"] for report in reports for check in report["checks"]):
+    failed = any(not check["passed"] for report in reports for check in report["checks"])
+    if failed or (name and any(report.get("unavailable") for report in reports)):
         raise typer.Exit(1)
 
 
@@ -201,7 +208,7 @@ def _real_files(resolved: MethodPlan | TaskPlan, name: str) -> str | None:
     """Say why a task is not checked: the check makes phantoms, twice, and its profile reads real files."""
     if isinstance(resolved, MethodPlan) or resolved.of_cohort.source != "data_root":
         return None
-    return f'its images are real files, which "dira-bench data verify {name}" checks'
+    return f"its images are real files, which {command(f'data verify {name}')} checks"
 
 
 def _conformance(session: Session, kind: str, name: str) -> dict[str, object]:

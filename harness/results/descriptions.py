@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from harness.advice import command
 from harness.descriptions import CohortDescription, PretrainingDescription
 from harness.errors import DataError
 from harness.spec import Outline
@@ -40,5 +41,5 @@ def _read(path: Path, model: type[Described], what: str) -> Described:
     except (OSError, ValueError) as error:
         why = " ".join(sentences(error, model)) if isinstance(error, ValidationError) else str(error)
         raise DataError(
-            f"{path}: cannot be read as {what} ({why}); write it again with `dira-bench report`."
+            f"{path}: cannot be read as {what} ({why}); write it again with {command('report')}."
         ) from error

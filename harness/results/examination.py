@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.advice import command
 from harness.errors import DataError
 from harness.plan import Plan, TrialKey
 from harness.results.files import profile_folder
@@ -57,7 +58,7 @@ class Examination:
             found.append(
                 f"nothing vouches for {_some(self.unknown)}: neither dvc.lock nor SHA256SUMS lists "
                 f"{'it' if len(self.unknown) == 1 else 'them'}, as older versions left files; "
-                '"dira-bench report" writes what the store holds anew, "dvc repro" locks it.'
+                f'{command("report")} writes what the store holds anew, "dvc repro" locks it.'
             )
         if self.unsealed:
             found.append(

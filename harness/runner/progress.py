@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.errors import many
 from harness.foreign import printable
 from harness.spec import Item, Record, Status
 
@@ -107,7 +108,7 @@ class PlainProgress(Progress):
         """Say how much there is to do."""
         self._last_time = time.monotonic()
         self._last_share = view.over / max(1, view.total)
-        self._line(f"{view.total - view.over} of {view.total} items to run on {len(view.slots)} slots")
+        self._line(f"{view.total - view.over} of {many(view.total, 'item')} to run on {many(len(view.slots), 'slot')}")
 
     def update(self, view: View) -> None:
         """Say how the run stands if enough has happened since the last line."""

@@ -22,12 +22,17 @@ class _Fixed(BaseModel):
 
 
 class BlockCounts(_Fixed):
-    """Cells and trials of a block; ``naive`` counts a cell once for each table that prints it."""
+    """Cells and trials of a block; ``naive`` counts a cell once for each table that prints it.
+
+    ``unavailable`` are those of the distinct ones that cannot be run here; ``Counts`` has the reasons.
+    """
 
     distinct_cells: int
     naive_cells: int
     distinct_trials: int
     naive_trials: int
+    unavailable_cells: int
+    unavailable_trials: int
 
 
 class PhaseCounts(_Fixed):

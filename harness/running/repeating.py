@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.advice import command
 from harness.errors import ConfigurationError, StoreError
 from harness.executors.factory import Engine
 from harness.plan import Cell, Plan
@@ -56,7 +57,7 @@ def done_record(store: Store, item: Item) -> Record:
     first = representing(store, item.kind, item.id)
     if first is None or first.status is not Status.OK:
         raise ConfigurationError(
-            f'{item.title} has no ok attempt to compare with; run it first: "dira-bench run --trial {item.id[:16]}".'
+            f"{item.title} has no ok attempt to compare with; run it first: {command(f'run --trial {item.id[:16]}')}."
         )
     return first
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from harness.errors import Unavailable, UnknownName, unknown
+from harness.advice import command
+from harness.errors import Unavailable, UnknownName, many, unknown
 from harness.plan import Cell, Plan
 from harness.spec import Item
 
@@ -59,14 +60,14 @@ def nothing_to_run(planned: Plan, chosen: Chosen) -> Unavailable:
     if not cells:
         return Unavailable(
             f"no cell of profile {planned.profile} is in block {chosen.block} with the methods and tasks asked for; "
-            'see "dira-bench plan".'
+            f"see {command('plan')}."
         )
     reasons = Counter(
         ("skipped", cell.skipped) if cell.skipped else ("unavailable", cell.unavailable) for cell in cells
     )
-    lines = [f"none of {len(cells)} cells has a trial to run under profile {planned.profile}, because of this:"]
+    lines = [f"none of {many(len(cells), 'cell')} has a trial to run under profile {planned.profile}, because of this:"]
     for (what, reason), count in sorted(reasons.items(), key=lambda pair: pair[0][0], reverse=True):
-        lines.append(f"{what} ({count} cell{'s' * (count > 1)}): {reason}")
+        lines.append(f"{what} ({many(count, 'cell')}): {reason}")
     return Unavailable("\n".join(lines))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, many
 from harness.metrics import metric_of
 from harness.published import CellKey
 from harness.sharing.folders import ResultsFolder
@@ -102,8 +102,8 @@ class Differences:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items()))
         held = sum(row.p_holm is not None and row.p_holm < self.alpha for row in both)
         return (
-            f"{len(both)} cells have runs in both folders ({counts}); {held} differ after Holm's correction; "
-            f"{self.equal} of {self.values} values of the same trials are bit-equal."
+            f"{many(len(both), 'cell')} with runs in both folders ({counts}); {held} differ after Holm's correction; "
+            f"{self.equal} of {many(self.values, 'value')} of the same trials bit-equal."
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.advice import command
 from harness.errors import ConfigurationError, DataError
 from harness.published import CellKey
 from harness.results.table import TrialRow, read_trial_rows
@@ -112,7 +113,7 @@ def _find(folder: Path, profile: str | None) -> Path:
         )
     raise ConfigurationError(
         f"{folder} holds no results; expected trials/<method>.csv in it, or in results/<profile> below it; "
-        '"dira-bench report" writes them.'
+        f"{command('report')} writes them."
     )
 
 
@@ -142,7 +143,7 @@ def _check(path: Path) -> Iterator[str]:
         if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
             raise DataError(
                 f"{file} is not what {SUMS} says, so it was edited or damaged; get the folder anew from whoever made "
-                'it, or, if it is yours, write it anew with "dira-bench report".'
+                f"it, or, if it is yours, write it anew with {command('report')}."
             )
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path).as_posix()

@@ -31,6 +31,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from harness.advice import command
 from harness.errors import StoreError
 from harness.store.files import content_of, writing
 from harness.store.pipeline_lock import LOCK, Lock, locked_listing, md5_of, read_lock
@@ -300,7 +301,7 @@ def _parse_sums(path: Path, content: bytes) -> Mapping[str, str]:
         if len(digest) != 64 or set(digest) - set("0123456789abcdef") or not name or name in found:
             raise StoreError(
                 f"{path}, line {number}: found {line[:80]!r}; expected a SHA-256, two spaces and a name that stands "
-                'once; restore the file with git, or remove it and write it anew with "dira-bench report".'
+                f"once; restore the file with git, or remove it and write it anew with {command('report')}."
             )
         found[name] = digest
     return MappingProxyType(found)

@@ -121,7 +121,7 @@ def test_what_is_asked_for_and_failed_is_an_exit_code_of_1_also_when_it_is_skipp
     trial = next(iter(session.plan.trials(lambda cell: cell.key.method == "random").values()))
     leave(session, trial, Status.TIMEOUT, {"type": "Timeout", "message": "took longer than 1 s"})
     code, said = bench("run", "--profile", "smoke", "--trial", trial.id)
-    assert code == 1 and "1 failed" in said and "--retry-failed" in said
+    assert code == 1 and "it failed" in said and "run --retry-failed --profile smoke" in said
 
 
 def test_an_entry_that_the_profile_has_not_leaves_files_without_a_row_and_no_door_knows_it(root):
@@ -184,7 +184,9 @@ def test_the_plan_counts_what_it_plans(root, repeats, seeds, capsys):
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_every_name_is_whole_on_a_narrow_terminal(root, monkeypatch, width, capsys):
-    monkeypatch.setattr(listing, "console", Console(width=width, highlight=False, soft_wrap=False))
+    narrow = Console(width=width, highlight=False, soft_wrap=False)
+    for module in (listing, session_module):
+        monkeypatch.setattr(module, "console", narrow)
     session = Session(root, load_parameters(root, {"profile": "smoke"}))
     listing.print_pretrainings(pretrainings(session.plan, read_probes(session.root)))
     listing.print_plan(session, listing.counted(session))

@@ -1,0 +1,47 @@
+"""Where a command writes: how wide, and how its lines end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.console import Console
+
+WIDE = 130  # columns from which on a table fits
+WHOLE = 200  # columns of a table where nobody sets a width
+BLANKS = re.compile(r"[ \t]+((?:\x1b\[[0-9;]*m)*)(?=\r?\n)")
+NARROWEST = 20  # of a COLUMNS that is taken for a width
+
+
+def make_console(stream: TextIO, environment: Mapping[str, str], *, stderr: bool = False) -> Console:
+    """Return a console for a stream.
+
+    A terminal breaks lines between words at its own width, a pipe or a file at the width in the variable ``COLUMNS``.
+    Where nobody sets a width (a build log, a program that reads), lines stay whole.
+    """
+    columns = environment.get("COLUMNS", "")
+    narrow = columns.isdecimal() and int(columns) >= NARROWEST
+    if stream.isatty():
+        return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, soft_wrap=not narrow, width=int(columns) if narrow else WHOLE)
+
+
+class EndsClean:
+    """A stream whose lines end with no blanks, which tables and broken lines would leave.
+
+    Args:
+        stream: Where the lines go; everything but ``write`` is its own.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text without the blanks that stand before the end of a line; a style's end may stand between."""
+        self._stream.write(BLANKS.sub(r"\1", text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the stream has under a name."""
+        return getattr(self._stream, name)

@@ -1,0 +1,140 @@
+"""How a command's lines are laid out, what they advise, and which code says that something was not done."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+import harness.cli.session as session_module
+from harness.advice import ask_for, command
+from harness.cli import cleaning, upkeep
+from harness.cli.consoles import WHOLE, EndsClean, make_console
+from harness.cli.listing import counted
+from harness.cli.session import Session
+from harness.errors import many
+from harness.registry import load_parameters
+from tests.harness import project
+from tests.harness.test_doors import ROOT, bench
+from tests.harness.test_doors import root as root
+
+
+@pytest.mark.parametrize(("written", "kept"), [
+    ("a  \nb \n", "a\nb\n"),
+    ("  a b  c\n", "  a b  c\n"),
+    ("a \x1b[0m \n", "a \x1b[0m\n"),
+    ("a \x1b[0m\n", "a\x1b[0m\n"),
+    ("a\t \r\n", "a\r\n"),
+    ("ends with no line ", "ends with no line "),
+])  # fmt: skip
+def test_no_line_ends_with_blanks_and_nothing_else_changes(written, kept):
+    stream = io.StringIO()
+    EndsClean(stream).write(written)
+    assert stream.getvalue() == kept
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("", WHOLE), ("0", WHOLE), ("wide", WHOLE), ("-5", WHOLE)])
+def test_in_a_pipe_the_variable_columns_sets_the_width(columns, width):
+    made = make_console(io.StringIO(), {"COLUMNS": columns})
+    assert made.width == width and made.soft_wrap == (width == WHOLE)
+
+
+def test_the_plan_is_readable_at_80_columns_of_a_pipe():
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "plan"], cwd=ROOT, env={**os.environ, "COLUMNS": "80"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line != line.rstrip()]
+    at = next(place for place, line in enumerate(lines) if line.startswith("  published"))
+    assert lines[at + 1].startswith("      ")  # what is broken stands further in
+    assert not lines[at + 1].startswith("       ")
+
+
+def test_trials_of_both_blocks_less_those_that_cannot_run_are_the_runnable_ones(root):
+    project.append(
+        root / "methods/registry.yaml",
+        '  absent: {label: Absent, dimensions: 2, recipe: "no_module:X", version: 1, source: s}\n',
+    )
+    session = Session(root, load_parameters(root, {"profile": "smoke"}))
+    counts = counted(session)
+    blocks = (counts.published, counts.added)
+    assert sum(block.distinct_trials - block.unavailable_trials for block in blocks) == counts.runnable
+    assert counts.added.unavailable_cells == len(counts.unavailable) > 0
+    code, said = bench("plan", "--profile", "smoke")
+    cells, trials = counts.added.unavailable_cells, counts.added.unavailable_trials
+    assert code == 0 and f"of these {cells} cells with {trials} trials cannot be run here" in said
+
+
+def test_what_is_advised_carries_the_profile_that_was_asked_for(root):
+    code, said = bench("plan", "--profile", "smoke")
+    assert code == 0 and '"dira-bench plan --probe --profile smoke"' in said
+    code, said = bench("plan")
+    assert code == 0 and '"dira-bench plan --probe"' in said
+    ask_for("smoke")
+    assert command("run --profile other") == '"dira-bench run --profile other"'
+    ask_for(None)
+    assert command("run", quoted=False) == "dira-bench run"
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])
+def test_one_is_singular(count, said):
+    assert many(count, "trial") == said
+
+
+def test_an_entry_that_could_not_be_checked_is_an_exit_code_of_1(root):
+    project.append(
+        root / "methods/registry.yaml",
+        '  absent: {label: Absent, dimensions: 2, recipe: "no_module:X", version: 1, source: s}\n',
+    )
+    for words in (("check", "absent"), ("check", "absent", "--json")):
+        code, said = bench(*words)
+        assert code == 1 and "unavailable" in said and "no_module" in said
+
+
+def test_all_entries_are_checked_that_are_available(root, monkeypatch):
+    monkeypatch.setattr(upkeep, "_conformance", lambda session, kind, name: {"kind": kind, "name": name, "checks": []})
+    project.append(
+        root / "methods/registry.yaml",
+        '  absent: {label: Absent, dimensions: 2, recipe: "no_module:X", version: 1, source: s}\n',
+    )
+    assert bench("check", "--all")[0] == 0
+
+
+@pytest.mark.parametrize("words", [("check",), ("check", "random", "--all")])
+def test_check_takes_a_name_or_all(root, words):
+    code, said = bench(*words)
+    assert code == 2 and "expected the name of a method or a task, or --all" in said
+
+
+def test_a_metric_of_no_finished_trial_is_an_exit_code_of_1(root):
+    for words in (("rescore", "auc"), ("rescore", "auc", "--json"), ("rescore", "auc", "--task", "montgomery")):
+        code, _ = bench(*words, "--profile", "smoke")
+        assert code == 1, words
+
+
+def test_cohorts_that_were_not_compared_are_an_exit_code_of_1():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DIRA_BENCH_DATA")}
+    command = [sys.executable, "-m", "harness.cli", "data", "twins", "--profile"]
+    done = [
+        subprocess.run([*command, profile], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        for profile in ("radiographs", "miniature")
+    ]
+    decoded = "is not decoded" not in done[0].stdout
+    assert done[0].returncode == (0 if decoded else 1)
+    assert decoded or 'data prepare covid_lungs --profile radiographs"' in done[0].stdout
+    assert done[1].returncode == 0 and "pretrains on no real image" in done[1].stdout
+
+
+def test_clean_sweeps_the_store_only_when_told(root, monkeypatch):
+    swept = []
+    monkeypatch.setattr(session_module.Store, "sweep", lambda store: swept.append(store) or 2)
+    (root / "results").mkdir(exist_ok=True)
+    assert bench("clean")[0] == 0 and not swept
+    code, said = bench("clean", "--yes")
+    assert code == 0 and len(swept) == 1 and "swept 2 leftovers" in said
+    assert cleaning.clean.__doc__ and "With --yes, leftovers" in cleaning.clean.__doc__
