@@ -21,16 +21,17 @@ from tasks.datasets.chexpert.adapter import HEADER
 from tasks.datasets.luna16.adapter import ANNOTATIONS, COLUMNS
 
 FEW = 32
+IMAGES = 112_120  # of ChestX-ray14
 SCAN = (64, 64, 32)  # voxels of a scan, x, y, z
 
 
-def chestxray14(root: Path, images: int = 112_120) -> None:
+def chestxray14(root: Path, images: int = IMAGES, px: int = 1024) -> None:
     """Write ChestX-ray14: 30,805 patients and 25,596 test images of 112,120, 1024 px grey PNGs in twelve folders."""
     generator = np.random.Generator(np.random.PCG64(1))
     patient = _patients(generator, images, max(2, round(images * 30_805 / 112_120)))
     order = pd.Series(patient).groupby(patient).cumcount().to_numpy()
     names = [f"{p + 1:08d}_{n:03d}.png" for p, n in zip(patient, order, strict=True)]
-    few = _few(root, lambda folder: write_png(pictures(FEW, 1024), folder))
+    few = _few(root, lambda folder: write_png(pictures(FEW, px), folder))
     for number in range(12):
         (root / f"images_{number + 1:03d}" / "images").mkdir(parents=True)
     for row, name in enumerate(names):
@@ -45,7 +46,8 @@ def chestxray14(root: Path, images: int = 112_120) -> None:
     rest = "".join(f"{name}\n" for name, test in zip(names, tested, strict=True) if not test)
     (root / TRAIN_VALIDATION_LIST).write_text(rest)
     boxed = [row for row in np.flatnonzero(tested) if labels[row] != NO_FINDING][:984]
-    boxes = pd.DataFrame([[names[row], labels[row], 100, 120, 200, 220] for row in boxed])
+    box = [px // 8, px // 8, px // 4, px // 5]
+    boxes = pd.DataFrame([[names[row], labels[row], *box] for row in boxed])
     boxes.to_csv(root / BOX_FILE, index=False, header=["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"])
 
 
@@ -98,7 +100,7 @@ def luna16(root: Path, candidates: int = 754_975) -> None:
     nodules.to_csv(root / ANNOTATIONS, index=False)
 
 
-ROOTS: Mapping[str, Callable[[Path], None]] = {"chestxray14": chestxray14, "chexpert": chexpert, "luna16": luna16}
+ROOTS: Mapping[str, Callable[..., None]] = {"chestxray14": chestxray14, "chexpert": chexpert, "luna16": luna16}
 
 
 def _patients(generator: np.random.Generator, images: int, patients: int) -> np.ndarray:

@@ -1,15 +1,19 @@
-"""The paper's scale on a disk: commands over data roots of full size, and decoding against one process of Pillow.
+"""The paper's scale on a disk: commands over data roots of full size, and a preparation interrupted until it is whole.
 
-Each command is a process of its own: wall seconds, processor seconds (of it and the children that it waited for), and
-the largest anonymous memory of it and all below it. ``data prepare`` is interrupted after a part of the images and run
-again for as many more; the whole is extrapolated from its rate and says so. Nothing stays but what ``--keep`` names.
+Each command is a process of its own: wall seconds, processor seconds of it and of all that descend from it, and the
+largest anonymous memory of it and all below it. ``data prepare`` of ChestX-ray14 is interrupted at the shares that
+``--interrupt-at`` names, in turn by SIGTERM, SIGKILL and SIGINT, and then runs to its end; every row is held against
+its picture. The same at 128 px to 32 px, where an uninterrupted preparation beside it must give equal files. Nothing
+stays unless ``--keep`` says so.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
+import math
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,23 +21,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
-from bench.full_roots import ROOTS
-from bench.measuring import finish, in_turn, one_thread, parser, ratio, words
-from bench.pictures import pictures, write_png
-from harness.environment import cores
+from bench.full_roots import IMAGES, ROOTS, chestxray14
+from bench.measuring import finish, parser
+from bench.processes import inherit_orphans
+from harness.identity import file_sha256
 from tasks.cohorts.decode import to_square
-from tasks.cohorts.filling import Array, Filling, Unit, fill
-from tasks.layouts import images
 
 HERE = Path(__file__).resolve().parents[1]
-SIDE = 512
+COHORT_FILES = ("pixels.npy", "cases.csv", "boxes.csv")
 
 
 @dataclass
@@ -77,9 +81,14 @@ def anonymous_mb(pids: set[int]) -> float:
 
 
 def run(
-    arguments: list[str], environment: Mapping[str, str], folder: Path, stop: Callable[[], bool] = lambda: False
+    arguments: list[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    by: int = signal.SIGINT,
 ) -> Ran:
-    """Run a command, and interrupt it as Ctrl-C does once ``stop`` says so."""
+    """Run a command, and send it the signal ``by`` once ``stop`` says so; wait for whatever it leaves."""
+    inherit_orphans()
     begun, most = time.monotonic(), 0.0
     command = [sys.executable, "-m", "harness.cli", *arguments]
     with tempfile.TemporaryFile("w+") as output:
@@ -92,19 +101,23 @@ def run(
             while not over.wait(1.0):
                 most = max(most, anonymous_mb(descendants(process.pid)))
                 if not stopped and stop():
-                    process.send_signal(signal.SIGINT)
+                    process.send_signal(by)
                     stopped = True
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        wall, spent = time.monotonic() - begun, usage.ru_utime + usage.ru_stime
+        with contextlib.suppress(ChildProcessError):  # none is left
+            while True:
+                _, _, usage = os.wait4(-1, 0)
+                spent += usage.ru_utime + usage.ru_stime
         over.set()
         watcher.join()
         output.seek(0)
         said = output.read().strip().splitlines()
-    spent = usage.ru_utime + usage.ru_stime
-    return Ran(time.monotonic() - begun, spent, most, process.returncode, "\n".join(said[-60:]))
+    return Ran(wall, spent, most, process.returncode, "\n".join(said[-60:]))
 
 
 def show(name: str, ran: Ran) -> Ran:
@@ -124,170 +137,214 @@ def copied(folder: Path) -> Path:
     return target
 
 
-def progress(checkout: Path) -> tuple[int, str]:
-    """Return how many images a running preparation says are done, and what it does."""
+def started_since(moment: float, checkout: Path) -> tuple[int, str]:
+    """Return how many images a preparation that began after a moment says are done, and what it does."""
     for path in sorted((checkout / ".cohorts").glob("*/*/progress.json")):
         try:
             said = json.loads(path.read_text())
-            return int(said["done"]), str(said["what"])
+            if float(said["since"]) >= moment:
+                return int(said["done"]), str(said["what"])
         except (OSError, ValueError, KeyError):
             continue
     return 0, ""
 
 
 class Until:
-    """Says stop once a preparation has decoded so many images; keeps when decoding began and ended, for its rate."""
+    """Says stop once a preparation has decoded so many images; keeps how many were decoded when, for its rate.
 
-    def __init__(self, checkout: Path, images_done: int) -> None:
-        self._checkout, self._goal = checkout, images_done
+    Args:
+        checkout: Where it runs.
+        images_done: How many.
+    """
+
+    def __init__(self, checkout: Path, images_done: float = math.inf) -> None:
+        self._checkout, self._goal, self._moment = checkout, images_done, time.time()
         self.marks: list[tuple[float, int]] = []
 
     def __call__(self) -> bool:
         """Look, and say whether it is time to stop."""
-        done, what = progress(self._checkout)
+        done, what = started_since(self._moment, self._checkout)
         if what == "decoding" and done and (not self.marks or self.marks[-1][1] != done):
             self.marks.append((time.monotonic(), done))
         return what == "decoding" and done >= self._goal
 
-    def rate(self, above: int = 0) -> float:
-        """Return images a second beyond the first ``above``, which an earlier attempt left."""
+    def rate(self, above: int) -> float | None:
+        """Return images a second beyond the first ``above``, which an earlier attempt left; None before two marks."""
         marks = [mark for mark in self.marks if mark[1] > above]
+        if len(marks) < 2:
+            return None
         (begun, first), (ended, last) = marks[0], marks[-1]
         return (last - first) / max(ended - begun, 1e-9)
 
 
-def commands(task: str, root: Path, checkout: Path, sample: int, share: float) -> Iterator[tuple[str, Any]]:
-    """Run the commands over one root."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(checkout),
-        "XDG_CACHE_HOME": str(checkout.parent / "cache"),
-        f"DIRA_BENCH_DATA_{task.upper()}": str(root),
-        "COLUMNS": "160",
+@dataclass(frozen=True)
+class Place:
+    """A data root, and a checkout in which commands read it.
+
+    Attributes:
+        task: The data set.
+        root: Its folder.
+        checkout: The code, with a store of its own.
+    """
+
+    task: str
+    root: Path
+    checkout: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of its commands."""
+        own = {
+            "PYTHONPATH": str(self.checkout),
+            "XDG_CACHE_HOME": str(self.checkout.parent / "cache"),
+            f"DIRA_BENCH_DATA_{self.task.upper()}": str(self.root),
+            "COLUMNS": "160",
+        }
+        return {**os.environ, **own}
+
+    def cli(self, name: str, *arguments: str, stop: Callable[[], bool] = lambda: False, by: int = signal.SIGINT) -> Ran:
+        """Run a command and print its line."""
+        return show(f"{self.task}: {name}", run(list(arguments), self.environment, self.checkout, stop, by))
+
+    def prepare(self, name: str, stop: Callable[[], bool], by: int = signal.SIGINT) -> Ran:
+        """Prepare its cohort."""
+        return self.cli(name, "data", "prepare", self.task, "--profile", "paper", stop=stop, by=by)
+
+    def cohort(self) -> Path:
+        """Return the folder of its prepared cohort."""
+        (found,) = (path.parent for path in (self.checkout / ".cohorts").glob("*/*/pixels.npy"))
+        return found
+
+
+def commands(place: Place, sample: int, published: bool = True) -> dict[str, Any]:
+    """Verify a root by sample and plan over it, first and later."""
+    words = ["data", "verify", place.task, str(place.root), "--sample", str(sample)]
+    found = {
+        "verify": asdict(place.cli(f"data verify --sample {sample}", *words, *([] if published else ["--phantom"])))
     }
-
-    def cli(name: str, *arguments: str, stop: Callable[[], bool] = lambda: False) -> Ran:
-        return show(f"{task}: {name}", run(list(arguments), environment, checkout, stop))
-
-    some = ["--sample", str(sample)]
-    yield "verify_sample", asdict(cli(f"data verify --sample {sample}", "data", "verify", task, str(root), *some))
-    yield "plan_first", asdict(cli("plan, first", "plan", "--profile", "paper"))
-    later = cli("plan, again", "plan", "--profile", "paper")
-    yield "plan_again", asdict(later)
+    found["plan_first"] = asdict(place.cli("plan, first", "plan", "--profile", "paper"))
+    later = place.cli("plan, later", "plan", "--profile", "paper")
     print("\n".join(line for line in later.said.splitlines() if "disk:" in line))
-    if task != "chestxray14" or not share:
-        return
-    images_in_all = sum(1 for _ in root.glob("images_*/images/*"))
-    part = round(images_in_all * share)
-    first, second = Until(checkout, part), Until(checkout, 2 * part)
-    prepare = ["data", "prepare", task, "--profile", "paper"]
-    yield "prepare", asdict(cli(f"data prepare, interrupted at {share:.0%}", *prepare, stop=first))
-    begun = time.monotonic()
-    resumed = cli(f"data prepare, resumed, interrupted at {2 * share:.0%}", *prepare, stop=second)
-    print("\n".join(resumed.said.splitlines()[-6:]))
-    passed = next((at for at, done in second.marks if done > part), begun) - begun
-    whole = images_in_all / second.rate(part)
-    rates = {"first": first.rate(), "second": second.rate(part), "seconds_until_new_images": passed, "whole": whole}
-    print(
-        f"{'':46} {rates['first']:.0f} and {rates['second']:.0f} images/s on {cores()} cores; the resumed one decoded"
-    )
-    print(
-        f"{'':46} new images {passed:.0f} s after its start; all {images_in_all:,}: {whole / 60:.0f} min (extrapolated)"
-    )
-    yield "resumed", {**asdict(resumed), **rates}
+    return {**found, "plan_later": asdict(later)}
 
 
-def processor() -> float:
-    """Return the processor seconds of this process and of the children that it has waited for."""
-    here, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return here.ru_utime + here.ru_stime + below.ru_utime + below.ru_stime
+INTERRUPTED = 130  # what a command that was interrupted and may go on ends with
+SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 
 
-def decoding(repeats: int, folder: Path) -> dict[str, Any]:
-    """Time decoding to the cached size: against Pillow alone in one process, and several processes against one."""
-    one_thread()
-    paths = write_png(pictures(16, 1024), folder)
-    quick = images.read_plain
+def prepared(place: Place, images_in_all: int, shares: Sequence[float]) -> list[dict[str, Any]]:
+    """Prepare a cohort to its end, interrupted at shares of its images, in turn by each of the signals."""
+    found, before = [], 0
+    for number, share in enumerate([*shares, 1.0]):
+        last = number == len(shares)
+        by = SIGNALS[number % len(SIGNALS)]
+        until = Until(place.checkout, math.inf if last else share * images_in_all)
+        name = "data prepare, to its end" if last else f"data prepare, {signal.Signals(by).name} at {share:.0%}"
+        ran = place.prepare(name, until, by)
+        reached = until.marks[-1][1] if until.marks else 0
+        rate = until.rate(before)
+        print(f"{'':46} {reached:,} rows, {before:,} of them from before; {rate or math.nan:.0f} new images/s")
+        found.append({"share": share, "reached": reached, "images_a_second": rate, **asdict(ran)})
+        before = reached
+        if ran.status != (0 if last else {signal.SIGKILL: -signal.SIGKILL}.get(signal.Signals(by), INTERRUPTED)):
+            raise SystemExit(f"{name} ended with {ran.status}:\n{ran.said}")
+    return found
 
-    def decode(reader: Callable[[Path], np.ndarray | None]) -> list[np.ndarray]:
-        images.read_plain = reader
-        try:
-            return [to_square(images.read_grey(path), SIDE, "area") for path in paths]
-        finally:
-            images.read_plain = quick
 
-    ours, plain = decode(quick), decode(lambda _: None)
-    equal = all(np.array_equal(a, b) for a, b in zip(ours, plain, strict=True))
-    seconds = in_turn(
-        {"ours": lambda: decode(quick), "Pillow": lambda: decode(lambda _: None)}, repeats, time.process_time
-    )
-    speed_up = ratio(seconds["Pillow"], seconds["ours"])
-    each_ms = {name: 1000 * float(np.median(taken)) / len(paths) for name, taken in seconds.items()}
-    print(f"1024 px PNG to {SIDE} px, a core: {words(speed_up)} times Pillow's speed; {each_ms}; bytes equal: {equal}")
-    many = paths * 20
+def rows_of_other_pictures(place: Place, side: int) -> int:
+    """Count the rows of a prepared cohort that are not what decoding the row's picture by Pillow alone gives."""
+    few = {path.stat().st_ino: path for path in (place.root / ".few").iterdir()}
+    decoded = {inode: to_square(np.asarray(Image.open(path).convert("L")), side, "area") for inode, path in few.items()}
+    where = {path.name: path.stat().st_ino for path in place.root.glob("images_*/images/*")}
+    rows = np.load(place.cohort() / "pixels.npy", mmap_mode="r")
+    names = pd.read_csv(place.cohort() / "cases.csv", usecols=["case"])["case"]
+    if len(names) != len(rows) or len(names) != len(where):
+        raise SystemExit(f"{len(rows)} rows, {len(names)} cases and {len(where)} files; expected as many of each")
+    return sum(not np.array_equal(row, decoded[where[name]]) for row, name in zip(rows, names, strict=True))
 
-    def filled(workers: int) -> None:
-        def make(row: int, into: Mapping[str, np.ndarray]) -> None:
-            into["pixels.npy"][row] = to_square(images.read_grey(many[row]), SIDE, "area")
 
-        place = Path(tempfile.mkdtemp(dir=folder))
-        units = [Unit((row,), (path,)) for row, path in enumerate(many)]
-        fill(
-            Filling(place, place / "kept", workers),
-            {"pixels.npy": Array(np.uint8, (len(many), SIDE, SIDE))},
-            units,
-            make,
-            "",
-        )
-        shutil.rmtree(place)
+def whole(place: Place, shares: Sequence[float], side: int, sample: int) -> dict[str, Any]:
+    """Run everything over ChestX-ray14: its commands, and its preparation with interruptions."""
+    caching(place.checkout, side)
+    images_in_all = sum(1 for _ in place.root.glob("images_*/images/*"))
+    found = commands(place, sample, images_in_all == IMAGES)
+    found["prepare"] = prepared(place, images_in_all, shares)
+    found["wrong_rows"] = rows_of_other_pictures(place, side)
+    print(f"{'':46} rows that are not their picture: {found['wrong_rows']} of {images_in_all:,}")
+    return found
 
-    spent = in_turn({"one": lambda: filled(1), "all": lambda: filled(cores())}, repeats, processor)
-    efficiency = ratio(spent["one"], spent["all"])
-    walls = in_turn({"one": lambda: filled(1), "all": lambda: filled(cores())}, repeats, time.perf_counter)
-    linear = {name: value / cores() for name, value in ratio(walls["one"], walls["all"]).items()}
-    print(f"{cores()} processes: {words(efficiency)} of the work of one done in the same processor time; by the wall")
-    print(f"  clock {words(linear)} of linear, where whatever else runs on the machine counts")
-    return {
-        "speed_up": speed_up,
-        "ms": each_ms,
-        "bytes_equal": equal,
-        "of_linear_processor": efficiency,
-        "of_linear_wall": linear,
-        "cores": cores(),
-    }
+
+def compared(root: Path, checkouts: Mapping[str, Path], images_in_all: int, shares: Sequence[float]) -> dict[str, Any]:
+    """Prepare a root of 128 px pictures at 32 px, once with interruptions and once without; compare the files."""
+    root.mkdir()
+    chestxray14(root, images_in_all, px=128)
+    found: dict[str, Any] = {}
+    digests = {}
+    for name, at in (("interrupted", shares), ("uninterrupted", ())):
+        place = Place("chestxray14", root, checkouts[name])
+        caching(place.checkout, 32)
+        found[name] = prepared(place, images_in_all, at)
+        digests[name] = {
+            path.name: file_sha256(path) for path in sorted(place.cohort().iterdir()) if path.name in COHORT_FILES
+        }
+    found["equal"] = digests["interrupted"] == digests["uninterrupted"]
+    print(f"{'':46} interrupted and uninterrupted, 128 px to 32 px: files equal: {found['equal']} ({len(digests)})")
+    return {**found, "sha256": digests}
+
+
+def caching(checkout: Path, side: int) -> None:
+    """Let a copied checkout cache ChestX-ray14 at another size than the paper profile's."""
+    path = checkout / "tasks" / "registry.yaml"
+    usual = "options: {transfer: {localization: {}}}"
+    text = path.read_text()
+    if text.count(usual) != 1:
+        raise SystemExit(f"{path} has no single {usual}; expected ChestX-ray14's entry there; correct bench.full_size")
+    path.write_text(text.replace(usual, f"options: {{transfer: {{localization: {{}}}}, cohort: {{cache_px: {side}}}}}"))
+
+
+def share(text: str) -> float:
+    """Read a share between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"found {text}; expected a share between 0 and 1, as 0.5")
+    return value
 
 
 def main() -> None:
     """Measure, print and write."""
-    options = parser(__doc__ or "", repeats=5)
+    options = parser(__doc__ or "", repeats=1)
+    options.add_argument("--tasks", default="chestxray14,chexpert,luna16", help="which roots, by commas")
+    options.add_argument("--sample", type=int, default=2000, help="images or scans that data verify opens")
+    options.add_argument("--images", type=int, default=IMAGES, help="of ChestX-ray14; fewer for a trial of this script")
+    options.add_argument("--side", type=int, default=256, help="px at which ChestX-ray14 is cached; 512 takes 29 GB")
     options.add_argument(
-        "--tasks", default="chestxray14,chexpert,luna16", help="which roots, by commas; none: decoding"
-    )
-    options.add_argument("--sample", type=int, default=2000, help="images that data verify opens")
-    options.add_argument(
-        "--share", type=float, default=0.05, help="share of images that each preparation decodes; 0: none"
-    )
+        "--interrupt-at", type=share, nargs="*", default=[0.45, 0.55, 0.65], metavar="SHARE",
+        help="shares of the images at which data prepare is ended, in turn by TERM, KILL and INT",
+    )  # fmt: skip
     options.add_argument("--folder", type=Path, help="a disk with room; default the temporary folder")
     options.add_argument("--keep", action="store_true", help="leave the roots there")
     asked = options.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="full-size-", dir=asked.folder))
+    folder = Path(tempfile.mkdtemp(prefix="full-size-", dir=asked.folder))
     found: dict[str, Any] = {}
     try:
-        (place / "png").mkdir()
-        found["decoding"] = decoding(asked.repeats, place / "png")
-        checkout = copied(place)
+        checkouts = {name: copied(folder / name) for name in ("whole", "interrupted", "uninterrupted")}
         print(f"{'command':46} {'wall s':>8} {'CPU s':>9} {'MB':>7}")
         for task in filter(None, asked.tasks.split(",")):
-            root = place / task
+            root = folder / task
             root.mkdir()
             begun = time.monotonic()
-            ROOTS[task](root)
-            print(f"{task}: root written in {time.monotonic() - begun:.0f} s")
-            found[task] = dict(commands(task, root, checkout, asked.sample, asked.share))
+            ROOTS[task](root, *([asked.images] if task == "chestxray14" else []))
+            print(f"{task}: root written in {time.monotonic() - begun:.0f} s", flush=True)
+            place = Place(task, root, checkouts["whole"])
+            if task == "chestxray14":
+                found[task] = whole(place, asked.interrupt_at, asked.side, asked.sample)
+                found["small"] = compared(folder / "small", checkouts, asked.images, asked.interrupt_at)
+            else:
+                found[task] = commands(place, asked.sample)
     finally:
         if not asked.keep:
-            shutil.rmtree(place, ignore_errors=True)
-    finish({"bench": "full_size", **found}, asked.out)
+            shutil.rmtree(folder, ignore_errors=True)
+    finish({"bench": "full_size", "side": asked.side, **found}, asked.out)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import full_size
+from bench.full_roots import chestxray14
 from harness.errors import DataError
 from harness.runner.schedule import Pace
+from tasks.cohorts.decode import write_pixels
+from tasks.cohorts.filling import Filling
 from tasks.cohorts.need import BESIDE, bytes_of, gigabytes, occupied, require_room
 from tasks.configuration import resolve
 from tasks.datasets import known_roots
@@ -157,3 +161,31 @@ def test_the_time_left_is_of_the_rate_now_and_not_of_what_was_there_before() -> 
     found = [pace.rest(second, 500 + int(second), 1000, "decoding") for second in np.arange(2.0, 120.0)]
     assert found[-1] == pytest.approx(1000 - 619, rel=0.02)  # one a second
     assert pace.rest(121.0, 5, 10, "cutting") is None  # another thing is done at another rate
+
+
+def test_a_root_of_links_passes_its_verifier_and_a_row_of_another_picture_is_counted(tmp_path: Path) -> None:
+    root, cohort = tmp_path / "root", tmp_path / "checkout" / ".cohorts" / "id" / "0000"
+    root.mkdir()
+    chestxray14(root, images=200, px=64)
+    plan = resolve(entry(options={"cohort": {"cache_px": 16}}), "paper", {"mine": root})
+    configuration = CohortConfiguration.model_validate(plan.cohort)
+    findings = ADAPTER.verify(root, configuration.split, published=False)
+    assert [found.message for found in findings if found.level == "fail"] == []
+    cohort.mkdir(parents=True)
+    write_pixels(Filling(cohort), root, read_index(ADAPTER, root, configuration), 16, "area")
+    place = full_size.Place("chestxray14", root, tmp_path / "checkout")
+    assert full_size.rows_of_other_pictures(place, 16) == 0
+    rows = np.load(cohort / "pixels.npy", mmap_mode="r+")
+    rows[[3, 77]] += 1
+    assert full_size.rows_of_other_pictures(place, 16) == 2
+
+
+def test_the_progress_that_a_killed_attempt_left_is_not_that_of_the_next(tmp_path: Path) -> None:
+    said = tmp_path / ".cohorts" / "id" / "0000" / "progress.json"
+    said.parent.mkdir(parents=True)
+    said.write_text('{"since": 1.0, "done": 9, "total": 10, "what": "decoding"}')
+    assert not full_size.Until(tmp_path, 5)()
+    (tmp_path / ".cohorts" / "id" / "0001").mkdir()
+    text = '{"since": 1e12, "done": 5, "total": 10, "what": "decoding"}'
+    (tmp_path / ".cohorts" / "id" / "0001" / "progress.json").write_text(text)
+    assert full_size.Until(tmp_path, 5)()
