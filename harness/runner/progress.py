@@ -18,6 +18,8 @@ from harness.errors import many
 from harness.foreign import printable
 from harness.spec import Item, Record, Status
 
+LONG = 10.0  # seconds after which a line says how far an item is
+
 
 @dataclass(frozen=True)
 class SlotLine:
@@ -54,6 +56,7 @@ class Progress:
     """Hears what happens; this base class shows nothing and is what others refine."""
 
     interval: float = 1.0
+    details: bool = False  # whether it shows what running items say of themselves, which takes reading a file of each
 
     def begin(self, view: View) -> None:
         """Hear that the run begins."""
@@ -91,13 +94,26 @@ def _counts(view: View) -> str:
     return f"{', '.join(parts)}; {clock(view.elapsed)} so far{left}"
 
 
+def _longest(view: View) -> str:
+    """Return what the item says of itself that has run longest; "" while all are short, or it says nothing."""
+    line = max(view.slots, key=lambda line: line.seconds, default=None)
+    if line is None or line.seconds < LONG or not line.total:
+        return ""
+    return f"; {line.title}: {line.what}, {line.done:,} of {line.total:,}"
+
+
 def _sentence(item: Item, record: Record) -> str:
     message = (record.error or {}).get("message", "").strip().splitlines()
     return printable(f"{record.status.value}: {item.title}" + (f": {message[0]}" if message else ""))
 
 
 class PlainProgress(Progress):
-    """One line every ten seconds or every five percent, whichever is rarer in a short run; failures at once."""
+    """One line every ten seconds or every five percent, whichever is rarer in a short run; failures at once.
+
+    A line ends with how far the item is that has run longest, if that is some while: hours of decoding are one item.
+    """
+
+    details = True
 
     def __init__(self, stream: TextIO | None = None, seconds: float = 10.0, share: float = 0.05) -> None:
         self._stream = stream or sys.stderr
@@ -116,7 +132,7 @@ class PlainProgress(Progress):
         quiet = now - self._last_time
         if quiet >= self._seconds or (share - self._last_share >= self._share and quiet >= self._seconds / 10):
             self._last_time, self._last_share = now, share
-            self._line(_counts(view))
+            self._line(f"{_counts(view)}{_longest(view)}")
 
     def ended(self, item: Item, record: Record) -> None:
         """Say at once what did not end well."""
@@ -139,7 +155,7 @@ class PlainProgress(Progress):
 class RichProgress(Progress):
     """One live line per slot and a total with the time left."""
 
-    interval = 0.25
+    interval, details = 0.25, True
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)

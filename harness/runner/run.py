@@ -662,7 +662,7 @@ class _Loop:
 
     def _said(self, running: _Running) -> ProgressSaid | None:
         """Return what a job last said of itself, which of another machine is read seldom."""
-        if self.progress.interval >= 1:
+        if not self.progress.details:
             return None
         now = time.monotonic()
         if now - running.said[0] >= (REMOTE_SECONDS if self.executor.remote else 0.0):

@@ -19,6 +19,7 @@ from harness.environment import Slot, device_slots
 from harness.errors import ConfigurationError, StoreError
 from harness.executors import Executor, LocalExecutor
 from harness.runner import PlainProgress, RetryPolicy, RichProgress, Summary, run, status
+from harness.runner.progress import SlotLine, View
 from harness.runner.schedule import Estimate, group, pause_between_looks, priorities
 from harness.spec import Item, Status
 from harness.store import State, Store
@@ -235,6 +236,34 @@ def test_plain_lines_are_few_and_failures_are_told_at_once(store: Store, executo
     assert "failed: raises: the loss went fishing" in text
     assert text[-1].startswith("21/21, 1 failed; ")
     assert len(text) <= 6
+
+
+def test_a_plain_line_says_how_far_the_item_is_that_has_run_longest() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(stream, seconds=0.0)
+    slots = [
+        SlotLine("cpu 0", "Montgomery", 5, 10, "decoding", 3.0),
+        SlotLine("cpu 1", "CheXpert", 1234, 5678, "decoding", 60.0),
+    ]
+    progress.update(View(9, 2, 0, 0, 0, 70.0, 600.0, slots))
+    progress.update(View(9, 2, 0, 0, 0, 70.0, None, slots[:1]))
+    assert stream.getvalue().splitlines() == [
+        "2/9; 1:10 so far, about 10:00 left; CheXpert: decoding, 1,234 of 5,678",
+        "2/9; 1:10 so far",
+    ]
+
+
+def test_the_view_holds_what_an_item_says_where_lines_are_plain(store: Store, executor) -> None:
+    seen: list[View] = []
+
+    class Keeping(PlainProgress):
+        interval = 0.2
+
+        def update(self, view: View) -> None:
+            seen.append(view)
+
+    go([item("sleep", seconds=2.5, name="first")], store, executor, progress=Keeping(io.StringIO()))
+    assert "sleeping" in {line.what for view in seen for line in view.slots}
 
 
 def test_live_lines_show_each_slot_and_the_total(store: Store, executor) -> None:
