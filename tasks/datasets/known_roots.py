@@ -52,11 +52,11 @@ def look_at(root: Path) -> Seen:
             continue
         entered.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
-            lines = []
+            lines, below = [], []
             for entry in entries:
                 try:
                     if entry.is_dir():
-                        waiting.append(entry.path)
+                        below.append(entry.path)
                         lines.append(f"{entry.name}/")
                         continue
                     found = entry.stat()
@@ -66,7 +66,7 @@ def look_at(root: Path) -> Seen:
                 changed = max(found.st_mtime_ns, found.st_ctime_ns)
                 newest, files = max(newest, changed), files + 1
                 lines.append(f"{entry.name} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}")
-        waiting.sort()
+        waiting += sorted(below)  # these alone: whatever waits already comes before them
         whole.update("\0".join([os.path.relpath(folder, root), *sorted(lines), ""]).encode(errors="surrogateescape"))
     return Seen(whole.hexdigest(), files, newest)
 

@@ -163,7 +163,7 @@ class Files:
             suffixes: Endings of the files that are asked; none: all.
         """
         paths: dict[K, str] = {}
-        extra: dict[K, tuple[str, ...]] = {}
+        extra: dict[K, list[str]] = {}
         for path in self.every(*suffixes) if suffixes else self.paths:
             found = key(plain(path))
             if found is None:
@@ -171,8 +171,8 @@ class Files:
             if found not in paths:
                 paths[found] = path
             elif not _same_file(self.root / paths[found], self.root / path):
-                extra[found] = (*extra.get(found, ()), path)
-        return Choice(self.root, paths, extra)
+                extra.setdefault(found, []).append(path)
+        return Choice(self.root, paths, {key: tuple(others) for key, others in extra.items()})
 
     def by_name(self, *suffixes: str) -> Choice[str]:
         """Sort files by their names, extensions in lower case."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,33 @@ def test_a_damaged_memory_costs_time_and_nothing_else(root: Path, asked: list[Pa
         path.write_bytes(b"{")
     assert fingerprint(ADAPTER, root, None) == first
     assert len(asked) == 2
+
+
+def test_a_listing_sorts_each_folder_once_however_many_there_are(tmp_path: Path, monkeypatch) -> None:
+    compared = 0
+
+    class Counted(str):
+        def __lt__(self, other: str) -> bool:
+            nonlocal compared
+            compared += 1
+            return str(self) < str(other)
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name, self.path, self.is_dir, self.stat = entry.name, Counted(entry.path), entry.is_dir, entry.stat
+
+    @contextmanager
+    def scandir(folder: str):
+        with listed(folder) as entries:
+            yield map(Entry, entries)
+
+    listed = os.scandir
+    for number in range(200):
+        (tmp_path / f"patient{number:03d}" / "study1").mkdir(parents=True)
+    plain = look_at(tmp_path)
+    monkeypatch.setattr(known_roots.os, "scandir", scandir)
+    assert look_at(tmp_path) == plain
+    assert compared < 200 * 10  # a sort of all that waits, folder by folder, compares some 20,000 times
 
 
 def test_links_that_lead_round_in_circles_are_followed_once(root: Path) -> None:
