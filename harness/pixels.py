@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.advice import command
 from harness.errors import DataError
+from harness.late import pd
 
 SPLITS = ("train", "validation", "test")
 

@@ -1,36 +1,86 @@
-"""The commands of ``dira-bench``, in one list."""
+"""The commands of ``dira-bench``, in one list; each is imported when it is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import (
-    auditing,
-    beginning,
-    cancelling,
-    cleaning,
-    data,
-    execution,
-    exporting,
-    fetching,
-    from_scratch,
-    gates,
-    listing,
-    rescoring,
-    sharing,
-    stages,
-    upkeep,
-)
-from harness.cli.session import console
+from harness.cli.session import EXIT_INTERRUPTED, console
+from harness.dotted import import_module
 from harness.errors import BrokenCode
+
+# Name → ``module:attribute`` below ``harness.cli``, a function or a group of commands, in the order of ``--help``.
+PLACES = {
+    "list": "listing:list_entries",
+    "plan": "listing:plan",
+    "run": "execution:run",
+    "cancel": "cancelling:cancel",
+    "status": "listing:status",
+    "show": "listing:show",
+    "verify": "upkeep:verify",
+    "clean": "cleaning:clean",
+    "pin": "upkeep:pin",
+    "new": "beginning:new",
+    "check": "upkeep:check",
+    "audit": "auditing:audit",
+    "gates": "gates:gates",
+    "report": "stages:report",
+    "rescore": "rescoring:rescore",
+    "export": "exporting:export",
+    "compare": "from_scratch:compare_command",
+    "compare-results": "sharing:compare_results_command",
+    "bundle": "sharing:bundle_command",
+    "unbundle": "sharing:unbundle_command",
+    "data": "data:data",
+    "stage": "stages:stages",
+}
+STYLE: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+
+
+class Later(Mapping[str, Any]):
+    """Name → command. A command's module is imported with it, so that nobody waits for what another command needs."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command, made at first use."""
+        if name not in self._made:
+            self._made[name] = _made(name, PLACES[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PLACES)
+
+    def __len__(self) -> int:
+        return len(PLACES)
+
+
+def _made(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found = getattr(import_module(f"{__package__}.{module}"), attribute)
+    alone = typer.Typer(**STYLE)
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return typer.main.get_group(alone).commands[name]
 
 
 class Commands(TyperGroup):
     """The commands; none of them ends because code that is not ours asked Python to end."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = Later()  # type: ignore[assignment]  # nothing is added to it
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in order, and import nothing."""
+        return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for.
@@ -49,16 +99,10 @@ class Commands(TyperGroup):
             ) from error
         except KeyboardInterrupt:
             console.print("interrupted.")
-            raise typer.Exit(execution.EXIT_INTERRUPTED) from None
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-application = typer.Typer(
-    cls=Commands,
-    name="dira-bench",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+application = typer.Typer(cls=Commands, name="dira-bench", no_args_is_help=True, **STYLE)
 
 
 def _version(asked: bool) -> None:
@@ -77,28 +121,3 @@ def root(
     ] = False,
 ) -> None:
     """Rerun every experiment of DiRA (CVPR 2022), test every difference, and enter a method of your own."""
-
-
-application.command("list")(listing.list_entries)
-application.command("plan")(listing.plan)
-application.command("run")(execution.run)
-application.command("cancel")(cancelling.cancel)
-application.command("status")(listing.status)
-application.command("show")(listing.show)
-application.command("verify")(upkeep.verify)
-application.command("clean")(cleaning.clean)
-application.command("pin")(upkeep.pin)
-application.command("new")(beginning.new)
-application.command("check")(upkeep.check)
-application.command("audit")(auditing.audit)
-application.command("gates")(gates.gates)
-application.command("report")(stages.report)
-application.command("rescore")(rescoring.rescore)
-application.command("export")(exporting.export)
-application.command("compare")(from_scratch.compare_command)
-application.command("compare-results")(sharing.compare_results_command)
-application.command("bundle")(sharing.bundle_command)
-application.command("unbundle")(sharing.unbundle_command)
-data.data.command("fetch")(fetching.fetch)
-application.add_typer(data.data, name="data")
-application.add_typer(stages.stages, name="stage")

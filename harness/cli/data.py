@@ -12,10 +12,11 @@ from rich.table import Table
 from harness.advice import command
 from harness.cli import numbers
 from harness.cli.disk import needs, print_needs, refuse_without_room
-from harness.cli.execution import EXIT_INTERRUPTED, EXIT_UNDONE, run_items
+from harness.cli.execution import EXIT_UNDONE, run_items
+from harness.cli.fetching import fetch
 from harness.cli.listing import AsJson, Profile
 from harness.cli.looking import FilesProgress
-from harness.cli.session import Session, console, open_session, print_json, say, shown
+from harness.cli.session import EXIT_INTERRUPTED, Session, console, open_session, print_json, say, shown
 from harness.dotted import import_dotted
 from harness.environment import cores
 from harness.errors import DataError, Unavailable, many, unknown
@@ -243,3 +244,6 @@ def _print_names(session: Session, cohort: str) -> None:
     of_pair = import_dotted("tasks.leakage:twins_seen")
     for name in sorted({case for task in met for case in of_pair(places[task], places[cohort])}):
         console.print(shown(name))
+
+
+data.command("fetch")(fetch)

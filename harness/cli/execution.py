@@ -35,7 +35,7 @@ from harness.cli.running_options import (
     Until,
     Workers,
 )
-from harness.cli.session import Session, console, open_session, say, shown
+from harness.cli.session import EXIT_INTERRUPTED, Session, console, open_session, say, shown
 from harness.environment import Device, check_device
 from harness.errors import ConfigurationError, many
 from harness.executors.factory import Engine
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
     from harness.runner import Summary
 
 EXIT_UNDONE = 1  # something that was asked for is not done: it failed, or needs what failed
-EXIT_INTERRUPTED = 130
 LEFT = {
     "idle": "other drivers have a slot for each item that is left",
     "until": "--until has come, or nothing that is left would have ended before it",

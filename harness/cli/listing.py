@@ -247,7 +247,7 @@ def counted(session: Session, block: str = "all") -> Counts:
 
 def print_plan(session: Session, counts: Counts) -> None:
     """Write the plan for people; its trials less those that are unavailable are the runnable ones."""
-    from harness.statistics.estimate import Group, smallest_detectable, student
+    from harness.cli.outlook import detectable
 
     parameters = session.plan.parameters
     say(
@@ -267,10 +267,8 @@ def print_plan(session: Session, counts: Counts) -> None:
     for device, hours in counts.hours.items() if counts.missing else ():
         say(f"the trials that are missing take about {hours:.2f} h of one {device} slot (from measured times)", 2)
     if parameters.repeats > 1:
-        arm = Group(parameters.repeats, 0.0, 1.0)
-        detectable = smallest_detectable(student(arm, arm), parameters.alpha)
         say(
-            f"{parameters.repeats} repeats an arm detect a difference of {detectable:.2f} standard deviations "
+            f"{parameters.repeats} repeats an arm detect a difference of {detectable(session):.2f} standard deviations "
             f"(two-sided, α = {parameters.alpha:g}, power .80)",
             2,
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.identity import digest
 from harness.metrics.registered import localization
 from harness.published import ContrastKey
 from harness.spec import percent
+from harness.statistics.estimate import Group, smallest_detectable, student
 from harness.statistics.margins import margin_of, read_margins
 from harness.statistics.outlook import Contrast, Outlook, Plan, Proposal, cheapest, contrast_of, outlook
 from harness.statistics.paper import Paper, read_paper
@@ -65,7 +67,7 @@ def outlooks(session: Session, question: Question) -> list[Outlook]:
         "repeats": parameters.repeats, "seeds": seeds, "alpha": parameters.alpha,
         "base_seed": parameters.base_seed, "pretraining_spread": question.pretraining_spread, "version": 2,
     }  # fmt: skip
-    path = session.root / ".trials" / "outlook" / f"{digest(inputs)}.json"
+    path = _place(session, inputs)
     kept = _kept(path)
     if kept is not None:
         return kept
@@ -74,9 +76,35 @@ def outlooks(session: Session, question: Question) -> list[Outlook]:
         alpha=parameters.alpha, base_seed=parameters.base_seed, pretraining_spread=question.pretraining_spread,
         seeds=seeds,
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps([row.model_dump() for row in found]).encode())
+    _keep(path, [row.model_dump() for row in found])
     return found
+
+
+def detectable(session: Session) -> float:
+    """Return the smallest difference, in standard deviations, that the planned repeats find with power .80.
+
+    Kept as the outlooks are: SciPy, which computes it, takes longer to import than the rest of a plan to make.
+    """
+    repeats, alpha = session.parameters.repeats, session.parameters.alpha
+    path = _place(session, {"detectable": "two-sided, power .80", "repeats": repeats, "alpha": alpha})
+    with contextlib.suppress(OSError, ValueError):  # absent or damaged: computed again
+        kept = parse_json(path.read_text())
+        if isinstance(kept, float) and kept > 0:
+            return kept
+    arm = Group(repeats, 0.0, 1.0)
+    found = smallest_detectable(student(arm, arm), alpha)
+    _keep(path, found)
+    return found
+
+
+def _place(session: Session, inputs: Mapping[str, object]) -> Path:
+    """Return where something is kept beside the store, by the digest of all that it follows from."""
+    return session.root / ".trials" / "outlook" / f"{digest(inputs)}.json"
+
+
+def _keep(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(value).encode())
 
 
 def _kept(path: Path) -> list[Outlook] | None:

@@ -32,6 +32,7 @@ from harness.store import Store
 console = make_console(sys.stdout, os.environ)
 # What is said beside the answer; standard output may be a document for a program.
 notes = make_console(sys.stderr, os.environ, stderr=True)
+EXIT_INTERRUPTED = 130
 
 
 class Output:

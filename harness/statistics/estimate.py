@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
+
+from harness.late import special
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
+from harness.late import special
 from harness.published import ContrastKey
 from harness.seeding import seed
 from harness.spec import Frozen

@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
 
 from harness.errors import DataError
+from harness.late import Image
 from tasks.fetching.sources import Original
 
 LARGEST = 64_000_000  # pixels; the largest source has 17.5 million

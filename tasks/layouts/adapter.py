@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 
+from harness.late import pd
 from tasks.layouts.index import Finding, Index
 from tasks.layouts.volumes import Volume
 from tasks.options import Split

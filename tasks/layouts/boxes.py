@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-from scipy.ndimage import zoom
+
+from harness.late import cv2, ndimage
 
 CV_CHANNELS = 64  # slices that OpenCV resizes at once; version 5 takes 128 at most, 4 takes 512
 
@@ -63,4 +63,4 @@ def resize_box(voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     if voxels.shape[-3:] == tuple(shape):
         return voxels
     factors = [1.0] * (voxels.ndim - 3) + [n / m for n, m in zip(shape, voxels.shape[-3:], strict=True)]
-    return zoom(voxels, factors, order=1, mode="nearest", grid_mode=True)
+    return ndimage.zoom(voxels, factors, order=1, mode="nearest", grid_mode=True)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from harness.errors import DataError
+from harness.late import pd
 from tasks.layouts.finding import plain
 from tasks.layouts.grids import Grid
 from tasks.layouts.index import Finding

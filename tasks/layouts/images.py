@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from harness.errors import DataError
+from harness.late import Image
 from tasks.layouts.index import Finding
 from tasks.layouts.plain_png import read_plain
 
@@ -162,6 +162,8 @@ def _scaled(path: Path, image: np.ndarray, white: int) -> np.ndarray:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
+    from PIL import UnidentifiedImageError
+
     if isinstance(error, FileNotFoundError):
         return DataError(f"no image {path}; expected every listed image to be there; fetch it again")
     reason = "it is no PNG and no JPEG" if isinstance(error, UnidentifiedImageError) else error

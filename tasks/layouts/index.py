@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from harness.errors import DataError
 from harness.identity import digest, file_sha256
+from harness.late import pd
 from harness.pixels import SPLITS
 from tasks.options import Split
 

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import AfterValidator, Field, JsonValue
 
 from harness.errors import DataError
 from harness.identity import digest, file_sha256
+from harness.late import pd
 from harness.pixels import SPLITS
 from harness.spec import Frozen
 from tasks.layouts.finding import Files

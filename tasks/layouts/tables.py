@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from harness.errors import DataError
+from harness.late import pd
 from tasks.layouts.index import Finding
 
 ROUNDING = 1e-3  # how far from a whole number a label may lie

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
+from harness.late import ndimage
 from tasks.layouts.space import dot, unit
 from tasks.phantoms.thorax import Build, outline
 
@@ -136,7 +136,7 @@ class Body:
 
     def finish(self, noise: float, blur: float, generator: np.random.Generator) -> np.ndarray:
         """Return the scan, int16: blurred by ``blur`` voxels, with noise of ``noise`` HU, nothing below −1024."""
-        seen = gaussian_filter(self.hu, blur) if blur > 0 else self.hu
+        seen = ndimage.gaussian_filter(self.hu, blur) if blur > 0 else self.hu
         seen = seen + noise * generator.standard_normal(seen.shape, dtype=np.float32)
         found: np.ndarray = np.clip(np.rint(seen), -1024, 3071).astype(np.int16)
         return found

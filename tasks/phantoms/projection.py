@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 
+from harness.late import cv2
 from tasks.phantoms.anatomy_files import locate
 from tasks.phantoms.elementary import cos, power, sin
 from tasks.phantoms.thorax import Build, Thorax, smooth_noise

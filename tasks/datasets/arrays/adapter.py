@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
-from PIL import Image
 from pydantic import Field, JsonValue, model_validator
 
 from harness.errors import DataError
 from harness.identity import digest
+from harness.late import Image, pd
 from harness.pixels import SPLITS
 from harness.spec import Frozen
 from harness.typed import near, read

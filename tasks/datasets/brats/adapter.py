@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, field_validator
 
 from harness.errors import DataError
+from harness.late import pd
 from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import Field, JsonValue
-from scipy.ndimage import gaussian_filter
 
+from harness.late import ndimage
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.brats.adapter import FOLDER, MODALITIES
@@ -100,7 +100,7 @@ def draw_brain(
     for modality in MODALITIES:
         image = np.array(INTENSITIES[modality], np.float32)[tissue]
         image *= generator.uniform(0.85, 1.15) * (1.0 + 0.08 * _smooth(shape, 0.35, generator))
-        image = gaussian_filter(image, 0.4) + noise * generator.standard_normal(shape, dtype=np.float32)
+        image = ndimage.gaussian_filter(image, 0.4) + noise * generator.standard_normal(shape, dtype=np.float32)
         images[modality] = np.where(brain, np.clip(np.rint(image), 1, 4000), 0).astype(np.int16)
     affine = np.eye(4)
     affine[1, 3] = -(shape[1] - 1)
@@ -152,7 +152,7 @@ def _draw_tumour(
 
 def _smooth(shape: tuple[int, ...], scale: float, generator: np.random.Generator) -> np.ndarray:
     """Return noise of unit variance, smooth over ``scale`` of the field of view."""
-    field = gaussian_filter(generator.standard_normal(shape, dtype=np.float32), [scale * n / 2 for n in shape])
+    field = ndimage.gaussian_filter(generator.standard_normal(shape, dtype=np.float32), [scale * n / 2 for n in shape])
     return field / max(float(field.std()), 1e-6)
 
 

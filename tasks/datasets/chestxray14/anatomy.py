@@ -12,11 +12,10 @@ import gzip
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
-import pandas as pd
 from pydantic import Field, JsonValue
 
+from harness.late import cv2, pd
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.chestxray14 import adapter as layout

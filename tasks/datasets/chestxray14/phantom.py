@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from pydantic import Field, JsonValue
 
+from harness.late import cv2
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.chestxray14 import adapter as layout

@@ -23,9 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import pandas as pd
-
 from harness.errors import DataError
+from harness.late import pd
 from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files

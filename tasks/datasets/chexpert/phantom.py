@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from pydantic import Field, JsonValue
 
+from harness.late import cv2
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.chexpert import adapter as layout

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import pandas as pd
 from pydantic import JsonValue
 
 from harness.errors import DataError
+from harness.late import pd
 from harness.typed import read
 from tasks.layouts.finding import Files
 from tasks.layouts.index import Finding, Index, leaks

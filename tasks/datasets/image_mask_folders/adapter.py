@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from harness.errors import DataError
 from harness.identity import file_sha256
+from harness.late import pd
 from harness.pixels import SPLITS
 from harness.spec import Frozen
 from harness.typed import read

@@ -31,10 +31,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from harness.errors import DataError, Unavailable
+from harness.late import pd
 from harness.spec import Frozen
 from harness.typed import read
 from tasks.datasets.lidc_idri.annotations import OTHER_ROOT, Message, Reading, consensus, group, heading, read_message

@@ -13,10 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 
 from harness.errors import DataError
+from harness.late import cv2
 
 CT_ROOT, OTHER_ROOT = "LidcReadMessage", "IdriReadMessage"
 READERS = 4

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 from pydantic import Field, JsonValue
 
+from harness.late import cv2
 from harness.spec import Frozen
 from tasks.datasets.lidc_idri import adapter as layout
 from tasks.datasets.lidc_idri.annotations import CT_ROOT, OTHER_ROOT, READERS

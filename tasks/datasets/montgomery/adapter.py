@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from harness.errors import DataError
+from harness.late import pd
 from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import pandas as pd
-
 from harness.errors import DataError
+from harness.late import pd
 from tasks.layouts.candidates import (
     WORLD,
     check_places,

@@ -15,10 +15,10 @@ import gzip
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import Field, JsonValue
 
+from harness.late import cv2
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.datasets.siim_acr import adapter as layout

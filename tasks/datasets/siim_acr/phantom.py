@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from pydantic import Field, JsonValue
 
+from harness.late import cv2
 from harness.seeding import seed
 from harness.spec import Frozen
 from tasks.layouts.dicom import library

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
 from pydantic import Field, model_validator
 
 from harness.errors import DataError
+from harness.late import pd
 from harness.pixels import SPLITS
 from harness.typed import near, read
 from tasks.layouts.finding import Files, plain
