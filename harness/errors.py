@@ -61,6 +61,10 @@ def unknown(kind: str, name: str, available: Iterable[str], where: str) -> Unkno
 
     Returns:
         The error, ready to raise.
+
+    Example:
+        >>> print(unknown("method", "moco", ["moco_v2", "random"], "methods/registry.yaml"))
+        no method "moco" in methods/registry.yaml; did you mean "moco_v2"?
     """
     names = sorted(available)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -53,7 +53,12 @@ _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=Tru
 
 
 def canonical_json(value: object) -> str:
-    """Write the canonical form as JSON: sorted keys, no spaces, shortest round-trip floats."""
+    """Write the canonical form as JSON: sorted keys, no spaces, shortest round-trip floats.
+
+    Example:
+        >>> canonical_json({"b": 0.10, "a": [1, None]})
+        '{"a":[1,null],"b":0.1}'
+    """
     if type(value) is str:
         return _JSON.encode(value)
     if type(value) is int:
@@ -86,12 +91,24 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def digest(value: object) -> str:
-    """Return the SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
+    """Return the SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits.
+
+    Example:
+        >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+        True
+        >>> digest({"a": 1}) == digest({"a": 1.0})
+        False
+    """
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def item_id(kind: str, spec: Mapping[str, object]) -> str:
-    """Return the id of an item: the digest of its kind and its spec and of nothing else."""
+    """Return the id of an item: the digest of its kind and its spec and of nothing else.
+
+    Example:
+        >>> item_id("trial", {"method": "random", "repeat": 0})[:12]
+        '442351d37130'
+    """
     return digest({"kind": kind, "spec": spec})
 
 

@@ -48,6 +48,10 @@ def patience_is_out(waited: int, patience: int, counting: Counting) -> bool:
 
     Keras' ``EarlyStopping`` stops with the validation that fills the patience, the loop of the 2D benchmark with the
     next one, as PyTorch's plateau does.
+
+    Example:
+        >>> patience_is_out(5, 5, "keras"), patience_is_out(5, 5, "torch")
+        (True, False)
     """
     return waited >= patience if counting == "keras" else waited > patience
 

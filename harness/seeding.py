@@ -17,12 +17,24 @@ def seed(*names: str | int | float) -> int:
 
     Args:
         names: The path of what is to be drawn, e.g. ``(base_seed, "trial", "moco_v2", "montgomery", 0, 3, "init")``.
+
+    Example:
+        >>> seed(2022, "trial", "moco_v2", "montgomery", 0, 3, "init")
+        4185895083106306962
+        >>> seed(2022, "a") == seed(2022, "a"), seed(2022, "a", "b") == seed(2022, "b", "a")
+        (True, False)
     """
     return int(digest(["seed", *names])[:16], 16) >> 1
 
 
 class SeedsBelow:
-    """Seeds whose first names are the same: what they share is hashed once."""
+    """Seeds whose first names are the same: what they share is hashed once.
+
+    Example:
+        >>> below = SeedsBelow(2022, "trial")
+        >>> below.seed("moco_v2", 0) == seed(2022, "trial", "moco_v2", 0)
+        True
+    """
 
     def __init__(self, *names: str | int | float) -> None:
         """Hash the first names."""
@@ -48,5 +60,9 @@ def subset_seed(base_seed: int, task: str, repeat: int | None) -> int:
         base_seed: From ``params.yaml``.
         task: Task name. The method is left out on purpose: all methods see the same labels.
         repeat: Given only under ``subset: per_repeat``.
+
+    Example:
+        >>> subset_seed(2022, "montgomery", None) == subset_seed(2022, "montgomery", 0)
+        False
     """
     return seed(base_seed, "subset", task) if repeat is None else seed(base_seed, "subset", task, repeat)

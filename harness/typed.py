@@ -141,7 +141,12 @@ def unknown_nulls(model: object, given: object, prefix: str = "") -> Iterator[st
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Write which names come near, or which there are."""
+    """Write which names come near, or which there are.
+
+    Example:
+        >>> near("rebeats", ["repeats", "alpha"])
+        'did you mean "repeats"?'
+    """
     names = sorted({str(one) for one in known})
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:

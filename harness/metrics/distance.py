@@ -9,7 +9,12 @@ import numpy as np
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
-    """Return the foreground pixels that touch the background or the border of the image, by an edge; bool."""
+    """Return the foreground pixels that touch the background or the border of the image, by an edge; bool.
+
+    Example:
+        >>> surface(np.ones((3, 3), bool)).astype(int).tolist()
+        [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
+    """
     from scipy.ndimage import binary_erosion  # imported late: a command that computes nothing need not wait
 
     eroded: np.ndarray = binary_erosion(mask)
@@ -34,6 +39,12 @@ def hausdorff_95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[floa
     References:
         Maier-Hein et al. 2024, *Metrics Reloaded*, HD95: the maximum of the two directed percentiles. Distances are
         between the middles of surface pixels.
+
+    Example:
+        >>> one, other = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+        >>> one[2, 2] = other[2, 5] = True
+        >>> hausdorff_95(one, other, spacing=(1.0, 0.5))
+        1.5
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -48,5 +59,10 @@ def hausdorff_95(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[floa
 
 
 def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
-    """Return the distance between opposite corners of an image, from middle to middle, in millimetres."""
+    """Return the distance between opposite corners of an image, from middle to middle, in millimetres.
+
+    Example:
+        >>> diagonal((4, 5), spacing=(1.0, 1.0))
+        5.0
+    """
     return math.hypot(*((count - 1) * step for count, step in zip(shape, spacing, strict=True)))

@@ -31,6 +31,11 @@ class Metric:
         counts: It is a count, a fact of a cell: never summarised as a score, never compared.
         margin: Equivalence margin as printed, where ``reports/margins.yaml`` has none; None: a margin must be given.
         computed: How it follows from what a trial leaves of its cases; None where something else computes it.
+
+    Example:
+        >>> bias = Metric(name="bias", label="bias", unit="mm", scale=1.0, higher_is_better=False, high=math.inf)
+        >>> bias.better, bias.worst, bias.printed(2.5)
+        ('lower', inf, 2.5)
     """
 
     name: str

@@ -35,13 +35,23 @@ class PixelCounts:
 
 
 def dice_by_image(overlap: np.ndarray, predicted: np.ndarray, true: np.ndarray, empty_score: float) -> np.ndarray:
-    """Return 2·overlap / (predicted + true) of each image; ``empty_score`` where both are empty."""
+    """Return 2·overlap / (predicted + true) of each image; ``empty_score`` where both are empty.
+
+    Example:
+        >>> dice_by_image(np.array([3, 0]), np.array([4, 0]), np.array([4, 0]), empty_score=1.0).tolist()
+        [0.75, 1.0]
+    """
     total = predicted + true
     return np.where(total > 0, 2.0 * overlap / np.maximum(total, 1), empty_score)
 
 
 def iou_by_image(overlap: np.ndarray, predicted: np.ndarray, true: np.ndarray, empty_score: float) -> np.ndarray:
-    """Return overlap / union of each image; ``empty_score`` where both are empty."""
+    """Return overlap / union of each image; ``empty_score`` where both are empty.
+
+    Example:
+        >>> iou_by_image(np.array([3, 0]), np.array([4, 0]), np.array([4, 0]), empty_score=1.0).tolist()
+        [0.6, 1.0]
+    """
     union = predicted + true - overlap
     return np.where(union > 0, overlap / np.maximum(union, 1), empty_score)
 

@@ -23,6 +23,10 @@ def auc_by_class(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
     Returns:
         float64 ``(C,)``; NaN for a class without positives or without negatives.
+
+    Example:
+        >>> auc_by_class(np.array([[0], [0], [1], [1]]), np.array([[0.1], [0.4], [0.35], [0.8]])).tolist()
+        [0.75]
     """
     positive, values = np.asarray(labels) > 0, np.asarray(scores)
     auc = np.full(values.shape[1], np.nan)
@@ -38,7 +42,12 @@ def auc_by_class(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def macro(values: np.ndarray) -> tuple[float, int]:
-    """Return the mean over the classes that could be scored, and how many those are; NaN and 0 if none."""
+    """Return the mean over the classes that could be scored, and how many those are; NaN and 0 if none.
+
+    Example:
+        >>> macro(np.array([0.5, np.nan, 1.0]))
+        (0.75, 2)
+    """
     scored = ~np.isnan(values)
     return (float(values[scored].mean()) if scored.any() else float("nan")), int(scored.sum())
 

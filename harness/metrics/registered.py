@@ -150,6 +150,12 @@ def metric_of(name: str) -> Metric:
     Raises:
         ConfigurationError: If a dotted path leads to no ``Metric``.
         BrokenCode: If it cannot be imported.
+
+    Example:
+        >>> metric_of("hd95").unit, metric_of("hd95").better
+        ('mm', 'lower')
+        >>> metric_of("localization_30").delta
+        0.3
     """
     if ":" not in name:
         return KNOWN.get(name) or Metric(name, name.replace("_", " "))

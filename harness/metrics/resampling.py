@@ -24,6 +24,11 @@ def patient_weights(patients: np.ndarray, resamples: int, seed: int) -> np.ndarr
 
     Returns:
         How often each case counts in each resample, float32 whole numbers ``(N, R)``.
+
+    Example:
+        >>> weights = patient_weights(np.array(["a", "a", "b"]), resamples=4, seed=1)
+        >>> weights.shape, bool((weights[0] == weights[1]).all())
+        ((3, 4), True)
     """
     return next(weight_blocks(patients, resamples, seed, resamples))
 

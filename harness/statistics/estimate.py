@@ -29,6 +29,10 @@ class Group:
         n: Number of runs, at least 2.
         mean: In points.
         sd: In points, ddof 1, ≥ 0.
+
+    Example:
+        >>> Group.of([80.0, 81.0, 82.0])
+        Group(n=3, mean=81.0, sd=1.0)
     """
 
     n: int
@@ -145,6 +149,10 @@ def tost_power(margin: float, df: float, alpha: float, effect: float = 0.0) -> f
         df: Degrees of freedom of the estimated standard error.
         alpha: Level of each of the two one-sided tests.
         effect: The true effect.
+
+    Example:
+        >>> round(tost_power(margin=3.0, df=18, alpha=0.05), 2)
+        0.78
     """
     critical = -float(special.stdtrit(df, alpha))
     most = min(margin / critical, math.sqrt(special.chdtri(df, 1e-14) / df))  # of an estimated error over the true one
@@ -168,6 +176,15 @@ def student(method: Group, reference: Group) -> Estimate:
 
     References:
         DiRA §4.2 ("independent two-sample t-test"; neither sidedness nor variances are stated: two-sided, equal).
+
+    Example:
+        >>> dira = Group(n=10, mean=81.12, sd=0.17)
+        >>> moco = Group(n=10, mean=80.36, sd=0.26)
+        >>> estimate = student(dira, moco)
+        >>> round(estimate.effect, 2), estimate.df, f"{estimate.p:.1e}"
+        (0.76, 18, '3.9e-07')
+        >>> [round(float(bound), 2) for bound in estimate.interval()]
+        [0.55, 0.97]
     """
     df = method.n + reference.n - 2
     error = pooled_sd(method, reference) * math.sqrt(1 / method.n + 1 / reference.n)
@@ -175,7 +192,12 @@ def student(method: Group, reference: Group) -> Estimate:
 
 
 def welch(method: Group, reference: Group) -> Estimate:
-    """Return method − reference without assuming equal variances (Welch 1947)."""
+    """Return method − reference without assuming equal variances (Welch 1947).
+
+    Example:
+        >>> round(welch(Group(10, 81.12, 0.17), Group(10, 80.36, 0.26)).df, 1)
+        15.5
+    """
     return _satterthwaite(method.mean - reference.mean, (method, reference))
 
 
@@ -209,6 +231,10 @@ def hedges_g(method: Group, reference: Group) -> float | None:
 
     References:
         Hedges 1981, *Journal of Educational Statistics* 6(2): the exact correction by gamma functions.
+
+    Example:
+        >>> round(hedges_g(Group(10, 81.0, 1.0), Group(10, 80.0, 1.0)), 3)
+        0.958
     """
     spread = pooled_sd(method, reference)
     if spread == 0:
@@ -227,6 +253,10 @@ def smallest_detectable(estimate: Estimate, alpha: float = 0.05, power: float = 
     """Return the smallest true effect, in points, that the two-sided test of this estimate finds with the given power.
 
     1.325 standard deviations with Student's test at ten runs each, α = .05 and power .80.
+
+    Example:
+        >>> round(smallest_detectable(student(Group(10, 81.0, 1.0), Group(10, 80.0, 1.0))), 3)
+        1.325
     """
     return _noncentrality(estimate.df, alpha, power) * estimate.standard_error
 
@@ -248,6 +278,12 @@ def holm(p_values: Sequence[float | None], size: int) -> list[float | None]:
 
     Raises:
         ValueError: If there are more p values than the closed list is long.
+
+    Example:
+        >>> [round(p, 3) for p in holm([0.01, 0.04], size=2)]
+        [0.02, 0.04]
+        >>> [round(p, 3) for p in holm([0.01, 0.04], size=12)]
+        [0.12, 0.44]
     """
     if len(p_values) > size:
         raise ValueError(f"found {len(p_values)} p values in a closed list of {size}; correct the list.")

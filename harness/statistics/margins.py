@@ -38,6 +38,10 @@ def margin_of(metric: str, margins: Mapping[str, float]) -> float:
 
     Raises:
         ConfigurationError: If there is none of these.
+
+    Example:
+        >>> margin_of("localization_30", {"localization": 2.0})
+        2.0
     """
     measure = metric_of(metric)
     for name in (metric, measure.name, measure.family):

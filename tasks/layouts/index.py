@@ -113,7 +113,13 @@ def fingerprint_of(root: Path, texts: Iterable[Path], images: Iterable[Path]) ->
 
 
 def leaks(cases: pd.DataFrame) -> list[Finding]:
-    """Return a failure for the patients that appear in more than one split."""
+    """Return a failure for the patients that appear in more than one split.
+
+    Example:
+        >>> cases = pd.DataFrame({"patient": ["p1", "p1", "p2"], "split": ["train", "test", "train"]})
+        >>> leaks(cases)[0].level, leaks(cases)[0].message
+        ('fail', '1 patients are in two splits (first: p1); expected splits by patient')
+    """
     splits = cases.groupby("patient")["split"].nunique()
     torn = sorted(splits.index[splits > 1])
     if not torn:

@@ -78,6 +78,10 @@ def patient_of(path: str, pattern: str | None) -> str:
 
     Raises:
         DataError: If the pattern does not fit the name.
+
+    Example:
+        >>> patient_of("images/p07_left.png", "^(p[0-9]+)_")
+        'p07'
     """
     name = PurePosixPath(path).name
     if pattern is None:

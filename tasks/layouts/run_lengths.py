@@ -80,7 +80,15 @@ def decode_runs(text: str, shape: tuple[int, int], where: str) -> np.ndarray:
 
 
 def encode_runs(mask: np.ndarray) -> str:
-    """Return the run lengths of a mask ``(height, width)``; what is not 0 is foreground."""
+    """Return the run lengths of a mask ``(height, width)``; what is not 0 is foreground.
+
+    Example:
+        >>> mask = np.array([[0, 1], [1, 1]])
+        >>> encode_runs(mask)
+        '1 3'
+        >>> decode_runs(encode_runs(mask), (2, 2), "a mask").tolist() == mask.tolist()
+        True
+    """
     flat = (np.asarray(mask).T.ravel() > 0).astype(np.int8)
     edges = np.flatnonzero(np.diff(flat, prepend=0, append=0))
     if not len(edges):

@@ -17,6 +17,11 @@ def draw_patients(patients: Iterable[str], fraction: float, seed: int) -> set[st
     """Return ``round(fraction · n)`` of the distinct patients, at least one.
 
     Patients are sorted first, so neither the file system nor a mirror's order of rows reaches the draw.
+
+    Example:
+        >>> drawn = draw_patients(["p1", "p2", "p3", "p4", "p4"], fraction=0.5, seed=99)
+        >>> len(drawn), drawn == draw_patients(["p4", "p3", "p2", "p1"], 0.5, 99)
+        (2, True)
     """
     ordered = sorted(set(patients))
     count = max(1, round(fraction * len(ordered)))
@@ -56,6 +61,11 @@ def draw_splits(patients: Sequence[str], split: Split, what: str) -> tuple[list[
 
 
 def held_by_name(name: str, fraction: float, seed: int) -> bool:
-    """Say whether a name is among the share that is held out; it does not depend on which others there are."""
+    """Say whether a name is among the share that is held out; it does not depend on which others there are.
+
+    Example:
+        >>> held_by_name("p1", 1.0, 7), held_by_name("p1", 0.0, 7)
+        (True, False)
+    """
     first = hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8]
     return int.from_bytes(first, "big") < fraction * 2**64

@@ -44,7 +44,12 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the whole number that a cell means, up to rounding (``0.9999`` is 1), or None if it means none."""
+    """Return the whole number that a cell means, up to rounding (``0.9999`` is 1), or None if it means none.
+
+    Example:
+        >>> whole_number("1.0"), whole_number("one")
+        (1, None)
+    """
     try:
         number = float(text)
     except ValueError:
