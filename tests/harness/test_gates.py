@@ -24,7 +24,7 @@ from harness.registry import load_parameters
 from harness.statistics.summary import read_cells, read_comparisons
 from harness.typed_csv import read_rows, table_text
 from tests.harness import project
-from tests.repository.test_pages_run import blocks
+from tests.repository.blocks import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = read_gates(ROOT / "methods" / "gates.yaml")

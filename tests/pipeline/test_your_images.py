@@ -12,33 +12,29 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.pipeline.clone import ROOT, Clone
+from tests.pipeline.clone import Clone
+from tests.repository.blocks import blocks
 
-PAGE = (ROOT / "docs" / "your-images.md").read_text(encoding="utf-8")
+PAGE = "docs/your-images.md"
 LONGEST = 12  # lines of an entry
 STEPS = 4  # in place of the profile's, so that the test takes seconds
 
 
-def blocks(language: str) -> list[str]:
-    every = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    return [body for named, body in every if named == language]
-
-
 def entries() -> dict[str, dict[str, object]]:
     """Return the entries of the page."""
-    return {name: body for block in blocks("yaml") for name, body in yaml.safe_load(block).items()}
+    return {name: body for block in blocks(PAGE, "yaml") for name, body in yaml.safe_load(block).items()}
 
 
 def commands() -> list[list[str]]:
     """Return the commands of the block that checks, plans and runs, without the line that says where the files are."""
-    (block,) = [body for body in blocks("") if "data verify" in body]
+    (block,) = [body for body in blocks(PAGE, "bash") if "data verify" in body]
     return [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("dira-bench")]
 
 
 def write_images(root: Path) -> None:
     """Write a new user's files: a table under the page's names, with two patterns for two labels, and masks."""
     generator = np.random.default_rng(1)
-    header, *_ = blocks("csv")[0].splitlines()
+    header, *_ = blocks(PAGE, "csv")[0].splitlines()
     rows = [header]
     for folder in ("findings/images", "organ/images", "organ/masks"):
         (root / folder).mkdir(parents=True)
@@ -76,7 +72,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def test_an_entry_of_the_page_has_few_lines_and_names_no_code() -> None:
-    found = blocks("yaml")
+    found = blocks(PAGE, "yaml")
     assert list(entries()) == ["my_findings", "my_organ", "my_archive"]
     for block in found:
         assert len(block.strip().splitlines()) <= LONGEST

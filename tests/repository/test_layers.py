@@ -35,7 +35,7 @@ def test_the_architecture_page_shows_the_layers_that_are_checked():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     checked = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
     section = (ROOT / "docs" / "architecture.md").read_text().partition("### Layers\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"^```\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     shown = [[re.split(r" {2,}", line)[0] for line in block.splitlines()] for block in blocks]
     assert shown == checked
 

@@ -1,13 +1,13 @@
 """The pages that say how to add something are run as they stand: blocks become files, entries are planned and tried.
 
-What is not run, and why: shell blocks (they are commands of a checkout, which the pipeline's tests run), the
-``[project.entry-points]`` block (``tests/outside_package`` is a whole package), and one training of each entry at full
-length.
+Blocks of commands are run by ``tests/pipeline/test_commands_of_pages.py``; one training of each entry at full length is
+left to ``nox -s walks``.
 """
 
 import importlib
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ import yaml
 
 import methods.conformance
 import tasks.conformance
+from harness.errors import ConfigurationError
+from harness.executors.slurm import SlurmOptions
 from harness.identity import file_sha256
 from harness.metrics import metric_of
 from harness.registry import load_registry
@@ -24,14 +26,18 @@ from harness.yaml_files import load_yaml
 from methods.networks import build
 from methods.phases import NetworkSpec
 from tests.harness import project
+from tests.repository.blocks import ROOT, blocks
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PACKAGE = Path(__file__).parents[1] / "outside_package"
 
-
-def blocks(page: str, language: str) -> list[str]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return [body for kind, body in BLOCK.findall(text) if kind == language]
+MINE = """
+  mine:
+    label: Mine
+    dimensions: 2
+    recipe: random
+    version: 1
+    source: "Me 2026"
+"""
 
 
 @pytest.fixture
@@ -134,3 +140,50 @@ def test_the_metric_of_the_page_is_found_by_the_line_of_the_page_and_measures_mi
     one, other = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
     one[2:5, 2:5] = other[3:6, 2:5] = True
     assert 0 < metric.of_masks.one(one, other, (2.0, 1.0)) < 2.0
+
+
+def test_the_data_roots_of_the_page_are_read(root, monkeypatch):
+    page = "docs/datasets.md"
+    monkeypatch.delenv("DIRA_BENCH_DATA_CHESTXRAY14", raising=False)
+    (block,) = blocks(page, "yaml")
+    (root / "params.local.yaml").write_text(block)
+    roots = {name: str(path) for name, path in load_registry(root, points=lambda group: []).data_roots.items()}
+    assert roots == {"chestxray14": "/data/nih", "montgomery": "/data/MontgomerySet"}
+
+
+@pytest.mark.parametrize(("side", "place"), [("methods", 0), ("tasks", 1)])
+def test_the_entries_that_a_page_explains_are_the_registrys(side, place):
+    explained = yaml.safe_load(blocks("docs/architecture.md", "yaml")[place])
+    registered = yaml.safe_load((ROOT / side / "registry.yaml").read_text())[side]
+    for name, entry in explained.items():
+        assert {key: registered[name].get(key) for key in entry} == entry
+
+
+def test_the_engines_options_of_the_page_are_options(root):
+    (block,) = blocks("docs/engines.md", "yaml")
+    options = SlurmOptions.model_validate(yaml.safe_load(block))
+    assert (options.partition, options.bundle, options.leave_seconds) == ("gpu", 8, 120)
+
+
+def test_the_family_and_the_table_of_the_page_are_planned(root):
+    page = "docs/statistics.md"
+    family, table = blocks(page, "yaml")
+    project.append(root / "methods" / "registry.yaml", MINE)
+    project.append(root / "reports" / "families.yaml", family)
+    (root / "reports" / "tables.yaml").write_text(table)
+    assert project.plan(root, profile="smoke").methods["mine"].unavailable is None
+    project.append(
+        root / "reports" / "tables.yaml", table.replace("mine", "mime").partition("\n")[2].replace("small", "no")
+    )
+    with pytest.raises(ConfigurationError, match='"mime"'):
+        project.plan(root, profile="smoke")
+
+
+@pytest.mark.parametrize(
+    ("page", "group"), [("docs/adding-a-method.md", "methods"), ("docs/extending/executor.md", "executors")]
+)
+def test_the_entry_points_of_a_page_name_the_group_that_a_package_uses(page, group):
+    (block,) = blocks(page, "toml")
+    (named,) = tomllib.loads(block)["project"]["entry-points"]
+    used = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert named == f"dira_bench.{group}" and named in used

@@ -135,7 +135,7 @@ def test_every_number_and_verdict_is_the_committed_audits(own):
 
 def example_words() -> list[str]:
     """The command of the page, without what installs it."""
-    block = re.search(r"## A worked example.*?```\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
+    block = re.search(r"## A worked example.*?```bash\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
     lines = block.strip().splitlines()
     assert len(lines) <= 10
     (line,) = [line for line in lines if line.startswith("nox -s audit -- ")]
@@ -155,7 +155,7 @@ def example(tmp_path_factory):
 def test_the_worked_example_runs_without_torch_outside_a_checkout_and_prints_what_the_page_shows(example):
     folder, done = example
     assert done.returncode == 0, done.stderr
-    shown = re.search(r"shortened\):\n\n```\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
+    shown = re.search(r"shortened\):\n\n```text\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S).group(1)
     printed = done.stdout.splitlines()
     assert [line for line in shown.splitlines() if line not in printed] == []
     assert "9 of 9 rows do not state their runs" in done.stderr
