@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent
 LOCK = "requirements.txt"
 CHROMIUM = Path("/usr/bin/chromium")
 # What a test needs that not every machine has, and the session that has it.
-ELSEWHERE = "not realdata and not fullsize and not gpu and not cluster and not browser and not latex"
+ELSEWHERE = "not realdata and not fullsize and not gpu and not cluster and not browser and not latex and not walks"
 PART_LOCKS = ("lint", "types", "report", "docs", "browser")  # sessions that need no torch: their own part of the lock
 BESIDE_LOCKS = ("cluster",)  # sessions that need it, and a part beside it
 LATEX_FILES = {"array.sty": "texlive-latex-base", "booktabs.sty": "texlive-latex-recommended"}  # by Debian's package
@@ -215,6 +215,13 @@ def latex(session: nox.Session) -> None:
         )
     install(session, "requirements/browser.txt")
     session.run("pytest", "-m", "latex", "tests/latex", *session.posargs)
+
+
+@nox.session
+def walks(session: nox.Session) -> None:
+    """Walk through the pages as a new user does, in fresh clones: own checkpoint, images, metric and loss."""
+    install(session)
+    session.run("pytest", "-s", "-m", "walks", "tests/walks", *session.posargs)
 
 
 def _latex_has(name: str) -> bool:

@@ -16,6 +16,7 @@ from tests.pipeline.clone import ROOT, Clone
 from tests.repository.blocks import Block, blocks, commands_to_run
 
 PACKAGE = ROOT / "tests" / "outside_package" / "src"
+QUICK = ("docs/quick-start.md", "docs/sharing-results.md")  # the rest is in `nox -s thorough`
 # What a page says → what is there in the clone: its profile, one of its methods, one of its trials.
 IN_PLACE_OF = {
     r"--profile \w+": "--profile smoke",
@@ -62,9 +63,9 @@ def script(block: Block, trial: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("page", sorted({block.page for block in commands_to_run()}))
-def test_the_commands_of_a_page_end_well_one_after_another(page: str, clone: Clone, trial: str, tmp_path: Path) -> None:
-    own = Clone.copied(clone.root, tmp_path / "clone")
+def run_page(page: str, clone: Clone, trial: str, folder: Path) -> None:
+    """Run a page's blocks, one after another, in a copy of the clone."""
+    own = Clone.copied(clone.root, folder / "clone")
     prepare(own, page)
     for block in [block for block in commands_to_run() if block.page == page]:
         done = subprocess.run(
@@ -77,6 +78,17 @@ def test_the_commands_of_a_page_end_well_one_after_another(page: str, clone: Clo
             timeout=400,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+@pytest.mark.parametrize("page", QUICK)
+def test_the_commands_of_a_page_end_well(page: str, clone: Clone, trial: str, tmp_path: Path) -> None:
+    run_page(page, clone, trial, tmp_path)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("page", sorted({block.page for block in commands_to_run()} - set(QUICK)))
+def test_the_commands_of_every_other_page_end_well(page: str, clone: Clone, trial: str, tmp_path: Path) -> None:
+    run_page(page, clone, trial, tmp_path)
 
 
 def test_what_stands_for_something_stands_on_some_page() -> None:

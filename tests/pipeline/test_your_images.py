@@ -7,13 +7,12 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from tests.pipeline.clone import Clone
 from tests.repository.blocks import blocks
+from tests.walks.files import write_images
 
 PAGE = "docs/your-images.md"
 LONGEST = 12  # lines of an entry
@@ -31,30 +30,10 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("dira-bench")]
 
 
-def write_images(root: Path) -> None:
-    """Write a new user's files: a table under the page's names, with two patterns for two labels, and masks."""
-    generator = np.random.default_rng(1)
-    header, *_ = blocks(PAGE, "csv")[0].splitlines()
-    rows = [header]
-    for folder in ("findings/images", "organ/images", "organ/masks"):
-        (root / folder).mkdir(parents=True)
-    for i in range(40):
-        image = generator.normal(90, 20, (50, 60))
-        image[35:] += 80 * (i % 2)
-        image[5:15, 5:15] += 100 * (i // 2 % 2)
-        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / f"findings/images/{i:03d}.png")
-        rows.append(f"images/{i:03d}.png,p{i // 4},{i % 2},{i // 2 % 2}")
-        mask = np.zeros((50, 60), np.uint8)
-        mask[i % 20 : i % 20 + 20, 20:45] = 255
-        Image.fromarray((image / 2 + mask / 3).clip(0, 255).astype(np.uint8)).save(root / f"organ/images/{i:03d}.png")
-        Image.fromarray(mask).save(root / f"organ/masks/{i:03d}_mask.png")
-    (root / "findings/findings.csv").write_text("\n".join(rows) + "\n")
-
-
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
     """A project of a new user: the page's entries, one method, short budgets."""
-    write_images(tmp_path / "data")
+    write_images(tmp_path / "data", blocks(PAGE, "csv")[0].splitlines()[0])
     project = Clone(tmp_path / "clone", profile="own", repeats=1)
     project.keep(["random"], ["montgomery"])
     registry = project.root / "tasks" / "registry.yaml"
@@ -75,7 +54,8 @@ def test_an_entry_of_the_page_has_few_lines_and_names_no_code() -> None:
     found = blocks(PAGE, "yaml")
     assert list(entries()) == ["my_findings", "my_organ", "my_archive"]
     for block in found:
-        assert len(block.strip().splitlines()) <= LONGEST
+        assert block.startswith("# tasks/registry.yaml, appended\n")
+        assert len(block.strip().splitlines()[1:]) <= LONGEST
         assert not re.search(r"\w:\w+\"?$", block, re.MULTILINE), "an entry of the page names Python"
 
 
