@@ -24,6 +24,7 @@ from harness.whole_files import write_whole
 
 RESCORED = "tasks.transfer.stored:rescored"
 PASSED_OVER = "tasks.transfer.stored:passed_over"
+NOT_HERE = "no scored attempt in the store"
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def rescore(
 ) -> None:
     """Compute a metric of finished trials from the predictions or counts they stored, without training.
 
-    Nothing under results/ changes: the numbers there are those that the trials recorded. Exit code 1 if a trial lacks
-    what the metric needs, or no trial has it.
+    Nothing under results/ changes: the numbers there are those that the trials recorded. Exit code 1 if a trial
+    that is done here lacks what the metric needs, or no trial has it.
     """
     session = open_session(profile)
     if task is not None and task not in session.plan.tasks:
@@ -91,7 +92,7 @@ def rescore(
             say(line)
         if out is not None:
             console.print(f"written: {shown(out)}")
-    if without.lacking or not rows:
+    if without.lacking.keys() - {NOT_HERE} or not rows:
         raise typer.Exit(EXIT_UNDONE)
 
 
@@ -115,7 +116,7 @@ def _rows(session: Session, metric: str, task: str | None, without: Without) -> 
             record = representing(session.store, "trial", item.id)
             status = trial_status(record)
             if record is None or not status.scored:
-                without.lacking["no scored attempt in the store"] += 1
+                without.lacking[NOT_HERE] += 1
                 continue
             try:
                 value = import_dotted(RESCORED)(metric, item.spec, session.store.arrays(record), _cohort(session, item))

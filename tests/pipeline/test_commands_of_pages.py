@@ -25,7 +25,7 @@ IN_PLACE_OF = {
     r"show ID": "show {trial}",
     r"check NAME": "check moco_v2_dir",
     r"export NAME --layout L": "export moco_v2_dir --layout monai",
-    r"data verify TASK \[DIR\]": "data verify chestxray14 --phantom",
+    r"data verify TASK \[DIR\]": "data phantom chestxray14 chest && dira-bench data verify chestxray14 chest",
     r"audit \[TABLE\.csv\]": "audit",
     r"--sample 20": "--sample 1",
     r"--trial 1f3a": "--trial {trial}",
@@ -50,7 +50,7 @@ def prepare(clone: Clone, page: str) -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_text(body)
     for body in blocks(page, "yaml"):
-        if body.startswith("# tasks/registry.yaml, appended\n"):
+        if "my_package" in body and body.startswith("# tasks/registry.yaml, appended\n"):
             registry = clone.root / "tasks" / "registry.yaml"
             registry.write_text(registry.read_text() + body)
 

@@ -23,6 +23,6 @@ def test_a_checkpoint_becomes_a_row_of_the_report(tmp_path):
     table = pd.read_csv(walk.root / "reports" / "mine" / "tables" / "added.csv")
     assert "My SimSiam" in table.to_csv()
     cells = pd.read_csv(walk.root / "results" / "mine" / "cells.csv")
-    mine = cells[(cells["method"] == "my_simsiam") & (cells["metric"] == "dice")]
+    mine = cells[(cells["method"] == "my_simsiam") & (cells["task"] == "montgomery") & (cells["metric"] == "dice")]
     assert set(mine["n"]) == {3}
     assert walk.lines <= 12
