@@ -21,13 +21,20 @@ def clone(tmp_path_factory):
 def phantoms(clone):
     """A sound phantom of each of two data sets."""
     for task in ("chestxray14", "montgomery"):
-        clone.bench("data", "phantom", task, str(clone.root / "phantom" / task))
+        clone.inside("data", "phantom", task, str(clone.root / "phantom" / task))
     return clone.root / "phantom"
 
 
+def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(clone):
+    """As a person meets it; the other tests of this file ask for the same within this process."""
+    done = clone.run("sh", "-c", "dira-bench run --method dira_moco 2>&1 >/dev/null", code=2)
+    assert done.startswith("dira-bench: ") and len(done.splitlines()) == 1
+    assert 'did you mean "dira_moco_v2"' in done
+
+
 def refused(clone: Clone, *words: str) -> str:
-    """Run a command that must refuse its input; return what it said."""
-    output = clone.bench(*words, code=2)
+    """Run a command that must refuse its input, in this process; return what it said."""
+    output = clone.inside(*words, code=2)
     assert "Traceback" not in output
     return output
 
@@ -108,9 +115,9 @@ def test_a_phantom_is_not_written_over_a_file_nor_for_a_task_without_a_generator
 
 
 def test_the_command_that_reruns_an_item_asks_for_what_is_there(clone):
-    listing = json.loads(clone.bench("plan", "--json"))
+    listing = json.loads(clone.inside("plan", "--json"))
     (identity, *_) = [shared["id"] for shared in listing["shared_phases"]]
-    output = clone.bench("show", identity)
+    output = clone.inside("show", identity)
     assert f"--trial {identity[:16]}\n" in output
     assert "--again" not in output
     assert "none of the phases and trials asked for" in refused(clone, "run", "--again")
@@ -125,7 +132,7 @@ def damaged(phantoms, task, name):
 
 def test_a_sound_phantom_passes(clone, phantoms):
     for task in ("chestxray14", "montgomery"):
-        assert "0 failures" in clone.bench("data", "verify", task, str(phantoms / task), "--phantom")
+        assert "0 failures" in clone.inside("data", "verify", task, str(phantoms / task), "--phantom")
 
 
 def test_a_label_file_without_a_column_is_named(clone, phantoms):

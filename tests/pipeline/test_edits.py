@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 import yaml
 
-from harness import cli, versions
-from harness.cli.application import application
-from harness.errors import DiraBenchError
+from harness import versions
 from harness.results import read_rows
 from harness.store.seals import record_seal
+from tests.pipeline.clone import inside
 
 METHOD = "random"
 DOORS = (
@@ -57,22 +56,6 @@ def restore(root: Path, whole: Path) -> None:
             shutil.copytree(whole / name, path, symlinks=True)
         else:
             shutil.copy2(whole / name, path)
-
-
-def door(root: Path, monkeypatch, capsys, *words: str) -> tuple[int, str]:
-    """Go through a door in this process; return its exit code and all it said."""
-    monkeypatch.setattr("harness.cli.session.project_root", lambda: root)
-    capsys.readouterr()
-    try:
-        application(list(words))
-        code = 0
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except DiraBenchError as error:  # what ``harness.cli.main`` makes of it
-        cli._complain(str(error))
-        code = 2
-    said = capsys.readouterr()
-    return code, said.out + said.err
 
 
 def results(root: Path) -> Path:
@@ -200,7 +183,7 @@ STORED = (a_record, a_byte_of_an_array)
 
 
 @pytest.mark.parametrize("edit", [*COMMITTED, *STORED], ids=lambda edit: edit.__name__)
-def test_every_door_names_an_edit_and_writes_nothing(clone, whole, monkeypatch, capsys, edit):
+def test_every_door_names_an_edit_and_writes_nothing(clone, whole, edit):
     """All doors for one edit of each kind of witness, and two for its neighbours: each door asks the same function."""
     before = clone.results()
     for words in DOORS if edit in (a_value, a_resample, a_summary, *STORED) else (DOORS[1], DOORS[2]):
@@ -208,7 +191,7 @@ def test_every_door_names_an_edit_and_writes_nothing(clone, whole, monkeypatch, 
         named = edit(clone.root)
         edited = clone.results()
         assert edit in (*STORED, a_device, an_audited_claim) or edited != before
-        code, said = door(clone.root, monkeypatch, capsys, *(id if word == "ID" else word for word in words))
+        code, said = inside(clone.root, *(id if word == "ID" else word for word in words))
         assert code == 2, (words, said)
         assert named in said, (words, said)
         assert "Traceback" not in said
@@ -216,44 +199,44 @@ def test_every_door_names_an_edit_and_writes_nothing(clone, whole, monkeypatch, 
         restore(clone.root, whole)
 
 
-def test_what_was_not_edited_passes_every_door(clone, whole, monkeypatch, capsys):
+def test_what_was_not_edited_passes_every_door(clone, whole):
     before = clone.results()
     for words in DOORS:
         id = trial(whole)["trial_id"]
-        code, said = door(clone.root, monkeypatch, capsys, *(id if word == "ID" else word for word in words))
+        code, said = inside(clone.root, *(id if word == "ID" else word for word in words))
         assert code == 0, (words, said)
         assert "note:" not in said
     assert clone.results() == before
 
 
-def test_an_edited_number_is_not_among_what_show_prints(clone, monkeypatch, capsys):
+def test_an_edited_number_is_not_among_what_show_prints(clone):
     id = trial(clone.root)["trial_id"]
     a_record(clone.root)
-    _, said = door(clone.root, monkeypatch, capsys, "show", id)
+    _, said = inside(clone.root, "show", id)
     assert "0.99" not in said.replace("0.99)", "")
-    code, said = door(clone.root, monkeypatch, capsys, "show", id)
+    code, said = inside(clone.root, "show", id)
     assert code == 0, "it was set aside, so the item is missing and the committed row stands"
     assert f"= {trial(clone.root)['value']}" in said
 
 
-def test_a_disk_that_turns_a_bit_without_a_date_is_found_by_verify(clone, monkeypatch, capsys):
+def test_a_disk_that_turns_a_bit_without_a_date_is_found_by_verify(clone):
     path = attempt(clone.root) / "arrays.npz"
     date = path.stat()
     a_byte_of_an_array(clone.root)
     os.utime(path, ns=(date.st_atime_ns, date.st_mtime_ns))
-    code, said = door(clone.root, monkeypatch, capsys, "verify")
+    code, said = inside(clone.root, "verify")
     assert (code, str(path) in said) == (2, True)
 
 
-def test_what_a_stage_writes_need_not_be_there_and_what_it_reads_must(clone, monkeypatch, capsys):
+def test_what_a_stage_writes_need_not_be_there_and_what_it_reads_must(clone):
     before = clone.results()
     for name in ("cells.csv", "comparisons.csv"):
         (results(clone.root) / name).unlink()
-    assert door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")[0] == 2
-    assert door(clone.root, monkeypatch, capsys, "stage", "statistics", "smoke")[0] == 0
+    assert inside(clone.root, "stage", "report", "smoke")[0] == 2
+    assert inside(clone.root, "stage", "statistics", "smoke")[0] == 0
     assert clone.results() == before
     named = an_absent_file(clone.root)
-    code, said = door(clone.root, monkeypatch, capsys, "stage", "statistics", "smoke")
+    code, said = inside(clone.root, "stage", "statistics", "smoke")
     assert code == 2
     assert f"{named} is absent although dvc.lock has it" in said
 
@@ -267,30 +250,30 @@ def test_what_a_stage_writes_need_not_be_there_and_what_it_reads_must(clone, mon
     ],
     ids=["merge", "shape", "cut"],
 )
-def test_a_damaged_lock_is_said_in_one_sentence(clone, monkeypatch, capsys, damage, found):
+def test_a_damaged_lock_is_said_in_one_sentence(clone, damage, found):
     lock = clone.root / "dvc.lock"
     lock.write_text(damage(lock.read_text()))
     for words in (("verify",), ("plan",), ("stage", "report", "smoke")):
-        code, said = door(clone.root, monkeypatch, capsys, *words)
+        code, said = inside(clone.root, *words)
         assert code == 2
         assert len([line for line in said.splitlines() if found in line]) == 1, said
         assert "Traceback" not in said
 
 
-def test_a_lock_that_is_absent_is_said(clone, monkeypatch, capsys):
+def test_a_lock_that_is_absent_is_said(clone):
     (clone.root / "dvc.lock").unlink()
     shutil.rmtree(clone.root / ".trials")
-    code, said = door(clone.root, monkeypatch, capsys, "plan")
+    code, said = inside(clone.root, "plan")
     assert code == 0
     assert "there is no dvc.lock, so no committed row is reused" in said
     assert "(0 reused" in said
-    assert door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")[0] == 0, "SHA256SUMS vouches"
+    assert inside(clone.root, "stage", "report", "smoke")[0] == 0, "SHA256SUMS vouches"
     a_value(clone.root)
-    code, said = door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")
+    code, said = inside(clone.root, "stage", "report", "smoke")
     assert (code, "is not what SHA256SUMS says" in said) == (2, True)
 
 
-def test_a_forged_list_does_not_outvote_the_lock_nor_a_forged_lock_the_list(clone, monkeypatch, capsys):
+def test_a_forged_list_does_not_outvote_the_lock_nor_a_forged_lock_the_list(clone):
     shutil.rmtree(clone.root / ".trials")  # a clone elsewhere
     import hashlib
 
@@ -300,7 +283,7 @@ def test_a_forged_list_does_not_outvote_the_lock_nor_a_forged_lock_the_list(clon
     kept = sums.read_text()
     forged = [line for line in kept.splitlines() if not line.endswith("  cells.csv")]
     sums.write_text("\n".join([*forged, f"{hashlib.sha256(path.read_bytes()).hexdigest()}  cells.csv"]) + "\n")
-    code, said = door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")
+    code, said = inside(clone.root, "stage", "report", "smoke")
     assert (code, "cells.csv is not what dvc.lock says" in said) == (2, True)
     sums.write_text(kept)
     lock = clone.root / "dvc.lock"
@@ -310,11 +293,11 @@ def test_a_forged_list_does_not_outvote_the_lock_nor_a_forged_lock_the_list(clon
             if out["path"].endswith("smoke/cells.csv"):
                 out["md5"] = hashlib.md5(path.read_bytes()).hexdigest()
     lock.write_text(yaml.safe_dump(stages))
-    code, said = door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")
+    code, said = inside(clone.root, "stage", "report", "smoke")
     assert (code, "cells.csv is not what SHA256SUMS says" in said) == (2, True)
 
 
-def test_a_row_whose_seal_was_computed_anew_does_not_pass_for_another_trial(clone, whole, monkeypatch, capsys):
+def test_a_row_whose_seal_was_computed_anew_does_not_pass_for_another_trial(clone, whole):
     """Two trials' names exchanged, with right seals and right sums: the plan knows which id is whose."""
     from harness.results.table import read_trial_rows, trials_csv
     from harness.store.committed import replace
@@ -322,7 +305,7 @@ def test_a_row_whose_seal_was_computed_anew_does_not_pass_for_another_trial(clon
     path = results(clone.root) / "trials" / f"{METHOD}.csv"
     rows = [dataclasses.replace(row, repeat={0: 1, 1: 0}.get(row.repeat, row.repeat)) for row in read_trial_rows(path)]
     replace(clone.root, path, trials_csv(rows))
-    code, said = door(clone.root, monkeypatch, capsys, "verify")
+    code, said = inside(clone.root, "verify")
     assert (code, "not of this row's trial" in said) == (2, True)
 
 
@@ -338,11 +321,11 @@ def test_a_stage_that_refuses_leaves_what_was_there_and_locks_nothing(clone, who
     assert {path.name for path in pages.iterdir()} == {path.name for path in (whole / "reports" / "smoke").iterdir()}
 
 
-def test_a_folder_that_persists_is_cleared_of_what_the_stage_does_not_write(clone, whole, monkeypatch, capsys):
+def test_a_folder_that_persists_is_cleared_of_what_the_stage_does_not_write(clone, whole):
     tables = clone.root / "reports" / "smoke" / "tables"
     for name in ("gone.html", "tab4.md.partial", "stray"):
         (tables / name).write_text("left by an earlier or a killed build")
-    assert door(clone.root, monkeypatch, capsys, "stage", "report", "smoke")[0] == 0
+    assert inside(clone.root, "stage", "report", "smoke")[0] == 0
     expected = {path.name for path in (whole / "reports" / "smoke" / "tables").iterdir()}
     assert {path.name for path in tables.iterdir()} == expected
 
@@ -359,7 +342,7 @@ def test_sums_are_those_of_sha256sum(clone):
         clone.run("sh", "-c", f"cd {folder} && sha256sum --check --quiet --strict SHA256SUMS")
 
 
-def test_old_results_pass_by_the_lock_alone_and_that_is_said(clone, monkeypatch, capsys):
+def test_old_results_pass_by_the_lock_alone_and_that_is_said(clone):
     """As older versions left them: no seals, no sums, records of schema 1, and each file an out of its own stage."""
     import hashlib
 
@@ -376,12 +359,12 @@ def test_old_results_pass_by_the_lock_alone_and_that_is_said(clone, monkeypatch,
     for path in (clone.root / ".trials").rglob("record.json"):
         document = {key: value for key, value in json.loads(path.read_text()).items() if key != "seal"}
         path.write_text(json.dumps({**document, "schema_version": 1}))
-    code, said = door(clone.root, monkeypatch, capsys, "verify")
+    code, said = inside(clone.root, "verify")
     assert code == 0, said
     for part in ("carry no seals", "records of the store carry no seal", "nothing vouches for"):
         assert part in said
     a_value(clone.root)
-    assert door(clone.root, monkeypatch, capsys, "stage", "statistics", "smoke")[0] == 2
+    assert inside(clone.root, "stage", "statistics", "smoke")[0] == 2
 
 
 def test_a_record_keeps_its_seal_through_a_copy(clone):

@@ -78,15 +78,15 @@ def test_kills_of_workers_and_drivers_change_no_number(undisturbed, tmp_path):
     assert clone.results() == undisturbed.results()
 
 
-def test_a_truncated_record_is_set_aside_reported_and_redone(undisturbed):
+def test_a_truncated_record_is_set_aside_reported_and_redone(undisturbed, caplog):
     clone = undisturbed
     before = clone.results()
     record = sorted((clone.root / ".trials" / "trial").rglob("record.json"))[0]
     record.write_bytes(record.read_bytes()[:200])
-    output = clone.bench("run")
-    assert "set aside" in output
+    clone.inside("run")
+    assert "set aside" in caplog.text
     assert list(record.parent.glob("record.json.damaged-*"))
-    clone.bench("report")
+    clone.inside("report")
     assert clone.results() == before
 
 
@@ -106,7 +106,7 @@ def test_workers_and_slots_change_no_number(undisturbed, tmp_path):
         for path in sorted((undisturbed.root / ".trials" / "trial").rglob("record.json"))
         if '"montgomery"' in path.read_text()
     )
-    output = undisturbed.bench("run", "--trial", trial["id"], "--again", "--workers", "2")
+    output = undisturbed.inside("run", "--trial", trial["id"], "--again", "--workers", "2")
     assert "bit-equal" in output
     assert "differs" not in output
 
@@ -124,10 +124,10 @@ def test_a_stage_that_leaves_a_trial_undone_is_not_locked(undisturbed):
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     trial.rename(trial.with_name("kept.json"))
-    output = undisturbed.bench("stage", "trials", "smoke", code=2)
+    output = undisturbed.inside("stage", "trials", "smoke", code=2)
     assert "is neither done nor failed: needs" in output
     assert "Traceback" not in output
-    undisturbed.bench("stage", "trials", "smoke")
+    undisturbed.inside("stage", "trials", "smoke")
     redone = sorted(trial.parent.parent.rglob("record.json"))[-1]
     assert json.loads(redone.read_text())["status"] == "ok"
 
@@ -135,10 +135,10 @@ def test_a_stage_that_leaves_a_trial_undone_is_not_locked(undisturbed):
 def test_an_edited_record_fails_verify_once_and_is_redone(undisturbed):
     record = sorted((undisturbed.root / ".trials" / "trial").rglob("record.json"))[0]
     record.write_text(record.read_text().replace('"repeat": ', '"repeat": 1', 1))
-    output = undisturbed.bench("verify", code=2)
+    output = undisturbed.inside("verify", code=2)
     assert output.count("holds a spec whose digest is") == 1
     assert "Traceback" not in output
-    undisturbed.bench("run")
+    undisturbed.inside("run")
 
 
 def test_repeats_differ_and_random_has_an_encoder_a_repeat(undisturbed):

@@ -55,14 +55,14 @@ def test_a_remark_in_a_registry_runs_stages_and_no_item(clone):
 def test_verify_passes_until_a_constant_is_changed(clone):
     for component in versions.stale(clone.root):  # an edit that is being made while this runs is not what is tried
         versions.write_digest(clone.root, component)
-    clone.bench("verify")
+    clone.inside("verify")
     module = clone.root / "methods" / "terms" / "bound_restoration.py"
     source = module.read_text()
     module.write_text(source.replace("from __future__", "# a remark\nfrom __future__", 1))
-    clone.bench("verify")
+    clone.inside("verify")
     assert ran(clone.run("dvc", "repro")) == set()
     module.write_text(source + "\nCHANGED = 1\n")
-    output = clone.bench("verify", code=2)
+    output = clone.inside("verify", code=2)
     assert "term_restoration" in output
     assert "pin" in output
     module.write_text(source)

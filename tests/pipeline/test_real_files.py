@@ -105,6 +105,7 @@ def test_a_clone_without_the_files_has_the_same_ids_and_verifies_and_reports(pro
     assert json.loads(before["cohorts/montgomery.json"])["stamp"].startswith("SYNTHETIC")
 
 
+@pytest.mark.thorough
 def test_what_is_missing_cannot_be_run_without_the_files_and_says_so(without: Clone) -> None:
     without.set_parameter("repeats", 3)
     committed = (without.root / "results/own/cohorts/montgomery.json").read_bytes()
@@ -118,6 +119,7 @@ def test_what_is_missing_cannot_be_run_without_the_files_and_says_so(without: Cl
     assert (without.root / "results/own/cohorts/montgomery.json").read_bytes() == committed
 
 
+@pytest.mark.thorough
 def test_other_files_at_the_data_root_are_other_data_and_that_is_said(project: Clone, without: Clone) -> None:
     other = without.root.parent / "other"
     shutil.copytree(project.root.parent / "files", other)
@@ -129,6 +131,7 @@ def test_other_files_at_the_data_root_are_other_data_and_that_is_said(project: C
     assert "holds other files" in without.bench("verify")
 
 
+@pytest.mark.thorough
 def test_an_edited_manifest_says_nothing_of_the_files(without: Clone) -> None:
     path = without.root / "results/own/cohorts/montgomery.json"
     path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
@@ -138,6 +141,7 @@ def test_an_edited_manifest_says_nothing_of_the_files(without: Clone) -> None:
     assert "montgomery.json is not what" in without.bench("verify", code=2)
 
 
+@pytest.mark.thorough
 def test_a_sample_that_is_repeated_is_bit_equal(project: Clone) -> None:
     said = project.bench("run", "--again", "--sample", "1")
     assert "repeated 0 phases and 1 trial:" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,19 @@ TRACKED = subprocess.run(
 ).stdout.split()
 
 
+@cache
+def every_call(source: str) -> tuple[ast.Call, ...]:
+    """Parse a module once for all rules."""
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+
+
 def calls(source: str) -> Iterator[tuple[str, ast.Call]]:
     """Give every call by the last part of what is called."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Attribute):
-                yield f".{node.func.attr}", node
-            elif isinstance(node.func, ast.Name):
-                yield node.func.id, node
+    for node in every_call(source):
+        if isinstance(node.func, ast.Attribute):
+            yield f".{node.func.attr}", node
+        elif isinstance(node.func, ast.Name):
+            yield node.func.id, node
 
 
 def renames_over(source: str) -> bool:
