@@ -127,7 +127,7 @@ CALIBRATION_BINS = 15
 def weighted_calibration_error(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the expected calibration error of one class in each resample: 15 bins of equal width.
 
-    Σ_b (n_b / n) · |share of positives in b − mean probability in b|.
+    Σ_b (n_b / n) · abs(share of positives in b − mean probability in b).
 
     Args:
         positive: bool ``(N,)``.

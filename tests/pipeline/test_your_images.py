@@ -27,7 +27,8 @@ def entries() -> dict[str, dict[str, object]]:
 def commands() -> list[list[str]]:
     """Return the commands of the block that checks, plans and runs, without the line that says where the files are."""
     (block,) = [body for body in blocks(PAGE, "bash") if "data verify" in body]
-    return [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("dira-bench")]
+    lines = block.replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("dira-bench")]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Every block of every page is shown, run by a test, or says why it is not run."""
 
+import re
+
 import pytest
 
 from tests.repository.blocks import COMMANDS, ROOT, blocks, commands_to_run, complaint, pages, read_blocks
@@ -36,3 +38,11 @@ def test_a_block_that_nobody_runs_is_named(page, said, tmp_path):
 
 def test_a_block_inside_a_list_is_read_without_its_indentation():
     assert blocks("docs/datasets.md", "yaml")[0].startswith("data_roots:\n  chestxray14: ")
+
+
+def test_the_readme_says_for_whom_shows_one_figure_and_two_commands_and_then_the_table():
+    text = (ROOT / "README.md").read_text()
+    (figure,) = re.findall(r"!\[[^\]]{20,}\]\(([^)]+)\)", text)
+    assert (ROOT / figure).is_file()
+    order = ["**For whom.**", figure, "nox -s repro", "nox -s tests", "generated: real-table"]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
