@@ -94,6 +94,8 @@ def each(function: Callable[[K], V], keys: Sequence[K], what: str) -> Iterator[t
 def in_processes(function: Callable[[int], V], count: int, workers: int) -> Iterator[tuple[int, V]]:
     """Yield (n, ``function(n)``) of 0 … ``count`` − 1 as each is done; with one worker in order and in this process.
 
+    Whatever ends this before all is done, an error or a request to leave, ends the processes at once.
+
     Raises:
         DataError: If a process was killed.
         Exception: What the function raised; of several failures that of the smallest number.
@@ -101,6 +103,7 @@ def in_processes(function: Callable[[int], V], count: int, workers: int) -> Iter
     if workers <= 1 or count <= 1:
         yield from ((number, function(number)) for number in range(count))
         return
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         min(workers, count), multiprocessing.get_context("fork"), initializer=_begin, initargs=(function,)
     )
@@ -114,7 +117,10 @@ def in_processes(function: Callable[[int], V], count: int, workers: int) -> Iter
             "run again with fewer workers"
         ) from None
     finally:
-        pool.shutdown(wait=whole, cancel_futures=True)  # after a failure nobody waits for what is under way
+        pool.shutdown(wait=whole, cancel_futures=True)
+        if not whole:  # nobody waits for what is under way, which may be a scan of a minute
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
 
 
 def _collected(pool: ProcessPoolExecutor, count: int, ahead: int) -> Iterator[tuple[int, Any]]:
