@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,7 @@ from tasks.datasets.catalogue import adapter_of, phantom_of
 from tasks.datasets.known_roots import fingerprint
 from tasks.datasets.opening import open_adapter, read_index
 from tasks.layouts.adapter import Adapter, VolumeAdapter
+from tasks.layouts.in_parallel import Effort, looking
 from tasks.layouts.index import Finding, Index, declared
 from tasks.specs import CohortConfiguration, CohortSpec
 
@@ -64,7 +66,8 @@ def build(raw: Mapping[str, object], context: Context) -> Outcome:
         root = _data_root(spec, context, adapter)
     context.report(0, 0, "reading lists and labels")
     whole = not cohort.is_phantom and not cohort.split.sample
-    findings = [*declared(cohort.split), *adapter.verify(root, cohort.split, published=whole, decode=False)]
+    with looking(Effort(1 if cohort.is_phantom else context.workers or cores(), report=context.report)):
+        findings = [*declared(cohort.split), *adapter.verify(root, cohort.split, published=whole, decode=False)]
     failures = [finding.message for finding in findings if finding.level == "fail"]
     if failures:
         raise DataError(f"{spec.task} at {root} fails its verifier:\n" + "\n".join(f"  - {f}" for f in failures))
@@ -105,9 +108,9 @@ def _write_images(cohort: CohortConfiguration, root: Path, index: Index, adapter
         write_pixels(how, root, index, *cohort.square)
         return
     volumes = _of_volumes(adapter)
-    write_patches(how, root, index, volumes, cohort.patches)
+    write_patches(replace(how, more=cohort.scans is not None), root, index, volumes, cohort.patches)
     if cohort.scans is not None:
-        write_scans(context.folder, root, volumes, cohort.scans, context.report)
+        write_scans(how, root, volumes, cohort.scans)
 
 
 def _filling(cohort: CohortConfiguration, context: Context) -> Filling:

@@ -41,10 +41,12 @@ class Unit:
     Attributes:
         rows: Of the arrays, which it fills.
         sources: The files it is made from, for noticing that one was replaced meanwhile.
+        files: What it makes besides rows: names in ``Filling.place``.
     """
 
     rows: tuple[int, ...]
     sources: tuple[Path, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Filling:
         workers: Processes; 1 makes everything in this one.
         report: Progress, in rows.
         units: In a chunk.
+        ledger: Name of the list of what is finished, one for each call of ``fill`` with the same ``kept``.
+        more: Whether another call with the same ``kept`` follows, so that what is finished waits there: in the cohort's
+            folder, which an interruption discards, it would be lost.
     """
 
     folder: Path
@@ -64,6 +69,13 @@ class Filling:
     workers: int = 1
     report: Report = lambda done, total, what: None
     units: int = 32
+    ledger: str = LEDGER
+    more: bool = False
+
+    @property
+    def place(self) -> Path:
+        """Where everything lies until all is made."""
+        return self.folder if self.kept is None else self.kept
 
 
 class Finished(Frozen):
@@ -82,17 +94,17 @@ class _Job:
     chunks: Sequence[Sequence[Unit]]
     make: Callable[[int, Mapping[str, np.ndarray]], None]
     finished: Mapping[int, Finished] = field(default_factory=dict)
-    checked: bool = False
+    place: Path | None = None  # where units make files, if what is there is checked
 
     def run(self, number: int) -> tuple[Finished, bool]:
         """Make a chunk unless it is there already; returns its line and whether that is new."""
         units, before = self.chunks[number], self.finished.get(number)
-        sources = _described(units) if self.checked else ""
+        sources = _described(units) if self.place else ""
         if before is not None and before.sources == sources and before.crc == self._crc(units):
             return before, False
         for unit in units:
             self.make(unit.rows[0], self.arrays)
-        return Finished(chunk=number, crc=self._crc(units) if self.checked else 0, sources=sources), True
+        return Finished(chunk=number, crc=self._crc(units) if self.place else 0, sources=sources), True
 
     def _crc(self, units: Sequence[Unit]) -> int:
         crc = 0
@@ -100,6 +112,9 @@ class _Job:
             for unit in units:
                 for row in unit.rows:
                     crc = zlib.crc32(array[row].reshape(-1).view(np.uint8), crc)
+        for name in (name for unit in units for name in unit.files):
+            with contextlib.suppress(OSError):  # one that is not there has no checksum
+                crc = zlib.crc32((self.place / name).read_bytes() if self.place else b"", crc)
         return crc
 
 
@@ -111,6 +126,8 @@ def fill(
     what: str,
 ) -> None:
     """Fill arrays row by row; each has its name in the cohort's folder once all rows of all are made.
+
+    With ``how.more`` all that is finished waits in ``how.kept`` for the call that comes last.
 
     Args:
         how: Where, by how many processes, and what hears about it.
@@ -131,19 +148,27 @@ def fill(
             job, ledger = _Job(maps, chunks, make), None
         else:
             place.mkdir(parents=True, exist_ok=True)
-            ledger = place / LEDGER
+            ledger = place / how.ledger
             same = digest([[name, str(np.dtype(a.dtype)), list(a.shape)] for name, a in arrays.items()] + [how.units])
             finished = _finished(ledger, same)
             maps = {name: _reopened(place / name, array, bool(finished)) for name, array in arrays.items()}
             if not finished:
                 ledger.write_text(same + "\n")
-            job = _Job(maps, chunks, make, finished, checked=True)
+            job = _Job(maps, chunks, make, finished, place)
         _make_all(job, how, ledger, what)
     if place is not None:
-        for name, array in maps.items():
+        for array in maps.values():
             array.flush()  # type: ignore[attr-defined]
-            shutil.move(place / name, how.folder / name)
-        shutil.rmtree(place, ignore_errors=True)
+        if not how.more:
+            _move(place, how.folder)
+
+
+def _move(place: Path, folder: Path) -> None:
+    """Move what was made into the cohort's folder; ledgers have served."""
+    for path in sorted(place.iterdir()):
+        if path.suffix != ".jsonl":
+            shutil.move(path, folder / path.name)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def kept_beside(folder: Path, resume: Path) -> Path:

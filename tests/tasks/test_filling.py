@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 
 from harness.errors import DataError
 from tasks.cohorts.filling import LEDGER, Array, Filling, Unit, fill, kept_beside
+from tasks.layouts.in_parallel import in_processes
 
 COUNT = 40
 ARRAYS = {"pixels.npy": Array(np.uint8, (COUNT, 5, 5)), "masks.npy": Array(np.float16, (COUNT, 2))}
@@ -147,3 +151,47 @@ def test_unfinished_rows_lie_where_a_rename_moves_them(tmp_path: Path) -> None:
     other_disk = Path("/dev/shm")
     if other_disk.is_dir() and other_disk.stat().st_dev != tmp_path.stat().st_dev:
         assert kept_beside(tmp_path / "item" / "0000", other_disk) == tmp_path / "item" / "unfinished"
+
+
+def test_what_a_first_call_finished_outlives_an_interruption_of_the_second(tmp_path: Path) -> None:
+    """The patches of a cohort, then its whole scans: files of their own, in the same place."""
+    (tmp_path / "cohort").mkdir()
+    how = Filling(tmp_path / "cohort", tmp_path / "kept", more=True, units=4)
+    made: list[int] = []
+
+    def keep(row: int, into: Mapping[str, np.ndarray]) -> None:
+        if row == stop_at:
+            raise Interruption
+        (tmp_path / "kept" / f"{row}.bin").write_bytes(bytes([row]))
+        made.append(row)
+
+    last = replace(how, more=False, units=1, ledger="second.jsonl")
+    units = [Unit((row,), files=(f"{row}.bin",)) for row in range(6)]
+    first, stop_at = Making(tmp_path), 4
+    fill(how, ARRAYS, first.units, first, "decoding")
+    with pytest.raises(Interruption):
+        fill(last, {}, units, keep, "keeping")
+    assert not list((tmp_path / "cohort").iterdir())
+    (tmp_path / "kept" / "1.bin").write_bytes(b"cut")
+    again, stop_at = Making(tmp_path), -1
+    fill(how, ARRAYS, again.units, again, "decoding")
+    fill(last, {}, units, keep, "keeping")
+    assert again.rows == [] and made == [0, 1, 2, 3, 1, 4, 5]
+    assert_whole(tmp_path)
+    assert [(tmp_path / "cohort" / f"{row}.bin").read_bytes() for row in range(6)] == [bytes([n]) for n in range(6)]
+
+
+def test_who_stops_waiting_ends_the_processes_at_once() -> None:
+    """A request to leave is such an end: a scan that nobody waits for would take a minute more."""
+
+    def slow(number: int) -> int:
+        time.sleep(0 if number == 0 else 600)
+        return number
+
+    before, begun = set(multiprocessing.active_children()), time.monotonic()
+    for number, _ in in_processes(slow, 4, 2):
+        assert number == 0 and set(multiprocessing.active_children()) > before
+        break
+    while set(multiprocessing.active_children()) > before:
+        assert time.monotonic() - begun < 60
+        time.sleep(0.05)

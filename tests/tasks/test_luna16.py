@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.errors import ConfigurationError, DataError
+from tasks.cohorts.filling import Filling
 from tasks.cohorts.patches import cut_patches
 from tasks.cohorts.scans import write_scans
 from tasks.datasets.luna16.adapter import ADAPTER, LUNGS
@@ -176,7 +177,7 @@ def test_only_negatives_outside_the_test_set_are_thinned() -> None:
 def test_whole_scans_of_subsets_0_to_6_are_kept_for_pretraining(
     pristine: Path, tmp_path: Path, shape: list[int] | None
 ) -> None:
-    write_scans(tmp_path, pristine, ADAPTER, ScanStore(shape=shape), lambda *progress: None)
+    write_scans(Filling(tmp_path), pristine, ADAPTER, ScanStore(shape=shape))
     table = pd.read_csv(tmp_path / "scans.csv")
     assert list(table.columns) == ["row", "case", "patient", "split"] and len(table) == 7
     volume = ADAPTER.open(pristine, ADAPTER.pretraining_scans(pristine)["image"].iloc[3])
@@ -207,7 +208,7 @@ def test_scans_that_cannot_be_hounsfield_units_are_neither_cut_nor_kept(root: Pa
         folder = tmp_path / said[:4]
         folder.mkdir()
         with pytest.raises(DataError, match=said) as error:
-            write_scans(folder, root, ADAPTER, ScanStore(shape=(8, 8, 8)), lambda *progress: None)
+            write_scans(Filling(folder), root, ADAPTER, ScanStore(shape=(8, 8, 8)))
         assert Path(scan).name in str(error.value)
         with pytest.raises(DataError, match=said):
             list(cut_patches(ADAPTER, root, cases[cases["image"] == scan], PATCHES, masks=False))
