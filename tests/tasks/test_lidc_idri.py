@@ -17,6 +17,7 @@ from harness.errors import ConfigurationError, DataError  # noqa: E402
 from tasks.datasets.lidc_idri.adapter import ADAPTER, draw_split, find_series, read_pretraining  # noqa: E402
 from tasks.datasets.lidc_idri.annotations import Outline, Reading, consensus, fill, group, read_message, voxels_of  # noqa: E402
 from tasks.datasets.lidc_idri.phantom import chains, write  # noqa: E402
+from tasks.layouts.in_parallel import Effort, looking  # noqa: E402
 from tasks.layouts.series import read_series  # noqa: E402
 from tasks.options import Split  # noqa: E402
 from tasks.patch_options import Patches  # noqa: E402
@@ -299,3 +300,13 @@ def test_a_known_uneven_scan_is_left_out_with_a_warning(root: Path) -> None:
 def test_an_empty_root_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="LIDC-IDRI-NNNN"):
         ADAPTER.read(tmp_path, SPLIT)
+
+
+def test_scans_are_opened_by_several_processes_and_in_part(pristine: Path) -> None:
+    alone = ADAPTER.verify(pristine, SPLIT, published=False)
+    with looking(Effort(2)) as effort:
+        assert ADAPTER.verify(pristine, SPLIT, published=False) == alone
+    assert (effort.opened, effort.of) == (9, 9)
+    with looking(Effort(sample=3)) as effort:
+        ADAPTER.verify(pristine, SPLIT, published=False)
+    assert (effort.opened, effort.of) == (3, 9)

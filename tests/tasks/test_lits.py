@@ -21,6 +21,7 @@ from tasks.datasets.brats.adapter import subjects
 from tasks.datasets.lits import phantom as lits_phantom
 from tasks.datasets.lits.adapter import ADAPTER as LITS
 from tasks.datasets.lits.adapter import find_files
+from tasks.layouts.in_parallel import Effort, looking
 from tasks.layouts.volumes import nifti_header, read_nifti
 from tasks.options import Split
 from tasks.patch_options import Patches
@@ -357,3 +358,13 @@ def test_a_written_phantom_is_read_back_voxel_by_voxel(tmp_path: Path) -> None:
     voxels = np.random.Generator(np.random.PCG64(1)).integers(-1000, 1000, (5, 6, 7)).astype(np.int16)
     write_nifti(tmp_path / "a.nii.gz", voxels, np.diag([1.0, 2.0, 3.0, 1.0]), "ILA")
     assert np.array_equal(read_nifti(tmp_path / "a.nii.gz").voxels, voxels)
+
+
+def test_scans_are_opened_by_several_processes_and_in_part(lits_root: Path) -> None:
+    alone = LITS.verify(lits_root, published=False)
+    with looking(Effort(2)) as effort:
+        assert LITS.verify(lits_root, published=False) == alone
+    assert (effort.opened, effort.of) == (17, 17)
+    with looking(Effort(sample=3)) as effort:
+        LITS.verify(lits_root, published=False)
+    assert (effort.opened, effort.of) == (3, 17)

@@ -40,6 +40,7 @@ from harness.typed import read
 from tasks.datasets.lidc_idri.annotations import OTHER_ROOT, Message, Reading, consensus, group, heading, read_message
 from tasks.layouts.boxes import crop_at, resize_box, scale
 from tasks.layouts.finding import Files, is_litter
+from tasks.layouts.in_parallel import OPENING_SCANS, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, leaks, missing_cases, refuse
 from tasks.layouts.series import order_places, place_of, read_series, uneven
 from tasks.layouts.space import dot
@@ -503,7 +504,7 @@ class LidcIdri:
         series, other, findings = find_series(root)
         if other:
             findings.append(Finding("warn", f"{len(other)} series are no CT and are left out (first: {other[0]})"))
-        empty = 0
+        empty, read_of = 0, list[tuple[Series, list[Reading]]]()
         for one in series:
             try:
                 messages = read_readings(root, one)
@@ -517,7 +518,11 @@ class LidcIdri:
                 findings.append(Finding("warn", f"{one.folder} has no XML file; it counts as a scan without nodules"))
             readings = [reading for message in messages for reading in message.readings]
             empty += all(reading.is_point for reading in readings)
-            findings += self._check_slices(root, one, readings, decode)
+            read_of.append((one, readings))
+        for _, found in each(
+            lambda at: self._check_slices(root, *read_of[at], decode), range(len(series)), OPENING_SCANS
+        ):
+            findings += found
         if not any(finding.level == "fail" for finding in findings):
             findings += leaks(self.read(root, split or DEFAULT_SPLIT).cases)
         if published:

@@ -29,6 +29,7 @@ from harness.spec import Frozen
 from harness.typed import read
 from tasks.layouts.finding import Choice, Files, plain
 from tasks.layouts.grids import difference
+from tasks.layouts.in_parallel import OPENING_SCANS, each
 from tasks.layouts.index import Finding, Index, count_differences, fingerprint_of, missing_cases, refuse
 from tasks.layouts.label_maps import whole_labels
 from tasks.layouts.volumes import (
@@ -161,13 +162,11 @@ class Lits:
         for number in unknown:
             findings.append(Finding("warn", f"volume-{number}.nii is in no split and is left out"))
         bare = []
-        for number in sorted(set(volumes) & set(segmentations)):
-            try:
-                found, plain = self._check_case(root, volumes[number], segmentations[number], decode)
-            except DataError as error:
-                found, plain = [Finding("fail", str(error))], False
+        both = sorted(set(volumes) & set(segmentations))
+        looked = each(lambda n: self._look_at(root, volumes[n], segmentations[n], decode), both, OPENING_SCANS)
+        for number, (found, placeless) in looked:
             findings += found
-            if plain:
+            if placeless:
                 bare.append(number)
         if bare:
             strange = sorted(set(bare) - set(WITHOUT_GEOMETRY))
@@ -180,6 +179,13 @@ class Lits:
             asked = split or Split(rule="official", validation_fraction=0.1, seed=99)
             findings += missing_cases("test volumes", absent, len(SPLIT["test"]), root, asked)
         return findings
+
+    def _look_at(self, root: Path, image: str, segmentation: str, decode: bool) -> tuple[list[Finding], bool]:
+        """Return what is wrong with a volume and its labels, and whether its affine is the identity."""
+        try:
+            return self._check_case(root, image, segmentation, decode)
+        except DataError as error:
+            return [Finding("fail", str(error))], False
 
     def _check_case(self, root: Path, image: str, segmentation: str, decode: bool) -> tuple[list[Finding], bool]:
         findings = []

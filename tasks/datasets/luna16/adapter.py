@@ -331,19 +331,23 @@ def _check_lungs(root: Path, paths: Mapping[str, str], decode: bool) -> list[Fin
     """Compare the lung masks that are there with their scans."""
     files = Files.under(root, "LUNA16")
     masks = files.by(lambda path: Path(path).stem if LUNGS in path.split("/")[:-1] else None, ".mhd")
-    findings = masks.findings()
-    for uid, mask in sorted(masks.paths.items()):
-        if uid not in paths:
-            findings.append(Finding("warn", f"{mask} has no scan"))
-            continue
-        try:
-            problem = difference(root / mask, scan_grid(root / mask), root / paths[uid], scan_grid(root / paths[uid]))
-            if problem:
-                findings.append(Finding("fail", problem))
-            if decode:
-                whole_labels(root / mask, read_scan(root / mask).voxels, LUNG_VALUES)
-        except DataError as error:
-            findings.append(Finding("fail", str(error)))
+    alone = [Finding("warn", f"{mask} has no scan") for uid, mask in sorted(masks.paths.items()) if uid not in paths]
+    pairs = [(root / mask, root / paths[uid]) for uid, mask in sorted(masks.paths.items()) if uid in paths]
+    looked = each(lambda pair: _check_lung(*pair, decode), pairs, "opening lung masks")
+    return [*masks.findings(), *alone, *(finding for _, found in looked for finding in found)]
+
+
+def _check_lung(mask: Path, scan: Path, decode: bool) -> list[Finding]:
+    """Compare a lung mask with its scan."""
+    findings = []
+    try:
+        problem = difference(mask, scan_grid(mask), scan, scan_grid(scan))
+        if problem:
+            findings.append(Finding("fail", problem))
+        if decode:
+            whole_labels(mask, read_scan(mask).voxels, LUNG_VALUES)
+    except DataError as error:
+        findings.append(Finding("fail", str(error)))
     return findings
 
 
