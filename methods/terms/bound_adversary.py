@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,11 +42,39 @@ def discriminator(configuration: Adversary, dimensions: int = 2) -> nn.Sequentia
     return nn.Sequential(*layers)
 
 
+class Judged(torch.autograd.Function):
+    """Logits of restored images whose way back to the images leaves the discriminator's weights alone.
+
+    The discriminator's own graph outlives the generator's backward pass, so that its loss can be taken from the same
+    logits and the images need not be judged a second time.
+    """
+
+    @staticmethod
+    def forward(context: Any, restored: Tensor, discriminator: nn.Module, kept: list[Tensor]) -> Tensor:
+        """Judge ``(B, 1, *S)``; append the logits with the discriminator's own graph to ``kept``."""
+        with torch.enable_grad():
+            images = restored.detach().requires_grad_()
+            logits = discriminator(images.view_as(images))  # who counts its operations can follow no leaf
+        context.images, context.logits = images, logits
+        kept.append(logits)
+        return logits.detach()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the images; none is computed for the discriminator, whose graph is kept."""
+        (found,) = torch.autograd.grad(context.logits, context.images, gradient, retain_graph=True)
+        context.images = context.logits = None
+        return found, None, None
+
+
 class BoundAdversary(BoundTerm):
     """The generator's side as a term of the backbone, the discriminator's side as its opponent.
 
     In the generator's step the discriminator is frozen: gradients pass through it and none is computed for it. Its
     own step follows on the same restored images, one for one.
+
+    The discriminator does not change between the two, so at full size restored images are judged once a step for both
+    (``Judged``). A network that keeps the order of sums of its committed numbers judges them twice.
     """
 
     def __init__(self, configuration: Adversary, backbone: nn.Module, seed: int, image_px: int) -> None:
@@ -57,6 +87,12 @@ class BoundAdversary(BoundTerm):
         self.configuration = configuration
         with random_numbers_from(seed_of(seed, "discriminator")):
             self.discriminator = discriminator(configuration, backbone.dimensions)
+        self._judges_once = bool(backbone.folds)
+        self._judged: dict[int | None, Tensor] = {}  # first row of a micro-batch → logits of its restored images
+
+    def before_step(self, views: Views) -> None:
+        """Forget what a step before this one judged."""
+        self._judged.clear()
 
     def placed(self, backbone: nn.Module) -> None:
         """Lay the discriminator's channels first on a CPU, beside a network that folds (``methods.networks``).
@@ -69,6 +105,11 @@ class BoundAdversary(BoundTerm):
 
     def forward(self, views: Views, forward: Forward, backbone: nn.Module) -> Tensor:
         """Return what the backbone minimises: how well the discriminator sees through its restored images."""
+        if self._judges_once and self.training and forward.image.requires_grad:
+            kept: list[Tensor] = []
+            logits = Judged.apply(forward.image, self.discriminator, kept)
+            self._judged[views.rows.start] = kept[0]
+            return generator_loss(logits.float(), self.configuration.loss)
         self.discriminator.requires_grad_(False)
         try:
             logits = self.discriminator(forward.image).float()
@@ -86,7 +127,10 @@ class BoundAdversary(BoundTerm):
         return Adam(name="adam", learning_rate=rate, betas=betas, weight_decay=0.0)
 
     def opponent_loss(self, views: Views, forward: Forward) -> Tensor:
-        """Return the discriminator's loss; clean crops and restored images pass in one batch (norms are per image)."""
+        """Return the discriminator's loss; what was not judged yet passes in one batch (norms are per image)."""
+        judged = self._judged.pop(views.rows.start, None)
+        if judged is not None:
+            return discriminator_loss(self.discriminator(views.target).float(), judged.float(), self.configuration.loss)
         both = torch.cat([views.target, forward.image.detach()])
         real, fake = self.discriminator(both).float().chunk(2)
         return discriminator_loss(real, fake, self.configuration.loss)

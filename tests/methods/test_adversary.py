@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,13 +19,15 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def made(**fields):
-    return BoundAdversary(Adversary(widths=(4, 4, 4, 4), **fields), build(NETWORK, 0), 0, 32)
+def made(once=False, **fields):
+    backbone = build(NETWORK, 0)
+    backbone.folds = once  # as networks of full size do, beside which restored images are judged once a step
+    return BoundAdversary(Adversary(widths=(4, 4, 4, 4), **fields), backbone, 0, 32)
 
 
-def a_pair():
+def a_pair(dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    target, restored = (torch.rand(2, 1, 32, 32, generator=generator) for _ in range(2))
+    target, restored = (torch.rand(2, 1, 32, 32, generator=generator, dtype=dtype) for _ in range(2))
     images = target.expand(-1, 3, -1, -1)
     return Views(images, images, target, 0), restored.requires_grad_()
 
@@ -44,8 +48,9 @@ def test_both_sides_equal_their_equations_written_in_numpy(form):
     assert np.isclose(float(discriminator_loss(real, fake, form)), opponents[form] / 2, rtol=1e-5)
 
 
-def test_the_discriminator_is_frozen_in_the_generators_step_and_trained_in_its_own():
-    term = made()
+@pytest.mark.parametrize("once", [False, True])
+def test_the_discriminator_is_frozen_in_the_generators_step_and_trained_in_its_own(once):
+    term = made(once)
     views, restored = a_pair()
     shared = Forward((), restored)
     term(views, shared, torch.nn.Identity()).backward()
@@ -71,6 +76,52 @@ def test_judging_clean_and_restored_in_one_batch_changes_nothing():
     views, restored = a_pair()
     apart = discriminator_loss(term.discriminator(views.target), term.discriminator(restored), "lsgan")
     assert torch.allclose(term.opponent_loss(views, Forward((), restored)), apart, atol=1e-6)
+
+
+def a_step(term, parts, scale=1.0):
+    """Both sides' losses and gradients, of a batch in some parts."""
+    views, restored = a_pair(torch.float64)
+    term.before_step(views)
+    cuts = [slice(start, start + len(restored) // parts) for start in range(0, len(restored), len(restored) // parts)]
+    passed = [(replace(views, target=views.target[rows], rows=rows), Forward((), restored[rows])) for rows in cuts]
+    generator = [term(*part, torch.nn.Identity()) for part in passed]
+    for loss in generator:
+        (scale * loss / parts).backward()
+    opponent = [term.opponent_loss(*part) for part in passed]
+    gradient = restored.grad.clone()
+    for loss in opponent:
+        (scale * loss / parts).backward()
+    assert torch.equal(restored.grad, gradient), "the opponent's loss reached the backbone"
+    losses = [torch.stack(side).mean().detach() for side in (generator, opponent)]
+    return [*losses, gradient / scale, *(p.grad / scale for p in term.opponent_parameters())]
+
+
+@pytest.mark.parametrize("form", ["lsgan", "bce", "log"])
+@pytest.mark.parametrize(("parts", "scale"), [(1, 1.0), (2, 1.0), (1, 1024.0)])
+def test_judging_restored_images_once_gives_the_losses_and_gradients_of_judging_them_twice(form, parts, scale):
+    once, twice = (a_step(made(once, loss=form).double(), parts, scale) for once in (True, False))
+    for one, other in zip(once, twice, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(("once", "images"), [(True, [2, 2]), (False, [2, 4])])
+def test_how_many_images_a_step_judges(once, images):
+    """Beside a network of full size the restored and then the clean ones; beside the others the restored ones again."""
+    term, seen = made(once), []
+    term.discriminator.register_forward_pre_hook(lambda layer, given: seen.append(len(given[0])))
+    a_step(term.double(), 1)
+    assert seen == images
+
+
+def test_what_an_earlier_step_judged_is_forgotten_and_nothing_is_kept_in_eval():
+    term, (views, restored) = made(once=True), a_pair()
+    term(views, Forward((), restored), torch.nn.Identity())
+    term.before_step(views)
+    other = restored.detach().flip(0)
+    expected = discriminator_loss(term.discriminator(views.target), term.discriminator(other), "lsgan")
+    assert torch.allclose(term.opponent_loss(views, Forward((), other)), expected, atol=1e-6)
+    term.eval()(views, Forward((), restored), torch.nn.Identity())
+    assert torch.allclose(term.opponent_loss(views, Forward((), other)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"loss": "wgan"}, {"layers": "five"}, {"widths": (1, 2)}])
