@@ -18,7 +18,7 @@ def test_our_step_and_the_reference_have_equal_losses_and_gradients_and_ours_cou
     found = agreement(*prepared("dis+res+adv", 64, 4, tmp_path, "cpu"))
     assert found["losses"] < 1e-5 and found["gradients"] < 1e-4
     counted = flops(lambda: ours._take_step(views)) / flops(lambda: reference.step(query, key, views[2]))
-    assert 0.8 < counted <= 0.89
+    assert 0.7 < counted <= 0.8
 
 
 def test_the_loader_under_test_shows_what_the_reference_shows():

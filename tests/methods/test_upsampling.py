@@ -1,4 +1,4 @@
-"""Enlarging folded into a convolution: the same function, at fewer products."""
+"""Enlarging folded into a convolution, or added up behind small products: the same function, at fewer products."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods.networks import build, upsampling
-from methods.networks.upsampling import FEWEST_PLACES, convolve_enlarged, folded, pays
+from methods.networks.upsampling import FEWEST_PLACES, WIDE, convolve_enlarged, folded, pays
 from methods.phases import NetworkSpec
 
 
@@ -16,9 +16,14 @@ def plain(coarse, skip, convolution):
     return convolution(enlarged if skip is None else torch.cat([enlarged, skip], 1))
 
 
-@pytest.mark.parametrize("sides", [(5, 3), (4, 2, 3)])
+WAYS = {"folded": 10**9, "small products": 1}  # by the channels from which a small image is wide
+
+
+@pytest.mark.parametrize("wide", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("sides", [(5, 3), (4, 2, 3), (1, 1)])
 @pytest.mark.parametrize("beside", [0, 3])
-def test_the_short_way_has_the_outputs_and_gradients_of_the_long_one(sides, beside):
+def test_the_short_way_has_the_outputs_and_gradients_of_the_long_one(sides, beside, wide, monkeypatch):
+    monkeypatch.setattr(upsampling, "WIDE", wide)
     generator = torch.Generator().manual_seed(0)
     made = {2: nn.Conv2d, 3: nn.Conv3d}[len(sides)](4 + beside, 5, 3, padding=1, dtype=torch.float64)
     found = []
@@ -46,8 +51,12 @@ def test_the_folded_kernel_keeps_the_sum_of_the_weights_of_every_place():
     assert torch.allclose(inside, weight.sum((1, 2, 3))[:, None, None].expand_as(inside))
 
 
-@pytest.mark.parametrize(("dimensions", "share"), [(2, 4 / 9), (3, 8 / 27)])
-def test_it_counts_the_products_it_promises(dimensions, share):
+@pytest.mark.parametrize(
+    ("way", "dimensions", "share"),
+    [("folded", 2, 4 / 9), ("folded", 3, 8 / 27), ("small products", 2, 1 / 4), ("small products", 3, 1 / 8)],
+)
+def test_it_counts_the_products_it_promises(way, dimensions, share, monkeypatch):
+    monkeypatch.setattr(upsampling, "WIDE", WAYS[way])
     sides = (6,) * dimensions
     made = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions](4, 5, 3, padding=1)
     coarse = torch.zeros(1, 4, *sides)
@@ -59,9 +68,10 @@ def test_it_counts_the_products_it_promises(dimensions, share):
     assert counts[0] / counts[1] == pytest.approx(share)
 
 
-def test_it_is_taken_in_whole_precision_and_for_enough_places_alone():
-    many, few = torch.zeros(1, 2, FEWEST_PLACES, 1), torch.zeros(1, 2, FEWEST_PLACES - 1, 1)
-    assert pays(many) and not pays(few) and not pays(many.bfloat16()) and not pays(many.to("meta"))
+def test_it_is_taken_in_whole_precision_and_for_enough_places_or_channels_alone():
+    many, few = torch.zeros(1, 2, FEWEST_PLACES, 1), torch.zeros(1, WIDE - 1, FEWEST_PLACES - 1, 1)
+    assert pays(many) and pays(torch.zeros(1, WIDE, 1, 1))
+    assert not pays(few) and not pays(many.bfloat16()) and not pays(many.to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not pays(many)
 
@@ -78,6 +88,7 @@ def test_a_large_network_computes_the_same_either_way(name, channels, sides, mon
         short = network(images)
     operations = counter.get_total_flops()
     monkeypatch.setattr(upsampling, "FEWEST_PLACES", 10**9)
+    monkeypatch.setattr(upsampling, "WIDE", 10**9)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         long = network(images)
     assert torch.allclose(short, long, rtol=1e-9, atol=1e-9)
@@ -89,5 +100,7 @@ def test_networks_of_committed_numbers_and_learnt_enlargements_never_take_it(nam
     channels, sides = (3, (64, 64)) if name.startswith("unet") else (1, (16, 16, 8))
     network = build(NetworkSpec(name=name, in_channels=channels), 0)
     monkeypatch.setattr(upsampling, "folded", lambda weight: pytest.fail("folded"))
+    monkeypatch.setattr(upsampling, "small_products", lambda coarse, weight: pytest.fail("small products"))
     monkeypatch.setattr(upsampling, "FEWEST_PLACES", 1)
+    monkeypatch.setattr(upsampling, "WIDE", 1)
     assert network(torch.rand(1, channels, *sides)).shape[2:] == torch.Size(sides)
