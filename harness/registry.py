@@ -32,7 +32,7 @@ from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, Unkno
 from harness.foreign import EndedPython, describe_error, guest
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan, extras
 from harness.typed import Mistakes, read, sentences
-from harness.yaml_files import key_lines, load_yaml
+from harness.yaml_files import key_lines, load_yaml, read_otherwise
 
 METHODS = "methods"
 TASKS = "tasks"
@@ -131,9 +131,19 @@ def _read(kind: str, model: type[Entry], root: Path, group: str, points: Iterabl
             f'{path} has no entries under "{top}:"; expected at least one; see docs/architecture.md.'
         )
     lines = key_lines(path, top)
+    written = (
+        dict(zip(raw, lines, strict=True)) if len(raw) == len(lines) else {}
+    )  # name as read → as it stands in the file
     problems: list[str] = []
     for name, body in raw.items():
-        origin = f"{top}/registry.yaml:{lines.get(str(name), 0)}"
+        stands = written.get(name, str(name))
+        origin = f"{top}/registry.yaml:{lines.get(stands, 0)}"
+        if otherwise := read_otherwise(stands):
+            problems.append(
+                f'{origin}: found "{_short(stands)}" as the name of a {kind}, which YAML reads as {otherwise}; '
+                "expected a name that is text without quotes, too; choose another."
+            )
+            continue
         if not isinstance(body, dict):
             problems.append(f'{origin}: "{name}" is {body!r}; expected a mapping of keys.')
             continue

@@ -136,6 +136,21 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
+def read_otherwise(text: str) -> str:
+    """Say as what YAML reads a plain text that it does not read as that text, as ``null`` and ``2024``; else "".
+
+    Such a text has to stand in quotes wherever a file names it, and somebody will forget them.
+    """
+    try:
+        loaded = yaml.load(text, Loader=_Loader)
+    except ConfigurationError:
+        return "one thing by YAML 1.1 and another by YAML 1.2"
+    except (yaml.YAMLError, ValueError):
+        return "no text"
+    kinds = {bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
+    return "" if loaded == text else kinds.get(type(loaded), "no text")
+
+
 def key_lines(path: Path, top: str) -> dict[str, int]:
     """Return the line, from 1, on which each entry under the key ``top`` begins."""
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=FastLoader)

@@ -103,8 +103,9 @@ def _place(session: Session, inputs: Mapping[str, object]) -> Path:
 
 
 def _keep(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(value).encode())
+    with contextlib.suppress(OSError):  # for the next time alone
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(value).encode())
 
 
 def _kept(path: Path) -> list[Outlook] | None:

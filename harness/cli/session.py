@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from harness.advice import ask_for
 from harness.cli.consoles import NARROWEST, EndsClean, make_console
-from harness.errors import DataError
+from harness.errors import DataError, StoreError
 from harness.executors.factory import Seldom, alive
 from harness.foreign import printable
 from harness.own_tables import read_own_tables
@@ -128,8 +128,19 @@ class Session:
 
     @cached_property
     def store(self) -> Store:
-        """Attempts and their records."""
-        store = Store(self.root / ".trials", self.root / ".cohorts")
+        """Attempts and their records.
+
+        Raises:
+            StoreError: If a link stands in the place of a folder of it, and leads to none.
+        """
+        places = self.root / ".trials", self.root / ".cohorts"
+        for place in places:
+            if place.is_symlink() and not place.exists():
+                raise StoreError(
+                    f"{place} is a link to {place.readlink()}, where nothing is; expected a folder; make that folder, "
+                    "mount its disk, or remove the link."
+                )
+        store = Store(*places)
         store.ask = Seldom(alive)
         return store
 

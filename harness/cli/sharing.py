@@ -11,11 +11,12 @@ import typer
 from rich.table import Table
 
 from harness.cli.listing import AsJson, Profile
-from harness.cli.session import console, notes, open_session, print_json, shown
+from harness.cli.session import Session, console, notes, open_session, print_json, shown
 from harness.errors import many
+from harness.registry import DOTTED
 from harness.sharing.bundles import bundle, unbundle
 from harness.sharing.comparing import NOWHERE, CellDifference, Differences, compare_results
-from harness.sharing.folders import ResultsFolder, open_results
+from harness.sharing.folders import ResultsFolder, open_results, refuse_code
 from harness.spec import percent
 from harness.statistics.margins import margin_of, read_margins
 from harness.store.files import writing
@@ -40,7 +41,9 @@ def compare_results_command(
     """
     session = open_session()
     folders = [open_results(path, profile) for path in (a, b)]
+    own_metrics = _own_metrics(session)
     for folder in folders:
+        refuse_code(folder.path, own_metrics)
         _say_unlisted(folder)
     margins = read_margins(session.root / "reports" / "margins.yaml")
     found = compare_results(folders[0], folders[1], partial(margin_of, margins=margins), session.parameters)
@@ -56,6 +59,12 @@ def compare_results_command(
     _print_largest(found)
     if out is not None:
         console.print(shown(f"all cells: {out}"))
+
+
+def _own_metrics(session: Session) -> frozenset[str]:
+    """Return the dotted paths that this checkout's entries name."""
+    written = DOTTED.findall((session.root / "tasks" / "registry.yaml").read_text(encoding="utf-8"))
+    return frozenset({*written, *(entry.metric for entry in session.whole_registry.tasks)})
 
 
 def _say_unlisted(folder: ResultsFolder) -> None:
@@ -122,7 +131,8 @@ def unbundle_command(
     target: Annotated[Path, typer.Argument(help="A new or empty folder.")],
 ) -> None:
     """Check an archive of results and write its files into a folder, all of them or none."""
-    made = unbundle(source, target)
+    session = open_session()
+    made = unbundle(source, target, _own_metrics(session))
     console.print(
         shown(
             f"{target}: {many(len(made.members), 'file')} of profile {made.profile}, made by {made.made_by}; "

@@ -62,4 +62,6 @@ def _strangers(folder: Path, suffix: str, kind: str, names: Collection[str]) -> 
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.iterdir() if (path.is_dir() or path.is_symlink()) and not path.name.startswith(".")
+    )

@@ -3,28 +3,32 @@
 The archive is a ZIP. Its first member, ``bundle.json``, lists every other member with its size and SHA-256; what is
 not listed is not taken, and what is listed must be there, of that size and with that digest. Names are relative, made
 of plain parts, and below ``results/<profile>``. Nothing is written before all of that is known, and members are read no
-further than their listed size. The bytes of an archive depend on its content alone.
+further than their listed size. The archive's comment is its seal: the SHA-256 of every byte before it, so that no
+byte can change unseen. The bytes of an archive depend on its content alone.
 
 The report is no part of it: a page from somebody else could hold any script, and ``dira-bench report`` makes it anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.errors import ConfigurationError, DataError
+from harness.errors import ConfigurationError, DataError, DiraBenchError
+from harness.foreign import describe_error
 from harness.results.table import parse_trial_rows
-from harness.sharing.folders import ResultsFolder, open_results
+from harness.sharing.folders import ResultsFolder, open_results, refuse_code
 from harness.spec import KEY, Frozen
 from harness.store.committed import SUMS
 from harness.store.files import writing
@@ -38,6 +42,8 @@ MOST_MEMBERS = 100_000
 MOST_MANIFEST = 64 * 2**20
 MOST_RATIO = 1100  # DEFLATE cannot pack more tightly than about 1,032 to 1
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP can hold
+SEAL_DIGITS = 64  # of a SHA-256
+ENCRYPTED = 0x1  # of the flags of a member
 SUFFIXES = frozenset({".csv", ".json", ".npz"})
 ADVICE = "get the archive anew from whoever made it"
 
@@ -97,11 +103,17 @@ def bundle(root: Path, profile: str, target: Path, made_by: str) -> Manifest:
     with tempfile.TemporaryDirectory(prefix="dira-bench-bundle-") as folder:
         made = Path(folder) / "archive"
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = b"0" * SEAL_DIGITS
             for name, content in {MANIFEST: text, **files}.items():
                 archive.writestr(_entry(name), content, zipfile.ZIP_DEFLATED, 6)
         with writing(target):
-            write_whole(target, made.read_bytes())
+            write_whole(target, sealed(made.read_bytes()))
     return manifest
+
+
+def sealed(archive: bytes) -> bytes:
+    """Return an archive, whose comment has ``SEAL_DIGITS`` bytes, with its seal in their place."""
+    return archive[:-SEAL_DIGITS] + hashlib.sha256(archive[:-SEAL_DIGITS]).hexdigest().encode()
 
 
 def _files(root: Path, profile: str) -> Iterator[Path]:
@@ -122,47 +134,84 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def unbundle(source: Path, target: Path) -> Manifest:
+def unbundle(source: Path, target: Path, own_metrics: Collection[str] = ()) -> Manifest:
     """Check an archive and write its files into a folder, all of them or none.
 
     Args:
         source: The archive.
         target: A folder that does not exist yet, or is empty.
+        own_metrics: Dotted paths of metrics that may be imported: an archive could name any module.
 
     Raises:
-        ConfigurationError: If the target holds anything.
+        ConfigurationError: If the target holds anything, or the source is no file.
         DataError: If the archive is refused; the sentence says why.
+        StoreError: If the target cannot be written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(f"{target} holds something already; expected a new or empty folder; name another.")
+    with writing(target):
+        if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+            raise ConfigurationError(f"{target} holds something already; expected a new or empty folder; name another.")
+    if not source.is_file():
+        what = "is no file" if os.path.lexists(source) else "does not exist"
+        raise ConfigurationError(f'{source} {what}; expected what "dira-bench bundle" wrote; correct the path.')
+    with _reading(source), source.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise DataError(f"{source} is no whole ZIP archive; {ADVICE}.")
+        _check_seal(source, stream)
+        archive = zipfile.ZipFile(stream)
+        manifest = _manifest(source, archive)
+        entries = _entries(source, archive, manifest)
+    with source.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        _unpack(source, archive, target, manifest, entries, own_metrics)
+    return manifest
+
+
+@contextlib.contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    """Turn whatever is raised of a damaged archive into one sentence: zipfile raises some ten kinds."""
     try:
-        with zipfile.ZipFile(source) as archive:
-            return _unpack(source, archive, target)
-    except FileNotFoundError:
-        raise ConfigurationError(f'{source} does not exist; expected what "dira-bench bundle" wrote.') from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        # RuntimeError: encrypted; NotImplementedError: a method of compression that Python lacks
-        raise DataError(f"{source} cannot be read as a ZIP archive ({error}); {ADVICE}.") from None
+        yield
+    except DiraBenchError:
+        raise
+    except Exception as error:
+        raise DataError(f"{source} cannot be read as a ZIP archive ({describe_error(error)}); {ADVICE}.") from None
 
 
-def _unpack(source: Path, archive: zipfile.ZipFile, target: Path) -> Manifest:
-    manifest = _manifest(source, archive)
-    entries = _entries(source, archive, manifest)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+def _check_seal(source: Path, stream: BinaryIO) -> None:
+    """Compare the comment with the digest of all that stands before it."""
+    left = stream.seek(0, os.SEEK_END) - SEAL_DIGITS
+    stream.seek(0)
+    digest = hashlib.sha256()
+    while left > 0 and (part := stream.read(min(left, 2**20))):
+        digest.update(part)
+        left -= len(part)
+    if stream.read() != digest.hexdigest().encode():
+        raise DataError(
+            f'{source} is damaged, or "dira-bench bundle" did not write it: its last {SEAL_DIGITS} bytes are not the '
+            f"SHA-256 of the others; {ADVICE}."
+        )
+
+
+def _unpack(
+    source: Path, archive: zipfile.ZipFile, target: Path, manifest: Manifest, entries: Mapping[str, zipfile.ZipInfo],
+    own_metrics: Collection[str],
+) -> None:  # fmt: skip
+    """Write the members beside the target, check them as results, and give them its name."""
+    beside = next(folder for folder in target.absolute().parents if folder.exists())
+    with writing(target), tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=beside) as folder:
         fresh = Path(folder) / "fresh"
         for member in manifest.members:
-            content = _read(source, archive, entries[member.name], member.size)
+            with _reading(source):
+                content = _read(source, archive, entries[member.name], member.size)
             if hashlib.sha256(content).hexdigest() != member.sha256:
                 raise DataError(f"{source}, {member.name}: its bytes are not what {MANIFEST} says; {ADVICE}.")
             path = fresh / member.name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        _check_results(source, fresh, manifest)
+        _check_results(source, fresh, manifest, own_metrics)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             target.rmdir()
         shutil.move(fresh, target)
-    return manifest
 
 
 def _manifest(source: Path, archive: zipfile.ZipFile) -> Manifest:
@@ -197,7 +246,11 @@ def _entries(source: Path, archive: zipfile.ZipFile, manifest: Manifest) -> dict
             _check_name(source, name, manifest.profile)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if entry.is_dir() or kind not in (0, stat.S_IFREG):
-            raise DataError(f"{source}, {_shown(name)}: found a link, a folder or a device; expected files alone.")
+            raise DataError(
+                f"{source}, {_shown(name)}: found a link, a folder or a device; expected files alone; {ADVICE}."
+            )
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & ENCRYPTED:
+            raise DataError(f"{source}, {_shown(name)}: packed in a way that no bundle is, or encrypted; {ADVICE}.")
         if entry.file_size > MOST_RATIO * max(entry.compress_size, 1):
             raise DataError(
                 f"{source}, {_shown(name)}: {entry.compress_size} bytes claim to hold {entry.file_size}; expected at "
@@ -239,10 +292,11 @@ def _read(source: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: 
     return content
 
 
-def _check_results(source: Path, fresh: Path, manifest: Manifest) -> None:
+def _check_results(source: Path, fresh: Path, manifest: Manifest, own_metrics: Collection[str]) -> None:
     """Read the results as everything else does, so that what is malformed is refused here and not later."""
     folder = fresh / "results" / manifest.profile
     try:
+        refuse_code(folder, own_metrics)
         results: ResultsFolder = open_results(folder)
         for path in sorted((folder / "trials").glob("*.csv")):
             parse_trial_rows(path.read_text(encoding="utf-8"), path)

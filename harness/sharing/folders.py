@@ -5,9 +5,10 @@ Nothing here asks the registries: a colleague's folder may hold methods and task
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,6 +90,30 @@ def open_results(folder: Path, profile: str | None = None) -> ResultsFolder:
     """
     path = _find(folder, profile)
     return ResultsFolder(path, tuple(_check(path)))
+
+
+def refuse_code(folder: Path, own_metrics: Collection[str]) -> None:
+    """Refuse results of a metric that is code which nobody here has named: to read them would import it.
+
+    Args:
+        folder: ``results/<profile>``.
+        own_metrics: Dotted paths that this checkout's tasks name.
+
+    Raises:
+        DataError: So.
+    """
+    for path in sorted((folder / "trials").glob("*.csv")):
+        try:
+            with path.open(encoding="utf-8", newline="") as stream:
+                named = {str(row.get("metric")) for row in csv.DictReader(stream)}
+        except (csv.Error, UnicodeDecodeError):
+            continue  # whoever reads it as trials says so
+        strange = sorted(name for name in named if ":" in name and name not in own_metrics)
+        if strange:
+            raise DataError(
+                f"{path} has the metric {ascii(strange[0])[:120]}, which is code; expected metrics that are registered "
+                "or that an entry of tasks/registry.yaml names; add one that names it, if you trust that code."
+            )
 
 
 def _find(folder: Path, profile: str | None) -> Path:

@@ -11,6 +11,7 @@ can say which is meant, and reading stops. One file under two names (a link) is 
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -243,7 +244,7 @@ def _walk_from(
         inside = waiting.pop()
         for entry in _entries(root, inside):
             path = f"{inside}/{entry.name}" if inside else entry.name
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 if entry.is_file():  # no dangling link, socket or pipe
                     yield path, False
             elif entry.is_symlink():
@@ -251,6 +252,21 @@ def _walk_from(
             elif seen is None or _is_new(root / path, seen):
                 waiting.append(path)
                 yield path, True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a folder or a link to one.
+
+    Raises:
+        DataError: If it is a link that leads to itself.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        reason = "a link that leads to itself" if error.errno == errno.ELOOP else error.strerror
+        raise DataError(
+            f"{entry.path} cannot be looked into ({reason}); expected a file or a folder; remove or correct it"
+        ) from None
 
 
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:

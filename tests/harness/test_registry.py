@@ -283,3 +283,18 @@ def test_a_method_compared_with_nothing_known_is_refused(root):
     )
     with pytest.raises(ConfigurationError, match='no method "moco_v3".*did you mean "moco_v2"'):
         load(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [("null", "nothing"), ("true", "true or false"), ("2024", "a number"), ("1e3", "a number"), ("yes", "1.1"), ('"no"', "1.1"), ('"7"', "a number")],
+)  # fmt: skip
+def test_a_name_that_yaml_reads_as_another_type_is_refused_with_its_line(tmp_path, name, reads):
+    root = project.copy(tmp_path)
+    path = root / "methods" / "registry.yaml"
+    project.append(path, f"  {name}: {{label: Mine, dimensions: 2, recipe: pretext, version: 1, source: s}}\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load_registry(root, points=lambda group: [])
+    (line,) = str(refused.value).splitlines()
+    assert reads in line
+    assert f"{len(path.read_text().splitlines())}" in line

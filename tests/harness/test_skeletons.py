@@ -1,11 +1,16 @@
 """What ``dira-bench new`` writes is whole: it is planned, it passes the conformance check, and it is well written."""
 
+import ast
 import importlib
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import methods
 import methods.conformance
@@ -79,12 +84,67 @@ def test_registries_keep_what_they_had(root):
     ("task", "montgomery", 'the task "montgomery" is registered already'),
     ("method", "1st", '"1st" is no name of a method'),
     ("metric", "../up", '"../up" is no name of a metric'),
+    ("metric", "dice", 'the metric "dice" is registered already'),
+    ("method", "a" * 65, "at most 64 in all"),
+    ("method", "null", '"null" is no name of a method: YAML reads it as nothing'),
+    ("method", "yes", "YAML reads it as one thing by YAML 1.1 and another by YAML 1.2"),
+    ("task", "true", "YAML reads it as true or false"),
+    ("task", "class", '"class" is no name of a task: it is a keyword of Python'),
+    ("metric", "import", "it is a keyword of Python"),
+    ("metric", "json", "it is a module of Python"),
 ])  # fmt: skip
 def test_a_name_that_is_taken_or_is_none_is_refused_and_nothing_is_written(root, kind, name, said):
     before = sorted(root.rglob("*"))
     with pytest.raises(ConfigurationError, match=said):
         write_skeleton(root, kind, name)
     assert sorted(root.rglob("*")) == before
+
+
+NAMES = st.one_of(
+    st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True),
+    st.sampled_from(["index", "path", "split", "class_var", "term", "data_error", "options", "image", "f", "x_", "e1"]),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.sampled_from(["method", "task", "metric"]), name=NAMES)
+def test_whatever_its_name_a_skeleton_is_python_and_its_entry_is_read(tmp_path, kind, name):
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        root = project.copy(Path(folder), methods=("random",), tasks=("montgomery",))
+        try:
+            written = write_skeleton(root, kind, name)
+        except ConfigurationError as error:
+            assert f'"{name}"' in str(error) and len(str(error).splitlines()) == 1
+            return
+        for path in written:
+            if path.suffix == ".py":
+                defined = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+                assert not {*defined} & imported(path), (name, defined)
+        registry = load_registry(root, points=lambda group: [])
+        if kind != "metric":
+            entries = registry.methods if kind == "method" else registry.tasks
+            assert entries[name].label.replace(" ", "").lower() == name.replace("_", "")
+
+
+def test_a_label_that_is_taken_is_not_written_again(root):
+    write_skeleton(root, "method", "random_")
+    assert load_registry(root, points=lambda group: []).methods["random_"].label == "Random (random_)"
+
+
+def imported(path: Path) -> set[str]:
+    """Return the names that a module imports."""
+    found = (node.names for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom))
+    return {one.asname or one.name for names in found for one in names}
+
+
+@pytest.mark.parametrize("end", ["other: 1\n", "methods: {random: {}}\n"])
+def test_a_registry_that_does_not_end_with_entries_is_left_alone(root, end):
+    path = root / "methods" / "registry.yaml"
+    path.write_text(path.read_text().rstrip() + "\n" + end if end[0] != "m" else end)
+    before = {place: place.read_bytes() for place in root.rglob("*") if place.is_file()}
+    with pytest.raises(ConfigurationError):
+        write_skeleton(root, "method", "my_idea")
+    assert {place: place.read_bytes() for place in root.rglob("*") if place.is_file()} == before
 
 
 def test_a_file_that_is_there_is_kept(root):

@@ -14,11 +14,11 @@ def trial_id(method: str, repeat: int, version: str) -> str:
     return hashlib.sha256(f"{method}|{repeat}|{version}".encode()).hexdigest()
 
 
-def write(folder, values, *, version="1", cohort="c" * 64, label="Method"):
+def write(folder, values, *, version="1", cohort="c" * 64, label="Method", metric="auc"):
     """Write ``values`` (method → AUC of each repeat) as a results folder with its list of digests."""
     for method, own in values.items():
         rows = [
-            TrialRow(method, "some_task", 1.0, 0, repeat, "auc", float(value), Status.OK, 10, cohort[:12],
+            TrialRow(method, "some_task", 1.0, 0, repeat, metric, float(value), Status.OK, 10, cohort[:12],
                      trial_id(method, repeat, version))
             for repeat, value in enumerate(own)
         ]  # fmt: skip

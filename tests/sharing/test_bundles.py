@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import random
+import shutil
 import stat
+import sys
 import zipfile
 
 import pytest
@@ -42,11 +45,13 @@ def rebuilt(archive, change, *, entry=lambda info: info, manifest=None):
     document |= manifest or {}
     other = archive.with_name("other.zip")
     with zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as new:
+        new.comment = b"0" * bundles.SEAL_DIGITS
         new.writestr(MANIFEST, json.dumps(document))
         for name, content in files.items():
             info = zipfile.ZipInfo(name)
             info.compress_type = zipfile.ZIP_DEFLATED
             new.writestr(entry(info), content)
+    other.write_bytes(bundles.sealed(other.read_bytes()))
     return other
 
 
@@ -150,7 +155,7 @@ def test_a_list_of_another_form_is_refused(archive, tmp_path, manifest, match):
 
 def test_what_is_no_archive_is_refused(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"no archive")
-    refused(tmp_path / "x.zip", tmp_path / "out", "cannot be read as a ZIP archive")
+    refused(tmp_path / "x.zip", tmp_path / "out", "no whole ZIP archive")
     with pytest.raises(ConfigurationError, match="does not exist"):
         unbundle(tmp_path / "absent.zip", tmp_path / "out")
 
@@ -167,3 +172,84 @@ def test_a_folder_that_holds_something_is_left_alone(archive, tmp_path):
 def test_a_place_that_takes_no_file_is_refused_in_a_sentence(root, tmp_path, place):
     with pytest.raises(StoreError, match="cannot write"):
         bundle(root, "smoke", tmp_path / place, "dira-bench 0")
+
+
+def one_sentence(archive, target):
+    """Whatever the archive, it is refused in one line and leaves nothing, not even the folders above."""
+    before = sorted(target.parent.rglob("*"))
+    with pytest.raises(DataError) as refusal:
+        unbundle(archive, target / "deeper" / "out")
+    assert len(str(refusal.value).splitlines()) == 1 and bundles.ADVICE in str(refusal.value)
+    assert sorted(target.parent.rglob("*")) == before
+
+
+def test_a_byte_that_changed_anywhere_is_noticed(archive, tmp_path):
+    whole = archive.read_bytes()
+    draw = random.Random(5)
+    for place in range(0, len(whole), 7):
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << draw.randrange(8)]) + whole[place + 1 :])
+        one_sentence(archive, tmp_path / "out")
+
+
+def test_a_part_of_an_archive_is_no_archive(archive, tmp_path):
+    whole = archive.read_bytes()
+    for end in (*range(0, len(whole), 61), len(whole) - 1):
+        archive.write_bytes(whole[:end])
+        one_sentence(archive, tmp_path / "out")
+    archive.write_bytes(whole + b" ")
+    one_sentence(archive, tmp_path / "out")
+
+
+def test_damage_that_was_sealed_again_is_one_sentence_as_well(archive, tmp_path):
+    """Behind the seal every other guard has to hold: the flips reach names, sizes, flags, methods and streams."""
+    whole = archive.read_bytes()
+    draw = random.Random(6)
+    refused_ones = 0
+    for place in range(0, len(whole) - bundles.SEAL_DIGITS, 5):
+        damaged = whole[:place] + bytes([whole[place] ^ 1 << draw.randrange(8)]) + whole[place + 1 :]
+        archive.write_bytes(bundles.sealed(damaged))
+        try:
+            unbundle(archive, tmp_path / "out")
+        except DataError as error:
+            refused_ones += 1
+            assert len(str(error).splitlines()) == 1 and not (tmp_path / "out").exists()
+        else:  # a date, say: what it holds is what it lists
+            shutil.rmtree(tmp_path / "out")
+    assert refused_ones > 200
+
+
+def test_two_members_of_one_name_are_refused(archive, tmp_path):
+    with zipfile.ZipFile(archive, "a") as old, pytest.warns(UserWarning, match="Duplicate name"):
+        old.writestr("results/smoke/trials/m.csv", b"other")
+    archive.write_bytes(bundles.sealed(archive.read_bytes()))
+    refused(archive, tmp_path / "out", "holds 'results/smoke/trials/m.csv' twice")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_another_way_of_packing_is_refused(archive, tmp_path, method):
+    def packed(info):
+        info.compress_type = method
+        return info
+
+    refused(rebuilt(archive, lambda files: None, entry=packed), tmp_path / "out", "packed in a way that no bundle is")
+
+
+@pytest.mark.parametrize("metric", ["os:system", "this:that", "antigravity:geohash"])
+def test_a_metric_that_is_code_is_never_imported_from_an_archive(root, tmp_path, metric):
+    write(root / "results" / "smoke", {"m": draws(1)}, metric=metric)
+    before = set(sys.modules)
+    bundle(root, "smoke", tmp_path / "code.zip", "dira-bench 0")
+    refused(tmp_path / "code.zip", tmp_path / "out", "which is code")
+    assert not {"this", "antigravity"} & (set(sys.modules) - before)
+
+
+def test_a_link_in_the_place_of_a_file_or_a_folder_is_refused(archive, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ConfigurationError, match="is no file"):
+        unbundle(tmp_path / "loop", tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="holds something already"):
+        unbundle(archive, tmp_path / "loop")
+    with pytest.raises(StoreError, match="cannot write"):
+        unbundle(archive, tmp_path / "loop" / "out")
+    with pytest.raises(ConfigurationError, match="is no file"):
+        unbundle(tmp_path, tmp_path / "out")

@@ -228,13 +228,15 @@ def test_the_command_reproduces_what_is_recorded_and_names_what_is_lacking(tmp_p
     folder = store.folder(store.ok("cohort", cohort.id))
     recorded = done(trial, run_trial, **{cohort.id: folder}).values["auc"]
     said = CliRunner().invoke(application, ["rescore", "auc", "--json", "--out", str(tmp_path / "auc.csv")])
-    assert said.exit_code == 0, said.output
+    assert said.exit_code == 1, said.output  # the other trials were not run
     (row,) = json.loads(said.stdout)
     assert row["value"] == recorded and row["trial_id"] == trial.id
     assert repr(recorded) in (tmp_path / "auc.csv").read_text()
     text = CliRunner().invoke(application, ["rescore", "ece"]).output
     assert "calibration error, points; lower is better" in text and "random on chestxray14" in text
     assert "have no scored attempt in the store" in text.replace("\n", " ")
-    told = CliRunner().invoke(application, ["rescore", "hd95", "--task", "chestxray14"]).output.replace("\n", " ")
+    nothing = CliRunner().invoke(application, ["rescore", "hd95", "--task", "chestxray14"])
+    assert nothing.exit_code == 1
+    told = nothing.output.replace("\n", " ")
     assert "HD95 is a metric of segmentation; passed over: " in told and " trials of classification." in told
     assert "again" not in told
