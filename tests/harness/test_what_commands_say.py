@@ -138,3 +138,33 @@ def test_clean_sweeps_the_store_only_when_told(root, monkeypatch):
     code, said = bench("clean", "--yes")
     assert code == 0 and len(swept) == 1 and "swept 2 leftovers" in said
     assert cleaning.clean.__doc__ and "With --yes, leftovers" in cleaning.clean.__doc__
+
+
+@pytest.mark.parametrize("place", [".trials", ".cohorts"])
+@pytest.mark.parametrize("target", ["itself", "absent/disk"])
+@pytest.mark.parametrize(
+    "words", [("plan",), ("status",), ("run", "--method", "random"), ("clean", "--yes"), ("cancel",)]
+)
+def test_a_store_that_is_a_link_to_nothing_is_one_sentence(root, place, target, words):
+    (root / place).symlink_to(place if target == "itself" else target)
+    code, said = bench(*words, "--profile", "smoke") if words[0] != "clean" else bench(*words)
+    assert code == 2 and f"{root / place} is a link to" in said and "where nothing is; expected a folder" in said
+    assert len(said.splitlines()) == 1
+    assert (root / place).is_symlink()
+
+
+def test_a_link_to_itself_in_a_data_root_is_one_sentence(root, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "loop").symlink_to("loop")
+    code, said = bench("data", "verify", "montgomery", str(data))
+    assert code == 2 and f"{data / 'loop'} cannot be looked into (a link that leads to itself)" in said
+    code, said = bench("data", "verify", "montgomery", str(data / "loop"))
+    assert code == 2 and "no folder" in said
+
+
+def test_an_orphan_that_is_a_link_to_itself_is_named_and_removed(root):
+    (root / "results" / "old").symlink_to("old")
+    code, said = bench("clean", "--yes")
+    assert code == 0 and "removed  results/old" in said
+    assert not (root / "results" / "old").is_symlink()
