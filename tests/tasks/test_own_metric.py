@@ -180,7 +180,7 @@ def test_what_only_a_running_trial_can_measure_is_said_without_a_stray_comma():
     (line,) = _without(metric_of("hd95"), 1, Without(lacking=Counter({f"no {lacking}": 2})))
     assert line == (
         "HD95 cannot be computed of 2 of 3 trials: 2 have no hd95 of each case, which only a running trial can "
-        "measure; run these again here, with the metric in their task's entry, to have it."
+        "measure; run these again here, with the metric in the task's entry, to have it."
     )
 
 
@@ -228,7 +228,7 @@ def test_the_command_reproduces_what_is_recorded_and_names_what_is_lacking(tmp_p
     folder = store.folder(store.ok("cohort", cohort.id))
     recorded = done(trial, run_trial, **{cohort.id: folder}).values["auc"]
     said = CliRunner().invoke(application, ["rescore", "auc", "--json", "--out", str(tmp_path / "auc.csv")])
-    assert said.exit_code == 1, said.output  # the other trials were not run
+    assert said.exit_code == 0, said.output
     (row,) = json.loads(said.stdout)
     assert row["value"] == recorded and row["trial_id"] == trial.id
     assert repr(recorded) in (tmp_path / "auc.csv").read_text()
