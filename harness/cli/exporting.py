@@ -34,6 +34,7 @@ def export(
     profile: Profile = None,
 ) -> None:
     """Write a pretrained encoder as safetensors, with its SHA-256 and a card that says what it is."""
+    import_dotted("methods.export_layouts:find_layout")(layout)
     session = open_session(profile)
     records = finished(session, method, pretrain_seed)
     about = describe(session, method, pretrain_seed, records)

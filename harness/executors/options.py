@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
+from harness.errors import ConfigurationError
 from harness.spec import Frozen
-from harness.typed import read
+from harness.typed import near, read
 from harness.yaml_files import load_yaml
 
 M = TypeVar("M")
+SEE = "see docs/engines.md"
 
 
 class NoOptions(Frozen):
@@ -36,15 +38,45 @@ class EngineOptions:
         """Read it as an engine's own model.
 
         Raises:
-            ConfigurationError: With a sentence for each mistake.
+            ConfigurationError: In one sentence if options are unknown, with near names and those that are known; else
+                with a sentence for each mistake.
         """
-        return read(model, self.said, f"{self.path}: " if self.path else "")
+        place = f"--engine-options {self.path}" if self.path else "the options of the engine"
+        if issubclass(model, BaseModel) and self.said.keys() - model.model_fields.keys():
+            raise ConfigurationError(self._unknown(place, sorted(model.model_fields)))
+        return read(model, self.said, f"{place}: ")
+
+    def _unknown(self, place: str, known: list[str]) -> str:
+        strange = sorted(str(key) for key in self.said if key not in known)
+        found = ", ".join(f'"{key[:60]}"' for key in strange)
+        if not known:
+            return f"{place}: found {found}, and this engine has no options; leave --engine-options out; {SEE}."
+        hints = [hint for key in strange if (hint := near(key, known)).startswith("did you mean")]
+        said = " ".join([*hints, f"expected options among {', '.join(known)}; correct or remove"])
+        return f"{place}: found {found}, which the engine does not know; {said} {_it(strange)}; {SEE}."
+
+
+def _it(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def load_options(path: Path | None) -> EngineOptions:
     """Read an options file; without one nothing is said.
 
     Raises:
-        ConfigurationError: If it is no YAML mapping.
+        ConfigurationError: If it is no YAML mapping, or an empty one.
     """
-    return EngineOptions(load_yaml(path), path) if path is not None else EngineOptions()
+    if path is None:
+        return EngineOptions()
+    if not path.is_file():
+        raise ConfigurationError(
+            f"--engine-options {path}: there is no such file; expected a YAML mapping such as partition: gpu; correct "
+            f"the path; {SEE}."
+        )
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    if not any(line.partition("#")[0].strip() for line in lines):
+        raise ConfigurationError(
+            f"--engine-options {path}: the file is empty; expected a YAML mapping such as partition: gpu; write one, "
+            f"or leave the option out; {SEE}."
+        )
+    return EngineOptions(load_yaml(path), path)

@@ -77,6 +77,30 @@ def test_an_option_that_the_engine_does_not_know_is_refused_before_slurm_is_look
         make_executor("ray", 1, "cpu", (), load_options(path))
 
 
+@pytest.mark.parametrize(
+    ("engine", "content", "said"),
+    [
+        ("slurm", "partiton: gpu\nbundel: 3\n", 'found "bundel", "partiton", which the engine does not know; did you mean'),
+        ("slurm", "partiton: gpu\n", 'did you mean "partition"? expected options among account, bundle,'),
+        ("slurm", "xyzzy: 1\n", "which the engine does not know; expected options among account, bundle,"),
+        ("slurm", "cpus: two\n", "slurm.yaml: cpus: found 'two'; expected a whole number"),
+        ("slurm", "", "the file is empty; expected a YAML mapping such as partition: gpu"),
+        ("slurm", "# nothing\n\n", "the file is empty"),
+        ("slurm", "- partition\n", "holds list; expected a mapping"),
+        ("local", "cpus: 2\nmemory: 3\n", 'found "cpus", "memory", and this engine has no options; leave --engine-options out'),
+        ("together", "cpus: 2\n", "this engine has no options"),
+        ("ray", "cpu: 2\n", 'did you mean "cpus"'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_options_is_one_sentence(tmp_path: Path, engine: str, content: str, said: str) -> None:
+    path = tmp_path / "slurm.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError) as refusal:
+        make_executor(engine, 1, "cpu", (), load_options(path))
+    (line,) = str(refusal.value).splitlines()
+    assert said in line and str(path) in line
+
+
 def test_a_bundle_says_of_each_item_how_it_ended_among_whatever_else_is_printed() -> None:
     said = "submitit INFO - Starting\n0 /store/a/job.json\nloss 3\n-9 /store/b/job.json\n75 relative\n"
     assert bundle.statuses(said) == {"/store/a/job.json": 0, "/store/b/job.json": -9}

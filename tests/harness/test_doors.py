@@ -102,7 +102,8 @@ def test_a_number_that_makes_no_sense_is_refused_by_its_option_and_nothing_runs(
         ("plan", "--block", "foo"), ("run", "--block", "foo"), ("plan", "--device", "tpu"), ("run", "--device", "tpu"),
         ("plan", "--profile", "foo"), ("run", "--profile", "foo"), ("list", "--profile", "foo"),
         ("status", "--profile", "foo"), ("show", "abc", "--profile", "foo"), ("list", "foo"),
-        ("run", "--method", "foo"), ("run", "--task", "foo"), ("export", "foo", "--layout", "torchvision"), ("check", "foo"),
+        ("run", "--method", "foo"), ("run", "--task", "foo"), ("export", "foo", "--layout", "torchvision"),
+        ("export", "random", "--layout", "foo"), ("check", "foo"),
         ("data", "phantom", "foo", "x"), ("data", "verify", "foo"), ("data", "prepare", "foo"), ("data", "fetch", "foo"),
         ("stage", "cohorts", "foo"), ("stage", "pretrain", "foo"), ("stage", "trials", "foo"),
         ("stage", "report", "foo"), ("stage", "statistics", "foo"),
@@ -232,7 +233,7 @@ def test_pretraining_together_refuses_what_has_no_effect_beside_it(root, beside)
         (("--detach",), "found --detach with engine local, whose jobs end with this command"),
         (("--slots", "2", "--max-jobs", "2"), "found --slots and --max-jobs; expected one of them"),
         (("--again", "--until", "1h", "--exit-when-idle"), "found --until and --exit-when-idle with --again"),
-        (("--engine-options", "none.yaml"), "no file none.yaml"),
+        (("--engine-options", "none.yaml"), "--engine-options none.yaml: there is no such file"),
     ],
     ids=str,
 )

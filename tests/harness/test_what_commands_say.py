@@ -168,3 +168,11 @@ def test_an_orphan_that_is_a_link_to_itself_is_named_and_removed(root):
     code, said = bench("clean", "--yes")
     assert code == 0 and "removed  results/old" in said
     assert not (root / "results" / "old").is_symlink()
+
+
+def test_a_layout_is_checked_before_anything_is_loaded(root, monkeypatch):
+    monkeypatch.setattr("harness.cli.exporting.open_session", lambda profile: pytest.fail("a session was opened"))
+    code, said = bench("export", "foo", "--layout", "tochvision")
+    assert code == 2 and 'no layout "tochvision"' in said and 'did you mean "torchvision"' in said
+    code, said = bench("export", "foo", "--layout", "x")
+    assert code == 2 and "expected one of monai, smp, torchvision" in said

@@ -17,6 +17,7 @@ WITHOUT_VERSION = {
     "methods/together.py",
     "methods/probe.py",
     "methods/export.py",
+    "methods/export_layouts.py",
     "methods/export_card.py",
     "methods/weight_files.py",
     "methods/views_pil.py",

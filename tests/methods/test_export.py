@@ -16,8 +16,9 @@ from harness.errors import CheckpointError, ConfigurationError, StoreError, Unav
 from harness.registry import load_parameters
 from harness.spec import Status
 from methods import external
-from methods.export import LAYOUTS, export
+from methods.export import export
 from methods.export_card import ExportedMethod
+from methods.export_layouts import LAYOUTS
 from methods.networks import build
 from methods.phases import NetworkSpec
 from methods.training.checkpoints import ENCODER, save_encoder
