@@ -18,9 +18,3 @@ def test_a_data_set_has_one_row_with_its_tasks_its_licence_and_what_to_cite(tmp_
     section = page.split('<section id="data-sets">')[1].split("</section>")[0]
     assert section.count("Chests") == 1 and f"{TASKS[first]}, {TASKS[second]}" in section
     assert "CC0 &lt;b&gt;" in section and "Me &amp; you, 2026." in section and "me2026" in section
-
-
-def test_without_terms_there_is_no_such_section(tmp_path):
-    results, reports, methods = prepare(tmp_path)
-    build(results, reports, "miniature", parameters=PARAMETERS, methods=methods, tasks=TASKS)
-    assert "data-sets" not in (reports / "miniature/report.html").read_text()

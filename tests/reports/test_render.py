@@ -64,6 +64,34 @@ def extended(tmp_path_factory):
     return make(tmp_path_factory.mktemp("extended"), synthetic=True, added={"mine": "Mine"})
 
 
+@pytest.fixture(scope="module")
+def altered(tmp_path_factory) -> tuple[Path, str]:
+    """One build of results that differ in what three tests ask about; return the pages' folder and the report.
+
+    There is no audit, a method has left the registry, and there are views and an outlook beside the contrasts.
+    """
+    results, reports, methods = prepare(tmp_path_factory.mktemp("altered"), added={"mine": "Mine"})
+    (results / "published" / "audit.csv").unlink()
+    assert audit_pages(results, reports) == []
+    del methods["mine"]
+    view = {"family": "fig4", "family_label": "DiRA against its base", "low": 0.31, "high": 0.88}
+    rows = [
+        View(kind="probability of improvement", method="dira_moco_v2", reference="moco_v2", task="", estimate=0.625,
+             units=4, **view),
+        View(kind="mean gain over bases", method="", reference="", task="chestxray14|1|auc", estimate=1.25, units=3,
+             **view),
+    ]  # fmt: skip
+    write_rows(results / "miniature" / "views.csv", View, rows)
+    prospect = Prospect(
+        family="fig4", method="dira_moco_v2", reference="moco_v2", task="montgomery", label_fraction=1.0, delta=None,
+        effect=0.21, margin=1.0, spread="printed", reproduced=0.0, different=0.04, too_small=0.96, inconclusive=0.0,
+        ceiling=0.0,
+    )  # fmt: skip
+    write_rows(results / "miniature" / "outlook.csv", Prospect, [prospect])
+    build(results, reports, "miniature", parameters=PARAMETERS, methods=methods, tasks=TASKS)
+    return reports / "miniature", (reports / "miniature" / "report.html").read_text()
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -122,15 +150,19 @@ def pages(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.html"))
 
 
-def test_the_same_results_give_the_same_bytes(tmp_path, phantom):
-    _, again, _ = make(tmp_path, synthetic=True)
-    first, second = files(phantom[1]), files(again)
+@pytest.fixture(scope="module")
+def again(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("again"), synthetic=True)
+
+
+def test_the_same_results_give_the_same_bytes(again, phantom):
+    first, second = files(phantom[1]), files(again[1])
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
 
 
-def test_building_twice_rewrites_nothing(tmp_path):
-    results, folder, methods = make(tmp_path)
+def test_building_twice_rewrites_nothing(again):
+    results, folder, methods = again
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
     (folder / "tables" / "gone.md").write_text("of an older build")
     build(results, folder.parent, "miniature", parameters=PARAMETERS, methods=methods, tasks=TASKS)
@@ -495,12 +527,8 @@ def test_the_audit_shows_every_claim_with_its_outcome(phantom, tmp_path):
     assert written[1].read_text() == text
 
 
-def test_without_an_audit_the_report_says_how_to_make_one(tmp_path):
-    results, reports, methods = prepare(tmp_path)
-    (results / "published" / "audit.csv").unlink()
-    assert audit_pages(results, reports) == []
-    build(results, reports, "miniature", parameters=PARAMETERS, methods=methods, tasks=TASKS)
-    assert "dira-bench audit" in (reports / "miniature" / "report.html").read_text()
+def test_without_an_audit_the_report_says_how_to_make_one(altered):
+    assert "dira-bench audit" in altered[1]
 
 
 def test_figures_are_written_as_svg_and_png_and_stand_in_the_report(extended):
@@ -554,13 +582,16 @@ def test_without_gates_of_statistics_nothing_is_marked(phantom):
     assert "No gate is recorded in this profile" in (phantom[1] / "report.html").read_text()
 
 
-def test_methods_that_left_the_registry_are_dropped(tmp_path):
-    results, reports, methods = prepare(tmp_path, added={"mine": "Mine"})
-    del methods["mine"]
-    build(results, reports, "miniature", parameters=PARAMETERS, methods=methods, tasks=TASKS)
-    for name, data in files(reports / "miniature").items():
+def test_methods_that_left_the_registry_are_dropped(altered, extended):
+    assert b"Mine" in files(extended[1])["report.html"]
+    for name, data in files(altered[0]).items():
         if name.endswith(SVG_AND_PAGES):
             assert b"Mine" not in data and b"cell-mine" not in data, name
+
+
+def test_without_counts_of_overlap_and_terms_of_data_sets_there_are_no_such_sections(phantom):
+    page = (phantom[1] / "report.html").read_text()
+    assert 'id="twins"' not in page and "data-sets" not in page
 
 
 def test_a_missing_table_of_statistics_is_one_clear_sentence(tmp_path):
@@ -724,28 +755,11 @@ def test_a_label_is_no_argument_of_the_row_end_or_rule_before_it(label):
     assert latex_text("DiRA [x] *") == "DiRA [x] *"
 
 
-def test_what_stands_beside_the_contrasts_is_shown(tmp_path):
-    results, reports, methods = prepare(tmp_path)
-    view = {"family": "fig4", "family_label": "DiRA against its base", "low": 0.31, "high": 0.88}
-    rows = [
-        View(kind="probability of improvement", method="dira_moco_v2", reference="moco_v2", task="", estimate=0.625,
-             units=4, **view),
-        View(kind="mean gain over bases", method="", reference="", task="chestxray14|1|auc", estimate=1.25, units=3,
-             **view),
-    ]  # fmt: skip
-    write_rows(results / "miniature" / "views.csv", View, rows)
-    prospect = Prospect(
-        family="fig4", method="dira_moco_v2", reference="moco_v2", task="montgomery", label_fraction=1.0, delta=None,
-        effect=0.21, margin=1.0, spread="printed", reproduced=0.0, different=0.04, too_small=0.96, inconclusive=0.0,
-        ceiling=0.0,
-    )  # fmt: skip
-    write_rows(results / "miniature" / "outlook.csv", Prospect, [prospect])
-    build(results, reports, "miniature", parameters=PARAMETERS, methods=methods, tasks=TASKS)
-    page = (reports / "miniature" / "report.html").read_text()
+def test_what_stands_beside_the_contrasts_is_shown(altered):
     for name, texts in (
         ("improvement", ("0.62 [0.31, 0.88]", METHODS["dira_moco_v2"])),
         ("over-bases", ("+1.25 [+0.31, +0.88]", "ChestX-ray14 · AUC")),
         ("outlook", ("+0.21 (±1)", "0.96")),
     ):
-        (row,) = table_of(page, name).rows
+        (row,) = table_of(altered[1], name).rows
         assert set(texts) <= set(row)
