@@ -369,6 +369,7 @@ def test_sigterm_ends_children_and_leaves_a_store_that_resumes(store: Store, tmp
     assert not any((store.root / "drivers").iterdir())
 
 
+@pytest.mark.thorough
 def test_killed_at_any_moment_the_driver_leaves_a_store_that_finishes_with_the_same_numbers(
     store: Store, tmp_path
 ) -> None:

@@ -12,6 +12,7 @@ from bench.pictures import pictures, write_cohort
 from bench.pretrain_step import agreement, flops, prepared
 
 
+@pytest.mark.thorough
 def test_our_step_and_the_reference_have_equal_losses_and_gradients_and_ours_counts_fewer_operations(tmp_path):
     ours, reference, views = prepared("dis+res+adv", 64, 4, tmp_path, "cpu")
     query, key = (ours.objective.as_input(view) for view in views[:2])

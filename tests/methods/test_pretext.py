@@ -89,7 +89,9 @@ def test_a_phase_may_start_from_the_best_backbone_instead(parents, tmp_path):
         assert torch.equal(objective.state_dict()[queue], saved["state"][queue])
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 7])
+@pytest.mark.parametrize(
+    "stop_at", [pytest.param(1, marks=pytest.mark.thorough), 4, pytest.param(7, marks=pytest.mark.thorough)]
+)
 def test_an_interrupted_phase_ends_as_if_nothing_had_happened(parents, cohort, tmp_path, checkpoint_each_step, stop_at):
     configuration, parent = configurations(8)["dis+res+adv"], parents["dis+res"][1]
 

@@ -6,10 +6,17 @@ from methods.conformance import check
 from tests.methods.conftest import registered
 
 METHODS = registered()
+# The longest chains of phases, each beside one that differs in its base or in where an encoder comes from.
+LONG = ("dira_simsiam", "dira_barlow_twins", "dira_transvw_encoder_only", "dira_moco_v2_encoder_only")
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, method in METHODS.items() if not method.profiles or "smoke" in method.profiles]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.thorough] if name.startswith(LONG) else [])
+        for name, method in METHODS.items()
+        if not method.profiles or "smoke" in method.profiles
+    ],
 )
 def test_every_registered_method_conforms(name):
     before = torch.random.get_rng_state()

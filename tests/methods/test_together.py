@@ -27,28 +27,33 @@ from methods.training.processes import Processes, check
 from tests.methods.pretraining import configurations, train, typed
 
 ROOT = Path(__file__).parents[2]
-CHILD = """
+# Imports once, and forks before torch has a thread: a start of torchrun and of each process would import it anew.
+CHILDREN = """
 import json, os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-torch.distributed.init_process_group("gloo")
 from tests.methods.pretraining import train
-rank = torch.distributed.get_rank()
 root, cohort = Path(sys.argv[1]), Path(sys.argv[2])
+other = os.fork()
+rank = 0 if other else 1
+os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+torch.distributed.init_process_group("gloo", init_method=f"file://{root}/rendezvous", rank=rank, world_size=2)
 for name, (configuration, parent) in json.loads((root / "todo.json").read_text()).items():
     folder = root / name / str(rank)
     outcome = train(configuration, folder, cohort, parent=parent and root / parent / str(rank), seed_name="x", resume=root / name / "resume")
     (folder / "curve.json").write_text(json.dumps(outcome.curve))
 torch.distributed.destroy_process_group()
+if other:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))
 """
 
 
 def two_processes(root: Path, cohort: Path, todo: dict) -> None:
     root.mkdir()
     (root / "todo.json").write_text(json.dumps(todo))
-    (root / "child.py").write_text(CHILD)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(root / "child.py"), str(root), str(cohort)]  # fmt: skip
+    (root / "children.py").write_text(CHILDREN)
+    command = [sys.executable, str(root / "children.py"), str(root), str(cohort)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=170, cwd=ROOT)
     assert finished.returncode == 0, finished.stderr[-3000:]
@@ -153,6 +158,7 @@ def count_myself(spec, context):
     return Outcome(values={"rank": float(os.environ["RANK"])})
 
 
+@pytest.mark.thorough
 def test_a_phase_that_cannot_be_divided_is_run_by_one_process_alone(tmp_path):
     """Two processes of a supervised phase or a discovery would write the same checkpoint."""
     store = Store(tmp_path / "trials", tmp_path / "cohorts")
@@ -178,7 +184,10 @@ def test_only_the_phases_of_2d_pretext_are_divided():
     assert all(not DIVIDED & found for recipe, found in runs.items() if recipe in ("supervised", "volumes"))
 
 
-@pytest.mark.parametrize(("base", "precision"), [("simsiam", "float32"), ("barlow_twins", "bf16"), ("moco_v2", "fp16")])
+@pytest.mark.parametrize(
+    ("base", "precision"),
+    [("simsiam", "float32"), ("barlow_twins", "bf16"), pytest.param("moco_v2", "fp16", marks=pytest.mark.thorough)],
+)
 def test_every_base_resumes_to_the_same_state(cohort, tmp_path, checkpoint_each_step, base, precision):
     configuration = configurations(5, discrimination=base)["dis+res+adv"] | {"precision": precision}
 

@@ -86,6 +86,7 @@ def test_entries_of_another_profile_leave_files_that_hold_no_row_and_no_door_spe
     assert ran(project.run("dvc", "repro", "statistics@own")) == set()
 
 
+@pytest.mark.thorough
 def test_a_clone_without_the_files_has_the_same_ids_and_verifies_and_reports(project: Clone, without: Clone) -> None:
     assert counts(project)["notes"] == []
     found = counts(without)

@@ -201,6 +201,7 @@ def test_the_figures_stand_in_the_report_stamped_with_their_rule(made):
     assert "whose class both models predict" in page
 
 
+@pytest.mark.thorough
 def test_building_again_gives_the_same_figures(made, tmp_path):
     root, plan = made
     copy = project.copy(tmp_path)

@@ -642,6 +642,7 @@ def test_differences_are_written_with_their_sign(value, text):
     assert wording.signed(value) == text
 
 
+@pytest.mark.thorough
 def test_what_statistics_write_is_rendered_without_further_help(tmp_path):
     """The two modules meet: trials are summarised by harness.statistics and rendered."""
     results, reports, methods = prepare(tmp_path, added={"mine": "Mine"})

@@ -44,6 +44,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.thorough
 def test_a_seeded_few_alterations_change_no_number_in_silence(data: Prepared) -> None:
     found, folder, before = data
     names = sorted(found.alterations)

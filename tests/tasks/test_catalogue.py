@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import tasks.datasets
+from harness.cli.application import application
 from harness.contracts import Context
 from harness.errors import BrokenCode, BrokenProject, ConfigurationError, UnknownName
 from harness.spec import NOT_STATED, TaskEntry
@@ -237,9 +239,9 @@ def test_the_type_of_a_data_set_is_frozen():
 
 
 def command(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", *words], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    """Run ``dira-bench`` in this process; return what it wrote to standard output."""
+    done = CliRunner().invoke(application, list(words))
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 
