@@ -22,10 +22,10 @@ def test_a_csv_and_masks_become_two_columns_of_the_report(tmp_path):
     ):
         walk.follow(PAGE, title, mine)
     print(walk.summary())
-    table = pd.read_csv(walk.root / "reports" / "own" / "tables" / "added.csv")
+    table = pd.read_csv(walk.root / "reports" / "own" / "tables" / "tasks.csv")
     scored = table[table["done"] > 0]
     assert {("my_findings", "auc"), ("my_organ", "dice")} <= set(zip(scored["task"], scored["metric"], strict=True))
     assert set(scored["done"]) == {5} and {"random"} < set(scored["method"])
-    page = (walk.root / "reports" / "own" / "tables" / "added.md").read_text()
+    page = (walk.root / "reports" / "own" / "tables" / "tasks.md").read_text()
     assert "My findings (AUC)" in page and "My organ (Dice)" in page
     assert walk.lines <= 26
