@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from harness.errors import BrokenProject, ConfigurationError, DiraBenchError, Unavailable, unknown
 from harness.identity import ItemIds, canonical_json, digest, item_id
-from harness.metrics import metric_of
+from harness.metrics import metric_of, stored_metric
 from harness.own_tables import Known, OwnTable, mistakes
 from harness.published import CellKey, Families
 from harness.registry import Registry, from_entry_point
@@ -80,6 +80,7 @@ class Plan:
     cohorts: dict[str, Item] = field(default_factory=dict)  # task → its cohort
     phases: dict[tuple[str, int], list[Item]] = field(default_factory=dict)  # (method, pretraining seed) → chain
     cells: dict[CellKey, Cell] = field(default_factory=dict)
+    later: dict[str, tuple[str, ...]] = field(default_factory=dict)  # task → metrics that came later; never identity
 
     @property
     def profile(self) -> str:
@@ -89,6 +90,10 @@ class Plan:
     def trials(self, keep: Callable[[Cell], bool] = lambda cell: True) -> dict[TrialKey, Item]:
         """Return the trials of the cells that ``keep`` accepts, in planned order."""
         return {key: item for cell in self.cells.values() if keep(cell) for key, item in cell.trials.items()}
+
+    def measured(self, task: str) -> tuple[str, ...]:
+        """Return the metrics of a task: those that its trials record, then those computed from what trials stored."""
+        return (*self.tasks[task].metrics, *self.later.get(task, ()))
 
     def seeds(self, method: str) -> int:
         """Return a method's number of pretraining seeds: what the parameters or its profile ask, whichever is more.
@@ -191,10 +196,11 @@ def make_plan(
     problems = _unknown_in_own_families(registry, families)
     methods = _resolved_methods(registry, parameters.profile, problems)
     tasks = _resolved_tasks(registry, parameters.profile, problems, margin_of)
-    problems += mistakes(own_tables, _known(registry, tasks))
+    later = _asked_later(own_tables, registry, tasks)
+    problems += mistakes(own_tables, _known(registry, tasks, later))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    plan = Plan(parameters, registry, families, methods, tasks)
+    plan = Plan(parameters, registry, families, methods, tasks, later=later)
     for task in registry.tasks:
         _plan_cohort(plan, task)
     for method in registry.methods:
@@ -225,13 +231,35 @@ def _plan_cells(plan: Plan) -> None:
                     _plan_trials(plan, cell, of_method, of_tasks[task.name])
 
 
-def _known(registry: Registry, tasks: Mapping[str, TaskPlan]) -> Known:
+def _asked_later(
+    own_tables: Mapping[str, OwnTable], registry: Registry, tasks: Mapping[str, TaskPlan]
+) -> dict[str, tuple[str, ...]]:
+    """Return task → metrics that tables of one's own ask for, which its trials do not record but store enough for."""
+    found: dict[str, tuple[str, ...]] = {}
+    for table in own_tables.values():
+        for name in table.tasks:
+            recorded = tasks[name].metrics if name in tasks else (table.metric,)
+            if table.metric and table.metric not in recorded and _is_stored(registry.tasks[name], table.metric):
+                found[name] = tuple(dict.fromkeys((*found.get(name, ()), table.metric)))
+    return found
+
+
+def _is_stored(task: TaskEntry, name: str) -> bool:
+    """Say whether any trial of a task stores what a metric is computed from, whatever the trial was run for."""
+    try:
+        metric = stored_metric(name)
+    except DiraBenchError:
+        return False
+    return metric.of_masks is None and metric.delta is None and metric.kind == task.transfer
+
+
+def _known(registry: Registry, tasks: Mapping[str, TaskPlan], later: Mapping[str, tuple[str, ...]]) -> Known:
     """Return what a table of one's own may name."""
     return Known(
         registry.methods.known_names(),
         registry.tasks.known_names(),
         {entry.name: entry.label_fractions for entry in registry.tasks},
-        {name: task.metrics for name, task in tasks.items() if task.unavailable is None},
+        {name: (*task.metrics, *later.get(name, ())) for name, task in tasks.items() if task.unavailable is None},
     )
 
 

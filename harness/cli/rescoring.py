@@ -19,10 +19,10 @@ from harness.errors import DataError, many, unknown
 from harness.metrics import Metric, stored_metric
 from harness.results.files import table
 from harness.results.standing import representing, trial_status
-from harness.spec import Frozen, Item, percent
+from harness.results.stored import stored_value
+from harness.spec import Frozen, percent
 from harness.whole_files import write_whole
 
-RESCORED = "tasks.transfer.stored:rescored"
 PASSED_OVER = "tasks.transfer.stored:passed_over"
 NOT_HERE = "no scored attempt in the store"
 
@@ -119,16 +119,11 @@ def _rows(session: Session, metric: str, task: str | None, without: Without) -> 
                 without.lacking[NOT_HERE] += 1
                 continue
             try:
-                value = import_dotted(RESCORED)(metric, item.spec, session.store.arrays(record), _cohort(session, item))
+                value = stored_value(metric, item, record, session.store)
             except DataError as error:
                 without.lacking[str(error)] += 1
                 continue
             yield Rescored(**key._asdict(), metric=metric, value=value, status=status, trial_id=item.id)
-
-
-def _cohort(session: Session, item: Item) -> Path | None:
-    record = session.store.ok("cohort", item.outline.cohort or "")
-    return None if record is None else session.store.folder(record)
 
 
 def _without(metric: Metric, found: int, without: Without) -> Iterator[str]:

@@ -205,7 +205,7 @@ def _task_facts(session: Session) -> dict[str, TaskFacts]:
         entry.name: TaskFacts(
             label=entry.label,
             metric=entry.metric,
-            metrics=plan.tasks[entry.name].metrics,
+            metrics=plan.measured(entry.name),
             label_fractions=entry.label_fractions,
             unavailable=plan.tasks[entry.name].unavailable or "",
         )

@@ -5,17 +5,20 @@ Its columns are those of ``harness.results.table``.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.errors import DataError
 from harness.plan import Cell, Plan
 from harness.results.adoption import Adopted
 from harness.results.files import profile_folder
 from harness.results.provenance import write_provenance
 from harness.results.resamples import mean_resamples
 from harness.results.standing import missing_status, representing, trial_status
+from harness.results.stored import stored_value
 from harness.results.table import TrialRow, trials_csv
-from harness.spec import Record, Status
+from harness.spec import Item, Record, Status
 from harness.store import Store
 from harness.store.committed import assembling, replace
 
@@ -44,8 +47,8 @@ def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterat
             continue
         if record is None:
             status = missing_status(plan, store, item)
-        for metric in plan.tasks[cell.key.task].metrics:
-            value = record.values.get(metric) if record is not None and status.scored else None
+        for metric in plan.measured(cell.key.task):
+            value = _value(metric, item, record, store, plan) if record is not None and status.scored else None
             yield TrialRow(
                 method=key.method,
                 task=key.task,
@@ -61,6 +64,15 @@ def _cell_rows(plan: Plan, cell: Cell, store: Store, adopted: Adopted) -> Iterat
             )
 
 
+def _value(metric: str, item: Item, record: Record, store: Store, plan: Plan) -> float | None:
+    """Return what a trial recorded, or what a metric that came later makes of its arrays; None if they do not do."""
+    if metric not in plan.later.get(item.outline.task or "", ()):
+        return record.values.get(metric)
+    with contextlib.suppress(DataError):
+        return stored_value(metric, item, record, store)
+    return None
+
+
 def _labelled(record: Record | None) -> int | None:
     """Return how many training images had labels, as the trial counted them; None if it did not come so far."""
     found = None if record is None else record.facts.get("labelled")
@@ -69,7 +81,7 @@ def _labelled(record: Record | None) -> int | None:
 
 def _unavailable_rows(plan: Plan, cell: Cell) -> Iterator[TrialRow]:
     for repeat in range(plan.parameters.repeats):
-        for metric in plan.tasks[cell.key.task].metrics:
+        for metric in plan.measured(cell.key.task):
             yield TrialRow(
                 method=cell.key.method,
                 task=cell.key.task,

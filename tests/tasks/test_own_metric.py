@@ -23,6 +23,8 @@ from harness.errors import ConfigurationError, DataError
 from harness.metrics import Segmented, is_known, metric_of
 from harness.pixels import Pixels
 from harness.registry import load_registry
+from harness.results import Adopted, write_trials
+from harness.results.table import read_trial_rows
 from harness.spec import Status, TaskEntry
 from harness.statistics.margins import margin_of
 from harness.store import Store
@@ -232,6 +234,15 @@ def test_the_command_reproduces_what_is_recorded_and_names_what_is_lacking(tmp_p
     (row,) = json.loads(said.stdout)
     assert row["value"] == recorded and row["trial_id"] == trial.id
     assert repr(recorded) in (tmp_path / "auc.csv").read_text()
+    (root / "reports" / "tables.yaml").write_text(
+        "own: {errors: {title: Errors, methods: [random], tasks: [chestxray14], metric: ece}}"
+    )
+    asked = project.plan(root)
+    assert asked.items.keys() == plan.items.keys()  # a table moves no id
+    written = read_trial_rows(write_trials(asked, root, store, Adopted(), "random"))
+    (column,) = [row for row in written if row.metric == "ece" and row.trial_id == trial.id]
+    (again,) = json.loads(CliRunner().invoke(application, ["rescore", "ece", "--json"]).stdout)
+    assert column.value == again["value"] > 0 and {row.metric for row in written if row.value is not None} > {"ece"}
     text = CliRunner().invoke(application, ["rescore", "ece"]).output
     assert "calibration error, points; lower is better" in text and "random on chestxray14" in text
     assert "have no scored attempt in the store" in text.replace("\n", " ")
