@@ -144,7 +144,7 @@ def test_the_checkpoint_of_the_page_is_unavailable_where_the_page_says(root):
 def test_the_metric_of_the_page_is_found_by_the_line_of_the_page_and_measures_millimetres(root):
     page = "docs/adding-a-metric.md"
     assert write_modules(page, root) == ["my_package/surface.py"]
-    (line,) = blocks(page, "yaml")
+    (line,) = run_here(page, "yaml")
     metric = metric_of(yaml.safe_load(line)["metric"])
     assert (metric.unit, metric.better, metric.margin) == ("mm", "lower", 0.5)
     one, other = np.zeros((9, 9), bool), np.zeros((9, 9), bool)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import resource
 import subprocess
 import time
 from collections.abc import Mapping
@@ -24,15 +23,12 @@ class Walk(Clone):
         steps: What was done, with its seconds.
         printed: What the commands said, together.
         exported: What the commands exported, for the ones after them.
-        before: Seconds of the processor that children of this process had used before.
     """
 
     def __init__(self, folder: Path) -> None:
         """Clone what is committed here, and what is new in the working tree, with the committed results."""
         self.root = folder
         self.lines, self.steps, self.printed = 0, list[tuple[float, str]](), ""
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.before = used.ru_utime + used.ru_stime
         self.exported: dict[str, str] = {}
         subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder)], check=True)
         words = ["git", "ls-files", "-z", "--modified", "--others", "--exclude-standard"]
@@ -99,9 +95,7 @@ class Walk(Clone):
         """Say what it took."""
         whole = sum(seconds for seconds, _ in self.steps)
         each = "".join(f"\n  {seconds:6.1f} s  {what}" for seconds, what in self.steps)
-        worked = resource.getrusage(resource.RUSAGE_CHILDREN)
-        processor = worked.ru_utime + worked.ru_stime - self.before
-        return f"\n{self.lines} lines, {whole:.0f} s, of the processor {processor:.0f} s{each}"
+        return f"\n{self.lines} lines, {whole:.0f} s{each}"
 
 
 def section(page: str, title: str) -> list[Block]:
