@@ -11,10 +11,14 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("DIRA_BENCH_GONE_SECONDS", "0")  # no test waits for a directory that another machine caches
 
 LONGEST_FIRST = (
-    "tests/pipeline/test_pipeline_entries.py",  # makes the finished clone that the other two copy
+    "tests/pipeline/test_pipeline_entries.py",  # makes the finished clone that the others copy
     "tests/harness/test_runner.py",
     "tests/methods/test_together.py",
     "tests/pipeline/test_interruption.py",
+    "tests/reports/test_render.py",
+    "tests/pipeline/test_real_files.py",
+    "tests/pipeline/test_edits.py",
+    "tests/pipeline/test_commands_of_pages.py",
     "tests/pipeline/test_pipeline.py",
 )
 
