@@ -113,7 +113,7 @@ def test_brightness_alone_does_not_tell_what_is_to_be_found_from_what_is_beside_
         assert 0.3 < area < 0.7, f"{name} gives {area:.3f}"
 
 
-@pytest.mark.parametrize("task", ["luna16", "pe_cad"])
+@pytest.mark.parametrize("task", [pytest.param("luna16", marks=pytest.mark.thorough), "pe_cad"])
 def test_a_supervised_reference_beats_a_label_shuffled_one(task: str, cohorts: Cohorts) -> None:
     images, cases, rows, test = opened(cohorts[task])
     labels = cases[LABELS[task]].to_numpy(np.float32)
@@ -131,6 +131,7 @@ def test_a_supervised_reference_beats_a_label_shuffled_one(task: str, cohorts: C
     assert ttest_ind(true, false, alternative="greater").pvalue < 0.001, (true, false)
 
 
+@pytest.mark.thorough
 def test_a_supervised_reference_beats_a_mask_shuffled_one_and_a_threshold(cohorts: Cohorts) -> None:
     images, _, rows, test = opened(cohorts["lidc_idri"])
     masks = torch.from_numpy(np.load(cohorts["lidc_idri"] / "masks.npy")).float()
