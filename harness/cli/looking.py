@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
+from harness.dotted import import_dotted
 from harness.runner.progress import clock
 
 SECONDS = 10.0  # between plain lines
@@ -39,3 +42,15 @@ class FilesProgress:
         if self._live and self._what:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def roots_told() -> Iterator[None]:
+    """Write how far it is when data roots are looked through in the block, which takes minutes on a slow disk."""
+    progress = FilesProgress()
+    effort = import_dotted("tasks.layouts.in_parallel:Effort")(report=progress)
+    with import_dotted("tasks.layouts.in_parallel:looking")(effort):
+        try:
+            yield
+        finally:
+            progress.end()

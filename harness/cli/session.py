@@ -118,13 +118,22 @@ class Session:
     def plan(self) -> Plan:
         """Everything the registries, the profile and the parameters imply."""
         margins = read_margins(self.root / "reports" / "margins.yaml")
-        return make_plan(
-            self.registry,
-            self.parameters,
-            self.families,
-            partial(margin_of, margins=margins),
-            read_own_tables(self.root),
-        )
+        with self._roots_told():
+            return make_plan(
+                self.registry,
+                self.parameters,
+                self.families,
+                partial(margin_of, margins=margins),
+                read_own_tables(self.root),
+            )
+
+    def _roots_told(self) -> contextlib.AbstractContextManager[None]:
+        """Let whoever waits hear how far it is when data roots are looked through; imports nothing without one."""
+        if not self.registry.data_roots:
+            return contextlib.nullcontext()
+        from harness.cli.looking import roots_told
+
+        return roots_told()
 
     @cached_property
     def store(self) -> Store:

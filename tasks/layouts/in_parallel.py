@@ -24,6 +24,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 Report = Callable[[int, int, str], None]
 OPENING, OPENING_SCANS = "opening images", "opening scans"
+SIZES = "reading names and sizes"
+MANY = 256  # files after which progress is told where each takes no time
 CHUNK = 16  # keys that a process takes at once
 SAMPLE_SEED = 0
 
@@ -89,6 +91,21 @@ def each(function: Callable[[K], V], keys: Sequence[K], what: str) -> Iterator[t
         while following in waiting:
             yield from zip(chunks[following], waiting.pop(following), strict=True)
             following += 1
+
+
+def counted(keys: Sequence[K], what: str) -> Iterator[K]:
+    """Yield the keys, and tell whoever listens (``looking``) how many are done.
+
+    Args:
+        keys: Files that are looked at one after the other, however much effort is taken.
+        what: In words, for progress.
+    """
+    effort = _EFFORT.get() or Effort()
+    for done, key in enumerate(keys):
+        if done % MANY == 0:
+            effort.report(done, len(keys), what)
+        yield key
+    effort.report(len(keys), len(keys), what)
 
 
 def in_processes(function: Callable[[int], V], count: int, workers: int) -> Iterator[tuple[int, V]]:

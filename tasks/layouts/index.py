@@ -13,6 +13,7 @@ from harness.errors import DataError
 from harness.identity import digest, file_sha256
 from harness.late import pd
 from harness.pixels import SPLITS
+from tasks.layouts.in_parallel import SIZES, counted
 from tasks.options import Split
 
 
@@ -107,7 +108,7 @@ def fingerprint_of(root: Path, texts: Iterable[Path], images: Iterable[Path]) ->
     return digest(
         {
             "texts": {p.relative_to(root).as_posix(): file_sha256(p) for p in sorted(texts)},
-            "images": [[p.relative_to(root).as_posix(), p.stat().st_size] for p in sorted(images)],
+            "images": [[p.relative_to(root).as_posix(), p.stat().st_size] for p in counted(sorted(images), SIZES)],
         }
     )
 

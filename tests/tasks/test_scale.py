@@ -23,6 +23,7 @@ from tasks.datasets.chestxray14.adapter import ADAPTER
 from tasks.datasets.chestxray14.phantom import write
 from tasks.datasets.known_roots import fingerprint, forget, look_at
 from tasks.datasets.opening import read_index
+from tasks.layouts import in_parallel
 from tasks.layouts.in_parallel import Effort, each, looking
 from tasks.specs import CohortConfiguration
 from tests.tasks.test_configuration import entry
@@ -153,6 +154,15 @@ def test_links_that_lead_round_in_circles_are_followed_once(root: Path) -> None:
     (root / "lost").symlink_to(root / "nowhere")
     assert look_at(root) == look_at(root)
     assert look_at(root).files > 70
+
+
+def test_how_far_the_index_is_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_parallel, "MANY", 30)
+    heard: list[tuple[int, int, str]] = []
+    with looking(Effort(report=lambda *words: heard.append(words))):
+        found = ADAPTER.fingerprint(root)
+    assert heard == [(done, 70, "reading names and sizes") for done in (0, 30, 60, 70)]
+    assert found == ADAPTER.fingerprint(root)
 
 
 def halves(number: int) -> float:
