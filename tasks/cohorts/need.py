@@ -11,6 +11,7 @@ import numpy as np
 from harness.errors import DataError
 from tasks.layouts.adapter import Adapter, PretrainsOnScans
 from tasks.layouts.index import Index
+from tasks.layouts.volumes import metaimage_fields
 from tasks.specs import CohortConfiguration
 
 BESIDE = 1 << 26  # bytes for tables, the picture of a few cases and the record
@@ -18,7 +19,7 @@ STORED = 2  # bytes of a voxel in a scan's file
 
 
 def bytes_of(cohort: CohortConfiguration, index: Index, adapter: Adapter, root: Path) -> int:
-    """Return the bytes of a cohort's arrays: exact, but for whole scans that keep their shape, which their files say.
+    """Return the bytes of a cohort's arrays: exact, but for whole scans of a format whose header is not read here.
 
     Args:
         cohort: Its configuration.
@@ -37,7 +38,7 @@ def bytes_of(cohort: CohortConfiguration, index: Index, adapter: Adapter, root: 
     if cohort.scans is not None and isinstance(adapter, PretrainsOnScans):
         images = adapter.pretraining_scans(root)["image"].tolist()
         shape = cohort.scans.shape
-        scans = len(images) * math.prod(shape) if shape else sum(_stored(root / image) for image in images) // STORED
+        scans = len(images) * math.prod(shape) if shape else sum(voxels_of(root / image) for image in images)
     return len(index.cases) * of_case + scans + BESIDE
 
 
@@ -72,7 +73,15 @@ def occupied(folder: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
 
 
-def _stored(path: Path) -> int:
-    """Return the bytes of a scan's voxels as stored: of ``x.mhd`` those of ``x.raw`` beside it."""
-    beside = path.with_suffix(".raw")
-    return (beside if path.suffix == ".mhd" and beside.is_file() else path).stat().st_size
+def voxels_of(path: Path) -> int:
+    """Return how many voxels a scan has: a MetaImage by its header, however it is packed, another by its size.
+
+    Raises:
+        DataError: If a MetaImage's header cannot be read, or does not say.
+    """
+    if path.suffix.lower() not in (".mhd", ".mha"):
+        return path.stat().st_size // STORED
+    sizes = metaimage_fields(path).get("DimSize", "").split()
+    if not sizes or not all(size.isdecimal() for size in sizes):
+        raise DataError(f'{path} has DimSize = "{" ".join(sizes)}"; expected whole numbers; fetch it again')
+    return math.prod(map(int, sizes))

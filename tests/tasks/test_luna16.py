@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import ConfigurationError, DataError
 from tasks.cohorts.filling import Filling
+from tasks.cohorts.need import voxels_of
 from tasks.cohorts.patches import cut_patches
 from tasks.cohorts.scans import write_scans
 from tasks.datasets.luna16.adapter import ADAPTER, LUNGS
@@ -222,3 +223,18 @@ def test_published_counts_are_compared_as_warnings(pristine: Path) -> None:
 def test_an_empty_root_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected the ten parts of LUNA16"):
         ADAPTER.read(tmp_path, SPLIT)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_voxels_that_room_is_asked_for_are_those_of_the_scan_however_it_is_packed(
+    pristine: Path, tmp_path: Path, packed: bool
+) -> None:
+    import SimpleITK
+
+    scan = ADAPTER.pretraining_scans(pristine)["image"].iloc[0]
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(pristine / scan)), str(tmp_path / "scan.mhd"), packed)
+    assert (tmp_path / "scan.zraw").is_file() == packed
+    assert voxels_of(tmp_path / "scan.mhd") == ADAPTER.open(pristine, scan).voxels.size
+    (tmp_path / "scan.mhd").write_text("ObjectType = Image\nDimSize = 64 x 32\n")
+    with pytest.raises(DataError, match=r'has DimSize = "64 x 32"; expected whole numbers'):
+        voxels_of(tmp_path / "scan.mhd")
