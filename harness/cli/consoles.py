@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+import typer
 from rich.console import Console
 
+EXIT_CLOSED = 128 + 13  # SIGPIPE
 WIDE = 130  # columns from which on a table fits
 WHOLE = 200  # columns of a table where nobody sets a width
 BLANKS = re.compile(r"[ \t]+((?:\x1b\[[0-9;]*m)*)(?=\r?\n)")
 NARROWEST = 20  # of a COLUMNS that is taken for a width
+
+
+class Piped(Console):
+    """A console whose reader may leave early, as ``head`` does."""
+
+    def on_broken_pipe(self) -> None:
+        """End the command, as the signal of a closed pipe ends any program; rich would end Python.
+
+        Raises:
+            typer.Exit: With ``EXIT_CLOSED``.
+        """
+        with contextlib.suppress(OSError, ValueError):  # what is still to be flushed at the end goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        raise typer.Exit(EXIT_CLOSED)
 
 
 def make_console(stream: TextIO, environment: Mapping[str, str], *, stderr: bool = False) -> Console:
@@ -23,8 +41,8 @@ def make_console(stream: TextIO, environment: Mapping[str, str], *, stderr: bool
     columns = environment.get("COLUMNS", "")
     narrow = columns.isdecimal() and int(columns) >= NARROWEST
     if stream.isatty():
-        return Console(stderr=stderr, highlight=False)
-    return Console(stderr=stderr, highlight=False, soft_wrap=not narrow, width=int(columns) if narrow else WHOLE)
+        return Piped(stderr=stderr, highlight=False)
+    return Piped(stderr=stderr, highlight=False, soft_wrap=not narrow, width=int(columns) if narrow else WHOLE)
 
 
 class EndsClean:

@@ -195,7 +195,10 @@ def open_session(profile: str | None = None, **overrides: object) -> Session:
 def print_json(value: object) -> None:
     """Write JSON for a program to read: sorted keys, one document, nothing else on standard output."""
     text = json.dumps(value, indent=1, sort_keys=True, default=_jsonable)
-    print(text, file=console.file, flush=True)
+    try:
+        print(text, file=console.file, flush=True)
+    except BrokenPipeError:
+        console.on_broken_pipe()
 
 
 def _jsonable(value: object) -> object:

@@ -176,3 +176,14 @@ def test_a_layout_is_checked_before_anything_is_loaded(root, monkeypatch):
     assert code == 2 and 'no layout "tochvision"' in said and 'did you mean "torchvision"' in said
     code, said = bench("export", "foo", "--layout", "x")
     assert code == 2 and "expected one of monai, smp, torchvision" in said
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "--json")])
+def test_a_reader_that_leaves_early_is_no_error_of_ours(words):
+    command = [sys.executable, "-m", "harness.cli", *words]
+    closed = "import os, subprocess, sys; r, w = os.pipe(); os.close(r); "
+    closed += "sys.exit(subprocess.run(sys.argv[1:], stdout=w).returncode)"
+    done = subprocess.run(
+        [sys.executable, "-c", closed, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (141, "")
