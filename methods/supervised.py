@@ -7,7 +7,7 @@ feature map, and cross-entropy. The decoder is left as it was drawn. The loop is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from harness.contracts import Context, Outcome
 from harness.errors import DataError
 from harness.identity import file_sha256
+from harness.packed import Packed
 from harness.pixels import Pixels
 from harness.seeding import seed as seed_of
 from harness.spec import Status
@@ -32,13 +33,13 @@ from methods.phases import ImageViews, LabelConfiguration, LabelSpec
 from methods.pretext import about_encoder
 from methods.shapes import CLASSES, make_shapes
 from methods.terms.bound import Forward, Views
-from methods.training.batches import as_float, first_batch_sha256
+from methods.training.batches import as_float, first_batch_sha256, made_ahead, packed_ahead
 from methods.training.checkpoints import ENCODER, save_encoder
 from methods.training.loop import Training
 from methods.training.means import Listed
 from methods.training.measurements import FEWEST, IMAGES, Measurement
 from methods.training.trained import Trained
-from methods.view_parameters import parameters, uniforms
+from methods.view_parameters import ViewParameters, parameters, uniforms
 from methods.views import crop, transform
 
 
@@ -139,19 +140,14 @@ def area_under_roc(positive: np.ndarray, negative: np.ndarray) -> float:
     return float(mannwhitneyu(positive, negative, method="asymptotic").statistic / pairs)
 
 
-def one_view(
-    images: np.ndarray, rows: np.ndarray, stream_seed: int, epoch: int, image_px: int, device: torch.device
-) -> Tensor:
-    """Return one undistorted view of each image, float32 ``(B, 1, P, P)`` in [0, 1]: the query of a phase ``dis``.
-
-    As in all pretraining, OpenCV makes it on a CPU, and a GPU makes a whole batch at once from the same numbers.
-    """
+def drawn(stream_seed: int, epoch: int, rows: np.ndarray, source_px: int, image_px: int) -> ViewParameters:
+    """Return what an undistorted view of each image is made from: the query of a phase ``dis``."""
     plain = ImageViews(image_px=image_px, distortion=False, outer_cutout=False)
-    of = parameters(uniforms(stream_seed, epoch, rows)[:, 0], images.shape[-1], plain)
-    if device.type == "cuda":
-        source = torch.from_numpy(images[rows]).to(device).float()
-        made = views_on_device.transform(views_on_device.crop(source, of.crop, image_px), of)
-        return made.div(255).clamp_(0, 1).unsqueeze(1)
+    return parameters(uniforms(stream_seed, epoch, rows)[:, 0], source_px, plain)
+
+
+def one_view(images: np.ndarray, rows: np.ndarray, of: ViewParameters, image_px: int) -> Tensor:
+    """Return one view of each image, float32 ``(B, 1, P, P)`` in [0, 1], made by OpenCV."""
     views = np.empty((len(rows), image_px, image_px), np.uint8)
     for position, row in enumerate(rows):
         views[position] = transform(crop(np.asarray(images[row]), of.crop[position], image_px), of, position)
@@ -216,10 +212,27 @@ class Supervised(Training):
         return WholeImages(self._data, rows, self._configuration.batch, self._px, self._device)
 
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
-        for step in range(self.step, self.steps):
+        """As in all pretraining, OpenCV makes views on a CPU, and a GPU a whole batch of them from the same numbers."""
+        images, labels, px = self._data.images, self._data.labels, self._px
+
+        def of(step: int) -> tuple[np.ndarray, ViewParameters]:
             epoch, rows = self.order.batch(step)
-            views = one_view(self._data.images, rows, self.augment_seed, epoch, self._px, self._device)
-            yield views, torch.from_numpy(self._data.labels[rows])
+            return rows, drawn(self.augment_seed, epoch, rows, images.shape[-1], px)
+
+        def pack(step: int) -> Packed:
+            rows, numbers = of(step)
+            return Packed.of([*views_on_device.numbers(numbers, px), images[rows], labels[rows]], pinned=True)
+
+        def make(arrays: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            *told, source, targets = arrays
+            return views_on_device.one_view(source, views_on_device.Told(*told), px), targets
+
+        if self._device.type == "cuda":
+            yield from made_ahead(packed_ahead(pack, self.step, self.steps), make, self._device)
+            return
+        for step in range(self.step, self.steps):
+            rows, numbers = of(step)
+            yield one_view(images, rows, numbers, px), torch.from_numpy(labels[rows])
 
     def _views(self, made: tuple[Tensor, ...]) -> Views:
         return labelled_views(self.objective, made[0], made[1], self._device)

@@ -16,15 +16,105 @@ it off for products unless asked, and so must whoever runs this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.packed import Packed, to_device
 from methods.phases import ImageViews
 from methods.view_parameters import INNER, OUTER, SHUFFLE, ViewParameters, parameters, uniforms
 
 RESIZE_BITS = 22  # of PIL's weights for 8-bit images
 BLUR_BITS = 24
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one view is made from, as tensors on the device.
+
+    Attributes:
+        crop: float64 ``(B, 4)``: top, left, height, width.
+        first_is_contrast, jittered, flipped: bool ``(B,)``.
+        brightness, contrast: float32 ``(B,)``.
+        read: int64 ``(P, 2R + 1)``: which pixels a box blur reads; empty where nothing is blurred.
+        weights: float64 ``(B, 2R + 1)``, in units of 2⁻²⁴.
+        kind, shapes, partners, count: See ``ViewParameters``; empty where nothing is distorted.
+    """
+
+    crop: Tensor
+    first_is_contrast: Tensor
+    jittered: Tensor
+    flipped: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    read: Tensor
+    weights: Tensor
+    kind: Tensor
+    shapes: Tensor
+    partners: Tensor
+    count: Tensor
+
+
+ARRAYS = len(fields(Told))  # that one view is made from
+
+
+def numbers(of: ViewParameters, px: int) -> list[np.ndarray]:
+    """Return the arrays of ``Told``, in its order, for views of ``px`` pixels."""
+    read, weights = box(of.sigma, px) if (of.sigma > 0).any() else (np.empty(0, np.int64), np.empty(0))
+    distorted = of.kind.any()
+    return [
+        of.crop.astype(np.float64),
+        _contrast_first(of.jitter_order),
+        of.jittered,
+        of.flipped,
+        of.jitter_factors[:, 0].astype(np.float32),
+        of.jitter_factors[:, 1].astype(np.float32),
+        read,
+        weights,
+        *(a if distorted else a[:0] for a in (of.kind, of.shapes, of.partners, of.count)),
+    ]
+
+
+def pack_views(
+    images: np.ndarray,
+    indices: np.ndarray,
+    stream_seed: int,
+    epoch: int,
+    views: ImageViews,
+    partners: np.ndarray | None = None,
+    *,
+    pinned: bool,
+) -> Packed:
+    """Draw and lay together all that ``make_packed`` needs, so that one copy brings it to the device.
+
+    Args:
+        images: The batch's source images, uint8 ``(B, S, S)``.
+        indices: Their rows in the cohort, ``(B,)``.
+        stream_seed: The phase's ``augment`` seed.
+        epoch: Which pass over the data.
+        views: The phase's ``views``.
+        partners: The images the keys are views of, uint8 ``(B, S, S)``; the same images if left out.
+        pinned: Whether to page-locked memory.
+    """
+    drawn = uniforms(stream_seed, epoch, indices)
+    arrays = [images] if partners is None else [images, partners]
+    told = [numbers(parameters(drawn[:, view], images.shape[-1], views), views.image_px) for view in (0, 1)]
+    return Packed.of([*told[0], *told[1], *arrays], pinned=pinned)
+
+
+def make_packed(arrays: Sequence[Tensor], views: ImageViews) -> tuple[Tensor, Tensor, Tensor]:
+    """Make query, key and target from what ``pack_views`` laid together, once it is on the device."""
+    told = (Told(*arrays[:ARRAYS]), Told(*arrays[ARRAYS : 2 * ARRAYS]))
+    images, partners = arrays[2 * ARRAYS], arrays[-1]
+    return _made((images.float(), partners.float()), told, views)
+
+
+def one_view(source: Tensor, told: Told, px: int) -> Tensor:
+    """Make one view of each image, float32 ``(B, 1, P, P)`` in [0, 1], of uint8 ``(B, S, S)`` on the device."""
+    return _transformed(crop(source.float(), told.crop, px), told).div(255).clamp_(0, 1).unsqueeze(1)
 
 
 def make_views_on_device(
@@ -35,7 +125,7 @@ def make_views_on_device(
     views: ImageViews,
     partners: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Make query, key and target of a batch.
+    """Make query, key and target of a batch whose images are on the device already.
 
     Args:
         images: The batch's source images, uint8 ``(B, S, S)`` on the device.
@@ -49,23 +139,31 @@ def make_views_on_device(
         Query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device; see ``methods.views.make_views``.
     """
     drawn = uniforms(stream_seed, epoch, indices)
+    arrays = [
+        array
+        for view in (0, 1)
+        for array in numbers(parameters(drawn[:, view], images.shape[-1], views), views.image_px)
+    ]
+    sent = to_device(arrays, images.device)
+    told = (Told(*sent[:ARRAYS]), Told(*sent[ARRAYS:]))
+    return _made((images.float(), (images if partners is None else partners).float()), told, views)
+
+
+def _made(sources: tuple[Tensor, Tensor], told: tuple[Told, Told], views: ImageViews) -> tuple[Tensor, Tensor, Tensor]:
+    """Make query, key and target of float32 sources ``(B, S, S)``, nothing of which waits for the device."""
     px = views.image_px
-    made = []
-    for view, source in enumerate((images.float(), (images if partners is None else partners).float())):
-        of = parameters(drawn[:, view], images.shape[-1], views)
-        clean = crop(source, of.crop, px)
-        if view == 0:
-            flipped = torch.from_numpy(of.flipped).to(clean.device)[:, None, None]
-            aligned = views.target == "aligned"
-            target = torch.where(flipped, clean.flip(-1), clean) if aligned else clean
-        made.append(transform(clean, of))
-    query, key = made
-    return tuple(view.div(255).clamp_(0, 1).unsqueeze(1) for view in (query, key, target))
+    clean = [crop(source, of.crop, px) for source, of in zip(sources, told, strict=True)]
+    target = clean[0]
+    if views.target == "aligned":
+        target = torch.where(told[0].flipped[:, None, None], target.flip(-1), target)
+    query, key = (_transformed(view, of) for view, of in zip(clean, told, strict=True))
+    query, key, target = (view.div(255).clamp_(0, 1).unsqueeze(1) for view in (query, key, target))
+    return query, key, target
 
 
-def crop(source: Tensor, boxes: np.ndarray, px: int) -> Tensor:
+def crop(source: Tensor, boxes: np.ndarray | Tensor, px: int) -> Tensor:
     """Cut and resize ``(B, S, S)`` to ``(B, px, px)``, antialiased bilinear; across first and then down, like PIL."""
-    box = torch.from_numpy(boxes).to(source.device, torch.float64)
+    box = torch.as_tensor(boxes).to(source.device, torch.float64)
     rows = resize_weights(box[:, 0], box[:, 2], source.shape[1], px)  # (B, px, S)
     columns = resize_weights(box[:, 1], box[:, 3], source.shape[2], px)
     across = weighted_sums(source, columns, RESIZE_BITS, down=False)
@@ -119,24 +217,28 @@ def resize_weights(start: Tensor, length: Tensor, size: int, px: int) -> Tensor:
     return (weights / total).mul_(2**RESIZE_BITS).add_(0.5).floor_()
 
 
+def told_to(device: torch.device, of: ViewParameters, px: int) -> Told:
+    """Bring what a view is made from to a device."""
+    return Told(*to_device(numbers(of, px), device))
+
+
 def transform(views: Tensor, of: ViewParameters) -> Tensor:
     """Jitter, blur, flip and distort grey levels ``(B, P, P)`` in 0…255."""
-    device = views.device
-    views = blur(jitter(views, of), of.sigma)
-    flipped = torch.from_numpy(of.flipped).to(device)[:, None, None]
-    return distort(torch.where(flipped, views.flip(-1), views), of)
+    return _transformed(views, told_to(views.device, of, views.shape[-1]))
 
 
-def jitter(views: Tensor, of: ViewParameters) -> Tensor:
+def _transformed(views: Tensor, told: Told) -> Tensor:
+    views = _jittered(views, told)
+    if told.weights.numel():
+        views = _blurred(views, told.read, told.weights)
+    views = torch.where(told.flipped[:, None, None], views.flip(-1), views)
+    return _distorted(views, told) if told.kind.numel() else views
+
+
+def _jittered(views: Tensor, told: Told) -> Tensor:
     """Move grey levels away from 0 (brightness) and from their rounded mean (contrast), in the drawn order."""
-
-    def on_device(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(views.device)[:, None, None]
-
-    first_is_contrast = on_device(_contrast_first(of.jitter_order))
-    jittered = on_device(of.jittered)
-    brightness = on_device(of.jitter_factors[:, 0].astype(np.float32))
-    contrast = on_device(of.jitter_factors[:, 1].astype(np.float32))
+    first_is_contrast = told.first_is_contrast[:, None, None]
+    brightness, contrast = told.brightness[:, None, None], told.contrast[:, None, None]
     result = views
     for position in (0, 1):
         mean = (result.mean(dim=(1, 2), keepdim=True) + 0.5).floor()
@@ -144,7 +246,7 @@ def jitter(views: Tensor, of: ViewParameters) -> Tensor:
         level = torch.where(is_contrast, mean, torch.zeros_like(mean))
         factor = torch.where(is_contrast, contrast, brightness)
         result = (level + factor * (result - level)).clamp(0, 255).floor()
-    return torch.where(jittered, result, views)
+    return torch.where(told.jittered[:, None, None], result, views)
 
 
 def _contrast_first(order: np.ndarray) -> np.ndarray:
@@ -156,26 +258,29 @@ def blur(views: Tensor, sigma: np.ndarray) -> Tensor:
     """Blur each view ``(P, P)`` by its own σ as PIL does: three box blurs across, then three down; σ = 0: unchanged."""
     if not (sigma > 0).any():
         return views
-    box = box_weights(sigma, views.shape[-1], views.device)  # (B, P, P)
+    return _blurred(views, *to_device(box(sigma, views.shape[-1]), views.device))
+
+
+def _blurred(views: Tensor, read: Tensor, weights: Tensor) -> Tensor:
+    matrices = box_weights(read, weights)  # (B, P, P)
     for down in (False, False, False, True, True, True):
-        views = weighted_sums(views, box, BLUR_BITS, down=down)
+        views = weighted_sums(views, matrices, BLUR_BITS, down=down)
     return views
 
 
-def box_weights(sigma: np.ndarray, px: int, device: torch.device) -> Tensor:
-    """Return the matrices of one box blur along a line, whole, in units of 2⁻²⁴; three approximate a Gaussian.
+def box(sigma: np.ndarray, px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pixels one box blur along a line reads and their weights, whole, in units of 2⁻²⁴.
 
     A box of whole radius l with a smaller weight on the pixel beyond either end has, three times over, the variance σ²
     (Gwosdek 2011, "Theoretical foundations of Gaussian convolution by extended box filtering", as PIL has it, float32
-    roundings included). The line goes on with its end pixels.
+    roundings included); three approximate a Gaussian. The line goes on with its end pixels.
 
     Args:
         sigma: float64 ``(B,)``; 0 gives the identity.
         px: Length of the line.
-        device: Where the result lies.
 
     Returns:
-        float64 ``(B, px, px)``.
+        int64 ``(px, 2R + 1)`` and float64 ``(B, 2R + 1)``.
     """
     narrow = sigma.astype(np.float32)
     variance = (narrow * narrow / np.float32(3)).astype(np.float64)  # of one pass
@@ -190,20 +295,25 @@ def box_weights(sigma: np.ndarray, px: int, device: torch.device) -> Tensor:
     weights = np.where(distance <= 0, inner[:, None], np.where(distance == 1, outer[:, None], 0.0))
     line = np.arange(px)
     read = np.clip(line[:, None] + reach, 0, px - 1)  # (px, 2R + 1): which pixel stands there
-    matrices = torch.zeros(len(sigma), px, px, dtype=torch.float64, device=device)
-    index = torch.from_numpy(read).to(device).expand(len(sigma), -1, -1)
-    return matrices.scatter_add_(2, index, torch.from_numpy(weights).to(device)[:, None].expand(-1, px, -1))
+    return read, weights
+
+
+def box_weights(read: Tensor, weights: Tensor) -> Tensor:
+    """Return the matrices of one box blur, float64 ``(B, P, P)``, from what ``box`` gives."""
+    px = len(read)
+    matrices = torch.zeros(len(weights), px, px, dtype=torch.float64, device=weights.device)
+    return matrices.scatter_add_(2, read.expand(len(weights), -1, -1), weights[:, None].expand(-1, px, -1))
 
 
 def distort(views: Tensor, of: ViewParameters) -> Tensor:
     """Cut out or shuffle ``(B, P, P)``; see ``methods.views.distort``."""
-    if not of.kind.any():
-        return views
+    return _distorted(views, told_to(views.device, of, views.shape[-1])) if of.kind.any() else views
+
+
+def _distorted(views: Tensor, told: Told) -> Tensor:
     px, device = views.shape[-1], views.device
     line = torch.arange(px, device=device)
-    shapes, partners, count, kind = (
-        torch.from_numpy(a).to(device) for a in (of.shapes, of.partners, of.count, of.kind)
-    )
+    shapes, partners, count, kind = told.shapes, told.partners, told.count, told.kind
 
     def within(top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
         rows = (line >= top[:, None]) & (line < (top + height)[:, None])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.packed import to_device
 from harness.seeding import seed as seed_of
 from methods.networks.backbone import random_numbers_from
 from methods.networks.normalisation import SplitBatchNorm2d
@@ -78,7 +79,7 @@ class BoundMocoV2(BoundTerm):
             return own, processes.gather(own) if self.training else own
         images = processes.gather(views.key)
         generator = torch.Generator().manual_seed(views.step_seed)
-        order = torch.randperm(len(images), generator=generator).to(images.device)
+        (order,) = to_device([torch.randperm(len(images), generator=generator).numpy()], images.device)
         shuffled = embed(self.key_head, self.key_encoder(images[processes.part(order)])[-1])
         keys = processes.gather(shuffled)[torch.argsort(order)]
         return processes.part(keys), keys

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from harness.errors import DataError
+from harness.packed import Packed, SideStream
 from harness.seeding import seed
 from methods.phases import ImageViews
 from methods.terms.bound import Views
@@ -20,7 +22,7 @@ from methods.training.processes import Processes
 from methods.training.trained import Trained
 from methods.view_parameters import uniforms
 from methods.views import make_views
-from methods.views_on_device import make_views_on_device
+from methods.views_on_device import make_packed, pack_views
 
 ALONE = Processes()
 
@@ -105,16 +107,20 @@ def batches(
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield query, key and target, float32 ``(B, 1, P, P)`` in [0, 1] on the device, of steps first … last − 1.
 
-    On a CPU the views are made by OpenCV, in this process or in ``workers`` others; on a GPU rows are gathered and
-    the views made there in one batch. Either way the same numbers choose the augmentation. Of several processes each
-    gets its own part of every batch.
+    On a CPU the views are made by OpenCV, in this process or in ``workers`` others. For a GPU a thread gathers rows and
+    draws a step ahead, one copy brings both over, and the views are made there in one batch. Either way the same
+    numbers choose the augmentation. Of several processes each gets its own part of every batch.
     """
     if device.type == "cuda":
-        for epoch, rows, gathered in gather_ahead(images, order, first, last, pinned=True, processes=processes):
-            on_device = gathered.to(device, non_blocking=True)
+
+        def pack(step: int) -> Packed:
+            epoch, rows = order.batch(step)
+            rows = processes.part(rows)
             chosen = pairs.of(rows, augment_seed, epoch)
-            others = None if chosen is rows else torch.from_numpy(images[chosen]).to(device)
-            yield make_views_on_device(on_device, rows, augment_seed, epoch, views, others)
+            others = None if chosen is rows else images[chosen]
+            return pack_views(images[rows], rows, augment_seed, epoch, views, others, pinned=True)
+
+        yield from made_ahead(packed_ahead(pack, first, last), partial(make_packed, views=views), device)
         return
     steps = _Steps(images, order, first, last, augment_seed, views, pairs, processes)
     unused = torch.Generator().manual_seed(0)  # without one of its own a loader draws from the global generator
@@ -123,35 +129,42 @@ def batches(
         yield tuple(as_float(view) for view in made)
 
 
-def gather_ahead(
-    images: np.ndarray, order: Order, first: int, last: int, pinned: bool, processes: Processes = ALONE
-) -> Iterator[tuple[int, np.ndarray, Tensor]]:
-    """Yield epoch, rows and source images of each step, read by one thread a step ahead.
-
-    Args:
-        images: The cohort, a memory map uint8 ``(N, S, S)``.
-        order: The order of the phase.
-        first: First step.
-        last: Step after the last.
-        pinned: Whether to read into page-locked memory, from which a GPU copies without waiting.
-        processes: Whose part of each batch is read.
-    """
-
-    def gather(rows: np.ndarray) -> Tensor:
-        read = torch.from_numpy(images[rows])
-        return read.pin_memory() if pinned else read
-
+def packed_ahead(pack: Callable[[int], Packed], first: int, last: int) -> Iterator[Packed]:
+    """Yield what steps first … last − 1 are made from, read and drawn by one thread a step ahead."""
     with ThreadPoolExecutor(1) as thread:
         waiting = None
         for step in range(first, last):
-            epoch, rows = order.batch(step)
-            rows = processes.part(rows)
-            following = (epoch, rows, thread.submit(gather, rows))
+            following = thread.submit(pack, step)
             if waiting is not None:
-                yield waiting[0], waiting[1], waiting[2].result()
+                yield waiting.result()
             waiting = following
         if waiting is not None:
-            yield waiting[0], waiting[1], waiting[2].result()
+            yield waiting.result()
+
+
+def made_ahead(
+    packed: Iterator[Packed], make: Callable[[Sequence[Tensor]], tuple[Tensor, ...]], device: torch.device
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the batches of a device, each brought over by one copy and made beside the step before it.
+
+    Args:
+        packed: What each is made from.
+        make: Makes a batch of what came over; it must not wait for the device.
+        device: Where.
+    """
+    aside = SideStream(device)
+    waiting = None
+    for one in packed:
+        with aside.work():
+            following = make(one.to(device))
+        mark = aside.mark()
+        if waiting is not None:
+            aside.hand_over(*waiting)
+            yield waiting[0]
+        waiting = (following, mark)
+    if waiting is not None:
+        aside.hand_over(*waiting)
+        yield waiting[0]
 
 
 def as_float(view: Tensor) -> Tensor:

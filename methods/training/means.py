@@ -82,19 +82,32 @@ class SumsOnDevice:
 
 
 class Listed:
-    """Every loss as a number of its own, summed in float64; for one process."""
+    """Every loss as a number of its own, summed in float64; for one process.
+
+    Losses stay on the device until a number is asked for, so that nobody waits for one in between.
+    """
 
     def __init__(self) -> None:
-        self.listed: dict[str, list[float]] = {}
+        self._listed: dict[str, list[float]] = {}
+        self._waiting: dict[str, list[Tensor]] = {}
+
+    @property
+    def listed(self) -> dict[str, list[float]]:
+        """Name → the losses of every step; this waits for the device."""
+        for name, values in self._waiting.items():
+            self._listed.setdefault(name, []).extend(torch.stack(values).tolist())
+        self._waiting = {}
+        return self._listed
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
         """List a step's losses."""
         for name, value in losses.items():
-            self.listed.setdefault(name, []).append(float(value))
+            self._waiting.setdefault(name, []).append(value.detach())
 
     def finite(self) -> bool:
-        """Say whether the last total is finite."""
-        return math.isfinite(self.listed["total"][-1])
+        """Say whether every total since this was last asked, or a number was, is finite, and so is the last."""
+        unseen = len(self._waiting.get("total", ()))
+        return all(math.isfinite(total) for total in self.listed["total"][-max(unseen, 1) :])
 
     def means(self) -> dict[str, float]:
         """Return name → mean over the steps."""
@@ -102,7 +115,7 @@ class Listed:
 
     def clear(self) -> None:
         """Begin anew."""
-        self.listed = {}
+        self._listed, self._waiting = {}, {}
 
     def state(self) -> dict[str, object]:
         """Return the lists."""
@@ -113,4 +126,4 @@ class Listed:
         listed = state["listed"]
         if not isinstance(listed, dict):
             raise TypeError("the losses of a checkpoint are no mapping")
-        self.listed = listed
+        self._listed, self._waiting = listed, {}

@@ -15,7 +15,7 @@ from methods.training.pairs import Pairs
 from methods.training.processes import Processes
 from methods.training.trained import Trained
 from methods.views import make_views
-from methods.views_on_device import make_views_on_device
+from methods.views_on_device import make_packed, pack_views
 
 
 class HeldOutLosses(Protocol):
@@ -105,8 +105,8 @@ class Validation(Batched):
     def _made(self, part: np.ndarray) -> tuple[Tensor, ...]:
         partners = self._pairs.of(part, self._seed, 0)
         if self._device.type == "cuda":
-            gathered = torch.from_numpy(self._images[part]).to(self._device)
-            others = None if partners is part else torch.from_numpy(self._images[partners]).to(self._device)
-            return make_views_on_device(gathered, part, self._seed, 0, self._views, others)
+            others = None if partners is part else self._images[partners]
+            packed = pack_views(self._images[part], part, self._seed, 0, self._views, others, pinned=True)
+            return make_packed(packed.to(self._device), self._views)
         raw = make_views(self._images, part, self._seed, 0, self._views, partners)
         return tuple(as_float(torch.from_numpy(view)) for view in raw)

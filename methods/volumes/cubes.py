@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from harness.errors import DataError
+from harness.packed import Packed, loaders
 from harness.seeding import seed
 from methods.phases import CubeViews
-from methods.training.batches import Order
+from methods.training.batches import Order, made_ahead
 from methods.training.processes import Processes
 from methods.volumes.discovery import CUBES, TABLE
 from methods.volumes.transforms import distort
@@ -116,14 +117,22 @@ def cube_batches(
     workers: int,
     processes: Processes,
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Yield query, key (the query once more), target and words of steps first … last − 1, on the device."""
+    """Yield query, key (the query once more), target and words of steps first … last − 1, on the device.
+
+    For a GPU other processes make the cubes unless it is said how many, and one copy brings a step's over.
+    """
     steps = _Steps(cubes, order, first, last, stream_seed, views, processes)
     unused = torch.Generator().manual_seed(0)  # without one of its own a loader draws from the global generator
     loader = DataLoader(
-        steps, batch_size=None, num_workers=workers, shuffle=False, generator=unused, pin_memory=device.type == "cuda"
+        steps, batch_size=None, num_workers=loaders(workers, device.type), shuffle=False, generator=unused
     )
-    for made in loader:
-        query, target, words = (part.to(device, non_blocking=True) for part in made)
+    if device.type == "cpu":
+        for query, target, words in loader:
+            yield query, query, target, words
+        return
+    pinned = device.type == "cuda"
+    packed = (Packed.of([part.numpy() for part in made], pinned=pinned) for made in loader)
+    for query, target, words in made_ahead(packed, tuple, device):
         yield query, query, target, words
 
 

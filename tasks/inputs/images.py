@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.packed import loaders
 from tasks.inputs.deformation import Deformation
 from tasks.inputs.draws import sample_seeds, uniforms
 from tasks.inputs.image_augmentation import DRAWS, augment, normalise, views
 from tasks.inputs.interface import Source
-from tasks.inputs.loading import Batch, Samples, batches, gather, load, loaders, to_device
+from tasks.inputs.loading import Batch, Samples, batches, gather, load, to_device
 from tasks.options import DeformationAugmentation
 from tasks.specs import ImageClassification, ImageSegmentation, ImageTransfer
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from harness.environment import cores
 from harness.pixels import Pixels
 from harness.seeding import seed
 from tasks.cohorts.decode import to_square
@@ -154,16 +153,6 @@ def load(
         generator=torch.Generator().manual_seed(0),  # it draws a seed for its workers, which nothing uses
     )
     yield from loader
-
-
-def loaders(asked: int, device: str) -> int:
-    """Return how many processes load: those asked for, or on a GPU, where none are, some of the cores; at most four.
-
-    On a CPU the cores are the training's own.
-    """
-    if asked or not device.startswith("cuda"):
-        return asked
-    return min(4, cores() // 4)
 
 
 def to_device(array: np.ndarray, device: str) -> Tensor:

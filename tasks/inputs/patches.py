@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor, nn
 
+from harness.packed import loaders
 from harness.pixels import Pixels
 from tasks.inputs.interface import Source
-from tasks.inputs.loading import Batch, Samples, batches, load, loaders, to_device
+from tasks.inputs.loading import Batch, Samples, batches, load, to_device
 from tasks.inputs.patch_augmentation import augment
 from tasks.specs import PatchTransfer
 

@@ -11,7 +11,7 @@ from harness.spec import Status
 from methods.options import Cosine
 from methods.pretext import carry_on
 from methods.training import loop
-from methods.training.batches import Order, gather_ahead
+from methods.training.batches import Order
 from methods.training.checkpoints import load_encoder
 from methods.training.objective import Objective
 from methods.training.optimisers import rate_factor
@@ -219,16 +219,6 @@ def test_an_epoch_is_every_image_once_in_an_order_of_its_own(cohort, tmp_path):
     configuration["validation"] = {"unit": "epochs", "every": 1, "images": None}
     outcome = train(configuration, tmp_path / "epochs", cohort)
     assert outcome.facts["steps"] == 2 * (96 // 16) and len(outcome.curve) == 2
-
-
-def test_gathering_ahead_gives_every_step_its_own_images(cohort):
-    images = np.load(cohort / "pixels.npy", mmap_mode="r")
-    order = Order(np.arange(96), 16, 3)
-    found = list(gather_ahead(images, order, 4, 9, pinned=False))
-    assert len(found) == 5
-    for step, (epoch, rows, gathered) in zip(range(4, 9), found, strict=True):
-        assert epoch == step // 6 and np.array_equal(rows, order.batch(step)[1])
-        assert np.array_equal(gathered.numpy(), images[rows])
 
 
 def test_selection_may_take_the_last_state_instead(cohort, tmp_path):

@@ -16,7 +16,7 @@ from methods.networks.backbone import random_numbers_from
 from methods.obtain import backbone
 from methods.phases import ImageViews, LabelSpec, NetworkSpec
 from methods.shapes import CLASSES, make_shapes
-from methods.supervised import Supervised, cohort, labelled_views, one_view, run_phase, whole_image
+from methods.supervised import Supervised, cohort, drawn, labelled_views, one_view, run_phase, whole_image
 from methods.training.batches import Order
 from methods.training.checkpoints import load_encoder
 from methods.views import make_views
@@ -64,6 +64,10 @@ def run(configured, folder, inputs=None, resume=None, report=None, name="a"):
     return run_phase(spec, context)
 
 
+def seen(images, rows, stream_seed, epoch, px):
+    return one_view(images, rows, drawn(stream_seed, epoch, rows, images.shape[-1], px), px)
+
+
 def test_it_learns_the_labels_that_the_manifest_lists(labelled, tmp_path):
     optimiser = {"name": "adam", "learning_rate": 0.003, "weight_decay": 0}
     configured = configuration("chestxray14_supervised", 40, optimiser=optimiser)
@@ -80,7 +84,7 @@ def test_the_first_loss_is_the_cross_entropy_written_in_numpy(labelled):
     training = Supervised(spec, context, cohort(spec, context))
     labels = torch.from_numpy(training._data.labels[:8])
     rows = np.arange(8)
-    views = one_view(np.load(labelled / "pixels.npy"), rows, 1, 0, 32, CPU)
+    views = seen(np.load(labelled / "pixels.npy"), rows, 1, 0, 32)
     with torch.no_grad():
         found = float(training.objective(labelled_views(training.objective, views, labels, CPU))[0])
         encoded = training.objective.backbone.encode(views.expand(-1, 3, -1, -1))
@@ -95,7 +99,7 @@ def test_its_view_is_the_query_of_a_phase_without_distortion(labelled):
     images, rows = np.load(labelled / "pixels.npy"), np.arange(20)
     views = ImageViews(image_px=32, distortion=False)
     query = make_views(images, rows, 9, 2, views)[0]
-    assert np.array_equal(one_view(images, rows, 9, 2, 32, CPU)[:, 0].mul(255).round().byte().numpy(), query)
+    assert np.array_equal(seen(images, rows, 9, 2, 32)[:, 0].mul(255).round().byte().numpy(), query)
 
 
 def test_test_images_are_never_learnt_from(tmp_path, labelled):
@@ -225,7 +229,7 @@ def by_hand(configured, folder, name="a"):
     for step in range(6):
         optimiser.param_groups[0]["lr"] = 0.001 * 0.5 * (1 + math.cos(math.pi * step / 6))
         epoch, rows = order.batch(step)
-        taken = loss(one_view(data.images, rows, seeds["augment"], epoch, 32, CPU), rows)
+        taken = loss(seen(data.images, rows, seeds["augment"], epoch, 32), rows)
         optimiser.zero_grad()
         taken.backward()
         optimiser.step()

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.inputs import loading
-from tasks.inputs.loading import Batch, loaders, to_device
+from harness import packed
+from harness.packed import loaders
+from tasks.inputs.loading import Batch, to_device
 from tasks.specs import read_transfer
 from tasks.transfer.training import CHECK_EVERY, FineTuning
 from tests.tasks.conftest import plan_of
@@ -49,9 +50,9 @@ def test_a_loss_that_is_not_finite_is_found_at_the_next_look_whichever_step_had_
 
 
 def test_loaders_are_those_asked_for_or_on_a_gpu_some_of_the_cores(monkeypatch):
-    monkeypatch.setattr(loading, "cores", lambda: 16)
+    monkeypatch.setattr(packed, "cores", lambda: 16)
     assert [loaders(0, "cpu"), loaders(3, "cpu"), loaders(0, "cuda:0"), loaders(2, "cuda:0")] == [0, 3, 4, 2]
-    monkeypatch.setattr(loading, "cores", lambda: 2)
+    monkeypatch.setattr(packed, "cores", lambda: 2)
     assert loaders(0, "cuda:0") == 0
 
 
