@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,24 +124,35 @@ class ItemIds:
             shared: Canonical JSON of the keys of the spec that all have alike.
             own: The other keys.
         """
-        pieces = [f'{{"kind":{canonical_json(kind)},"spec":{{']
-        self._own: list[str] = []
-        for place, key in enumerate(sorted((*shared, *own))):
-            pieces[-1] += f"{',' if place else ''}{canonical_json(key)}:"
+        pieces = [""]
+        for before, key in _layout(kind, tuple(shared), tuple(own)):
+            pieces[-1] += before
             if key in shared:
                 pieces[-1] += shared[key]
             else:
-                self._own.append(key)
                 pieces.append("")
         pieces[-1] += "}}"
+        self._own = sorted(own)
         self._begun = hashlib.sha256(pieces[0].encode())
-        self._rest = pieces[1:]
+        self._rest = "".join("%s" + piece.replace("%", "%%") for piece in pieces[1:])
 
     def id(self, own: Mapping[str, str]) -> str:
         """Return ``item_id`` of the whole spec; ``own`` maps each key of its own to canonical JSON."""
+        return self.of(*(own[key] for key in self._own))
+
+    def of(self, *own: str) -> str:
+        """Return the same of the values alone, in the order of their keys."""
         whole = self._begun.copy()
-        whole.update("".join(own[key] + piece for key, piece in zip(self._own, self._rest, strict=True)).encode())
+        whole.update((self._rest % own).encode())
         return whole.hexdigest()
+
+
+@lru_cache(maxsize=64)  # of all trials that a plan may have, one
+def _layout(kind: str, shared: tuple[str, ...], own: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return, in the order of canonical JSON, what is written before each value of a spec, and its key."""
+    keys = sorted((*shared, *own))
+    first = f'{{"kind":{canonical_json(kind)},"spec":{{'
+    return tuple((f"{',' if place else first}{canonical_json(key)}:", key) for place, key in enumerate(keys))
 
 
 def file_sha256(path: Path) -> str:

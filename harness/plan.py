@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -42,6 +42,7 @@ from harness.store.committed import standing_content
 from harness.store.files import parse_json
 
 Block = Literal["published", "added"]
+SubsetRule = Literal["fixed", "per_repeat"]
 NO_TABLES: Mapping[str, OwnTable] = MappingProxyType({})
 
 
@@ -218,8 +219,9 @@ def _plan_cells(plan: Plan) -> None:
     of_tasks = {task.name: _Part.of(_of_task(plan, task)) for task in plan.registry.tasks if task.name in plan.cohorts}
     for method in plan.registry.methods:
         of_method = _Part.of(_of_method(plan, method))
+        lacking, of_phases = plan.methods[method.name].unavailable, _without_cohort(plan, method)
         for task in plan.registry.tasks:
-            unavailable = _why_unavailable(plan, method, task)
+            unavailable = lacking or plan.tasks[task.name].unavailable or of_phases
             for fraction in task.label_fractions:
                 key = CellKey(method.name, task.name, fraction)
                 tables = printed.get(key, ())
@@ -393,12 +395,10 @@ def _skip(method: MethodEntry, task: TaskEntry, fraction: float) -> str | None:
     return None
 
 
-def _why_unavailable(plan: Plan, method: MethodEntry, task: TaskEntry) -> str | None:
-    reasons = [plan.methods[method.name].unavailable, plan.tasks[task.name].unavailable]
-    for phase in plan.methods[method.name].phases:
-        if phase.cohort and phase.cohort in plan.tasks:
-            reasons.append(plan.tasks[phase.cohort].unavailable)
-    return next((reason for reason in reasons if reason), None)
+def _without_cohort(plan: Plan, method: MethodEntry) -> str | None:
+    """Say why a cohort that a method pretrains on is unavailable; None if all are there."""
+    asked = (plan.tasks[phase.cohort] for phase in plan.methods[method.name].phases if phase.cohort in plan.tasks)
+    return next((task.unavailable for task in asked if task.unavailable), None)
 
 
 def _add(
@@ -515,30 +515,62 @@ class _Part:
 def _plan_trials(plan: Plan, cell: Cell, of_method: _Part, of_task: _Part) -> None:
     method, task, fraction = cell.key
     parameters, seeds = plan.parameters, plan.seeds(method)
-    cohort = plan.cohorts[task].id
+    cohort, rule, repeats = plan.cohorts[task].id, plan.registry.tasks[task].subset, range(parameters.repeats)
+    subsets = _subsets_written(parameters.base_seed, task, rule, parameters.repeats)
     for index in range(seeds):
         chain = plan.phases.get((method, index), [])
         phase = chain[-1].id if chain else None
-        own = _Part.of({"label_fraction": fraction, "phase": phase, "pretrain_seed": index})
         shared = _Repeats(
-            {**of_method.spec, **of_task.spec, **own.spec},
+            of_method.spec,
+            of_task.spec,
+            {"label_fraction": fraction, "phase": phase, "pretrain_seed": index},
             parameters,
-            plan.registry.tasks[task].subset,
+            rule,
             f" · pretraining seed {index}" if seeds > 1 else "",
             plan.tasks[task].trial_run,
             (cohort, phase) if phase else (cohort,),
         )
-        ids = ItemIds("trial", {**of_method.written, **of_task.written, **own.written}, OF_A_REPEAT)
-        drawn = shared.seeds_below()
-        for repeat in range(parameters.repeats):
-            item = PlannedTrial(ids.id(shared.written(repeat, drawn)), shared, repeat)
+        own = {"label_fraction": _number(fraction), "phase": canonical_json(phase), "pretrain_seed": str(index)}
+        ids = ItemIds("trial", {**of_method.written, **of_task.written, **own}, OF_A_REPEAT)
+        drawn = _seeds_written(parameters.base_seed, shared.seed_names, parameters.repeats)
+        for repeat, seeds_text, subset_text in zip(repeats, drawn, subsets, strict=True):
+            item = PlannedTrial(ids.of(str(repeat), seeds_text, subset_text), shared, repeat)
             cell.trials[TrialKey(method, task, fraction, index, repeat)] = item
             plan.items.setdefault(item.id, item)
 
 
 ROLES = ("init", "order", "augment")
-SORTED_ROLES = tuple(sorted(ROLES))
-OF_A_REPEAT = ("repeat", "subset", "seeds")  # keys of a trial's spec that its repeats do not share
+OF_A_REPEAT = ("repeat", "seeds", "subset")  # keys of a trial's spec that its repeats do not share, in order
+
+
+@lru_cache(maxsize=64, typed=True)
+def _number(value: float) -> str:
+    return canonical_json(value)
+
+
+@lru_cache(maxsize=1024)  # all label fractions of a task ask for the same
+def _seeds_written(base_seed: int, names: tuple[str | int, ...], repeats: int) -> tuple[str, ...]:
+    """Return the canonical JSON of each repeat's seeds: text, because there are many."""
+    drawn = SeedsBelow(base_seed, *names)
+    form = "{" + ",".join(f'"{role}":%d' for role in sorted(ROLES)) + "}"
+    return tuple(form % tuple(map(drawn.after, rest)) for rest in _names_below(repeats))
+
+
+@lru_cache(maxsize=8)
+def _names_below(repeats: int) -> tuple[tuple[bytes, ...], ...]:
+    """Return the last names of each repeat's seeds, as ``SeedsBelow.after`` takes them."""
+    return tuple(tuple(f',{repeat},"{role}"]'.encode() for role in sorted(ROLES)) for repeat in range(repeats))
+
+
+@lru_cache(maxsize=1024)
+def _subsets_written(base_seed: int, task: str, rule: SubsetRule, repeats: int) -> tuple[str, ...]:
+    """Return the canonical JSON of each repeat's subset of the labels."""
+    return tuple(canonical_json(_subset(base_seed, task, rule, repeat)) for repeat in range(repeats))
+
+
+def _subset(base_seed: int, task: str, rule: SubsetRule, repeat: int) -> dict[str, str | int]:
+    """Return by which rule and seed a repeat's labels are drawn."""
+    return {"rule": rule, "seed": subset_seed(base_seed, task, repeat if rule == "per_repeat" else None)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -546,55 +578,49 @@ class _Repeats:
     """What the repeats of a cell with one pretraining seed share, and what each has of its own.
 
     Attributes:
-        shared: The keys of the spec that all of them have alike.
+        of_method, of_task, own: The keys of the spec that all of them have alike: those of all trials of the method,
+            of all of the task, and the rest.
         parameters: For the seeds.
         subset: By which rule labels are drawn.
         which: Names the pretraining seed in titles, if there are several.
         run, needs: As an item has them.
     """
 
-    shared: dict[str, Any]
+    of_method: Mapping[str, Any]
+    of_task: Mapping[str, Any]
+    own: Mapping[str, Any]
     parameters: Parameters
-    subset: Literal["fixed", "per_repeat"]
+    subset: SubsetRule
     which: str
     run: str
     needs: tuple[str, ...]
 
     def spec(self, repeat: int) -> dict[str, Any]:
         """Return the whole spec of one repeat."""
-        subset = {"rule": self.subset, "seed": self._subset_seed(repeat)}
-        drawn = self.seeds_below()
-        seeds = {role: drawn.seed(repeat, role) for role in ROLES}
-        return {**self.shared, "subset": subset, "repeat": repeat, "seeds": seeds}
-
-    def written(self, repeat: int, drawn: SeedsBelow) -> dict[str, str]:
-        """Return the canonical JSON of what one repeat has of its own: text, because there are many."""
-        rest = ((role, f'{repeat},"{role}"') for role in SORTED_ROLES)
-        roles = ",".join([f'"{role}":{drawn.of(names)}' for role, names in rest])
+        drawn = SeedsBelow(self.parameters.base_seed, *self.seed_names)
         return {
-            "repeat": str(repeat),
-            "subset": f'{{"rule":"{self.subset}","seed":{self._subset_seed(repeat)}}}',
-            "seeds": f"{{{roles}}}",
+            **self.of_method,
+            **self.of_task,
+            **self.own,
+            "subset": _subset(self.parameters.base_seed, self.of_task["task"], self.subset, repeat),
+            "repeat": repeat,
+            "seeds": {role: drawn.seed(repeat, role) for role in ROLES},
         }
 
-    def seeds_below(self) -> SeedsBelow:
-        """Return the seeds of the repeats.
+    @property
+    def seed_names(self) -> tuple[str | int, ...]:
+        """The names of the seeds before the repeat.
 
         Under ``shared`` the method and the pretraining seed are left out, so that two methods can be paired.
         """
-        named = (self.shared["method"], self.shared["task"], self.shared["pretrain_seed"])
-        names = (self.shared["task"],) if self.parameters.seed_plan == "shared" else named
-        return SeedsBelow(self.parameters.base_seed, "trial", *names)
+        method, task = self.of_method["method"], self.of_task["task"]
+        shared = self.parameters.seed_plan == "shared"
+        return ("trial", task) if shared else ("trial", method, task, self.own["pretrain_seed"])
 
     def title(self, repeat: int) -> str:
         """Return the title of one repeat."""
-        method, task, fraction = (self.shared[key] for key in ("method", "task", "label_fraction"))
+        method, task, fraction = self.of_method["method"], self.of_task["task"], self.own["label_fraction"]
         return f"{method} × {task} · {percent(fraction)}{self.which} · repeat {repeat}"
-
-    def _subset_seed(self, repeat: int) -> int:
-        return subset_seed(
-            self.parameters.base_seed, self.shared["task"], repeat if self.subset == "per_repeat" else None
-        )
 
 
 class PlannedTrial(Item):
@@ -608,10 +634,9 @@ class PlannedTrial(Item):
 
     def __init__(self, id: str, of: _Repeats, repeat: int) -> None:
         """Keep what is its own and what it shares with the other repeats."""
-        own = object.__setattr__  # it is frozen
-        own(self, "id", id)
-        own(self, "_shared", of)
-        own(self, "_repeat", repeat)
+        _set_id(self, id)  # it is frozen, and there are many
+        _set_shared(self, of)
+        _set_repeat(self, repeat)
 
     @property
     def run(self) -> str:
@@ -636,3 +661,8 @@ class PlannedTrial(Item):
     def __reduce__(self) -> tuple[type[Item], tuple[object, ...]]:
         """Cross to another process as a plain item."""
         return Item, (self.kind, self.id, self.title, self.run, self.spec, self.needs, self.cost)
+
+
+_set_id, _set_shared, _set_repeat = (
+    vars(owner)[name].__set__ for owner, name in ((Item, "id"), (PlannedTrial, "_shared"), (PlannedTrial, "_repeat"))
+)

@@ -47,8 +47,12 @@ class SeedsBelow:
 
     def of(self, written: str) -> int:
         """Return ``seed`` of the first names and of others, given as canonical JSON with commas between."""
+        return self.after(f",{written}]".encode())
+
+    def after(self, rest: bytes) -> int:
+        """Return the same of ``,`` and the others as ``of`` takes them and ``]``, as bytes: for many, made once."""
         whole = self._begun.copy()
-        whole.update(f",{written}]".encode())
+        whole.update(rest)
         return int.from_bytes(whole.digest()[:8]) >> 1
 
 
