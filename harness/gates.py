@@ -25,7 +25,7 @@ from harness.descriptions import PhaseDescription, PretrainingDescription
 from harness.errors import ConfigurationError, DataError
 from harness.spec import Frozen, Text
 from harness.typed import Mistakes, Number, Rate, read
-from harness.yaml_files import item_lines, load_yaml
+from harness.yaml_files import load_with_item_lines
 
 GATES = "methods/gates.yaml"
 Word = Literal["learnt", "not learnt", "not gated"]
@@ -169,10 +169,10 @@ def read_gates(path: Path) -> dict[str, tuple[Gate, ...]]:
         ConfigurationError: It is absent or malformed, or a term has only gates that pass nobody alone; each sentence
             names its line.
     """
-    given = load_yaml(path).get("terms")
+    document, lines = load_with_item_lines(path, "terms")
+    given = document.get("terms")
     if not isinstance(given, dict):
         raise ConfigurationError(f'{path}: found no mapping under "terms:"; expected gates by a term\'s dotted type.')
-    lines = item_lines(path, "terms")
     gates: dict[str, tuple[Gate, ...]] = {}
     wrong: list[str] = []
     for term, items in given.items():

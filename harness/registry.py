@@ -14,6 +14,7 @@ and a profile into a plan. Both are found by name at run time, so the machine im
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -32,7 +33,7 @@ from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, Unkno
 from harness.foreign import EndedPython, describe_error, guest
 from harness.spec import MethodEntry, MethodPlan, Parameters, TaskEntry, TaskPlan, extras
 from harness.typed import Mistakes, read, sentences
-from harness.yaml_files import key_lines, load_yaml, read_otherwise
+from harness.yaml_files import load_with_lines, load_yaml, read_otherwise
 
 METHODS = "methods"
 TASKS = "tasks"
@@ -125,12 +126,12 @@ def _read(kind: str, model: type[Entry], root: Path, group: str, points: Iterabl
     own: Entries[Entry] = Entries(kind)
     top = f"{kind}s"
     path = root / top / "registry.yaml"
-    raw = load_yaml(path).get(top)
+    document, lines = load_with_lines(path, top)
+    raw = document.get(top)
     if not isinstance(raw, dict) or not raw:
         raise ConfigurationError(
             f'{path} has no entries under "{top}:"; expected at least one; see docs/architecture.md.'
         )
-    lines = key_lines(path, top)
     written = (
         dict(zip(raw, lines, strict=True)) if len(raw) == len(lines) else {}
     )  # name as read → as it stands in the file
@@ -334,7 +335,7 @@ Resolved = TypeVar("Resolved", MethodPlan, TaskPlan)
 def _guard(resolve: Callable[[], Resolved], entry: MethodEntry | TaskEntry) -> Resolved:
     """Resolve an entry; whatever its code raises becomes one sentence."""
     try:
-        with guest():
+        with guest() if _names_code(entry) else contextlib.nullcontext():  # ours needs no watching
             return resolve()
     except DiraBenchError:
         raise
@@ -350,9 +351,18 @@ def _guard(resolve: Callable[[], Resolved], entry: MethodEntry | TaskEntry) -> R
 
 def _names_code(entry: MethodEntry | TaskEntry) -> bool:
     """Say whether an entry names code by a dotted path, such as a recipe, a term or an adapter of one's own."""
-    given = entry.model_dump(exclude={"label", "source", "origin"})
-    values = [*given.values(), *given["options"].values()]
-    return any(isinstance(value, str) and DOTTED.fullmatch(value) for value in values)
+    own = {**dict(entry), "label": "", "source": "", "origin": ""}
+    unseen: list[object] = list(own.values())
+    while unseen:
+        value = unseen.pop()
+        if isinstance(value, str):
+            if ":" in value and DOTTED.fullmatch(value):
+                return True
+        elif isinstance(value, Mapping):
+            unseen.extend(value.values())
+        elif isinstance(value, list | tuple):
+            unseen.extend(value)
+    return False
 
 
 def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[EntryPoint]] = _points) -> Registry:

@@ -51,6 +51,24 @@ class _Loader(FastLoader):
         ]
         for first in {*FastLoader.yaml_implicit_resolvers, *"-+.0123456789yYnNoO="}
     }
+    depth = 0
+
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: object) -> None:
+        """Refuse nesting that no file of ours has before a recursive reader meets it: libyaml ends the process there.
+
+        Every node is announced here on its way in, and in ``ascend_resolver`` on its way out.
+        """
+        self.depth += 1
+        if self.depth > DEEPEST + 1 and current_node is not None:  # the innermost may be a scalar
+            mark = current_node.start_mark
+            raise ConfigurationError(
+                f"{mark.name} is nested more than {DEEPEST} deep in line {mark.line + 1}; expected a few levels; see "
+                "docs/architecture.md."
+            )
+
+    def ascend_resolver(self) -> None:
+        """Leave a node."""
+        self.depth -= 1
 
 
 def _disputed(loader: _Loader, node: yaml.ScalarNode) -> Any:
@@ -90,22 +108,6 @@ def _named(text: str, path: Path) -> io.StringIO:
     return stream
 
 
-def _check_depth(text: str, path: Path) -> None:
-    """Refuse nesting that no file of ours has, before a recursive reader meets it: libyaml ends the process there."""
-    depth = 0
-    for event in yaml.parse(text, Loader=FastLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > DEEPEST:
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise ConfigurationError(
-                f"{path} is nested more than {DEEPEST} deep in line {line}; expected a few levels; see "
-                "docs/architecture.md."
-            )
-
-
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
@@ -113,10 +115,30 @@ def load_yaml(path: Path) -> dict[str, Any]:
         ConfigurationError: If the file is missing, unreadable, no YAML or no mapping, or if it holds a key twice or a
             scalar on which YAML 1.1 and 1.2 differ.
     """
+    return _parsed(path)[0]
+
+
+def load_with_lines(path: Path, top: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """Read a YAML mapping, and the line, from 1, on which each entry under the key ``top`` begins.
+
+    Raises:
+        ConfigurationError: As ``load_yaml`` does.
+    """
+    loaded, node = _parsed(path)
+    return loaded, {name.value: name.start_mark.line + 1 for name, _ in _below(node, top)}
+
+
+def _parsed(path: Path) -> tuple[dict[str, Any], yaml.MappingNode]:
+    """Parse a file once: return what it says, and the nodes that know where it says it."""
+    node: yaml.Node | None = None
+    loaded: object = None
     try:
-        text = path.read_text(encoding="utf-8")
-        _check_depth(text, path)
-        loaded = yaml.load(_named(text, path), Loader=_Loader)
+        loader = _Loader(_named(path.read_text(encoding="utf-8"), path))
+        try:
+            node = loader.get_single_node()
+            loaded = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
     except FileNotFoundError:
         raise ConfigurationError(f"no file {path}; expected a YAML mapping; restore it from version control.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -131,9 +153,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
             f"{path} holds a value that cannot be read ({error}); expected plain text, numbers, lists and mappings; "
             "write it in quotes or correct it."
         ) from None
-    if not isinstance(loaded, dict):
+    if not isinstance(loaded, dict) or not isinstance(node, yaml.MappingNode):
         raise ConfigurationError(f"{path} holds {type(loaded).__name__}; expected a mapping; see docs/architecture.md.")
-    return loaded
+    return loaded, node
 
 
 def read_otherwise(text: str) -> str:
@@ -151,24 +173,21 @@ def read_otherwise(text: str) -> str:
     return "" if loaded == text else kinds.get(type(loaded), "no text")
 
 
-def key_lines(path: Path, top: str) -> dict[str, int]:
-    """Return the line, from 1, on which each entry under the key ``top`` begins."""
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=FastLoader)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == top and isinstance(value, yaml.MappingNode):
-                return {k.value: k.start_mark.line + 1 for k, _ in value.value}
-    return {}
+def load_with_item_lines(path: Path, top: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """Read a YAML mapping; return also key under ``top`` → the line, from 1, of it and of each item of its list.
+
+    Raises:
+        ConfigurationError: As ``load_yaml`` does.
+    """
+    loaded, node = _parsed(path)
+    return loaded, {name.value: [name.start_mark.line + 1, *_starts(items)] for name, items in _below(node, top)}
 
 
-def item_lines(path: Path, top: str) -> dict[str, list[int]]:
-    """Return key under ``top`` → the line, from 1, on which it begins, then that of each item of the list it holds."""
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=FastLoader)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == top and isinstance(value, yaml.MappingNode):
-                return {k.value: [k.start_mark.line + 1, *_starts(v)] for k, v in value.value}
-    return {}
+def _below(node: yaml.MappingNode, top: str) -> list[tuple[yaml.Node, yaml.Node]]:
+    """Return the nodes of the mapping under a key, names with values; none if there is no such mapping."""
+    found = (value for key, value in node.value if key.value == top)
+    below = next(found, None)
+    return below.value if isinstance(below, yaml.MappingNode) else []
 
 
 def _starts(node: yaml.Node) -> list[int]:

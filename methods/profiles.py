@@ -13,7 +13,7 @@ from harness.errors import ConfigurationError
 from harness.profiles import ProfileFile
 from harness.spec import Count, Frozen
 from harness.typed import given, read
-from harness.yaml_files import key_lines, load_yaml
+from harness.yaml_files import load_with_lines, load_yaml
 from methods.options import (
     Autoencoder,
     Base,
@@ -215,8 +215,8 @@ class Profile(Frozen):
 
 @cache
 def _file() -> ProfileFile:
-    path = HERE / "profiles.yaml"
-    return ProfileFile("methods/profiles.yaml", load_yaml(path)["profiles"], key_lines(path, "profiles"))
+    loaded, lines = load_with_lines(HERE / "profiles.yaml", "profiles")
+    return ProfileFile("methods/profiles.yaml", loaded["profiles"], lines)
 
 
 def profile_names() -> tuple[str, ...]:

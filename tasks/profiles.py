@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field
@@ -11,7 +13,7 @@ from pydantic import Field
 from harness.profiles import ProfileFile
 from harness.spec import Frozen
 from harness.typed import read
-from harness.yaml_files import key_lines, load_yaml
+from harness.yaml_files import load_with_lines, load_yaml
 
 HERE = Path(__file__).parent
 
@@ -39,14 +41,9 @@ class Profile(Frozen):
 
 
 @cache
-def _file(name: str) -> dict[str, Any]:
-    return load_yaml(HERE / name)
-
-
-@cache
 def _profiles() -> ProfileFile:
-    lines = key_lines(HERE / "profiles.yaml", "profiles")
-    return ProfileFile("tasks/profiles.yaml", _file("profiles.yaml")["profiles"], lines)
+    loaded, lines = load_with_lines(HERE / "profiles.yaml", "profiles")
+    return ProfileFile("tasks/profiles.yaml", loaded["profiles"], lines)
 
 
 def profile_names() -> tuple[str, ...]:
@@ -70,6 +67,8 @@ def where(name: str) -> str:
     return _profiles().where(name)
 
 
-def component_versions() -> dict[str, int]:
+@cache
+def component_versions() -> Mapping[str, int]:
     """Return the version of every component of ``tasks/``."""
-    return {name: int(component["version"]) for name, component in _file("versions.yaml")["components"].items()}
+    components = load_yaml(HERE / "versions.yaml")["components"]
+    return MappingProxyType({name: int(component["version"]) for name, component in components.items()})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib.metadata import EntryPoint
 
 import pytest
 
+from harness import registry as registry_module
+from harness import yaml_files
 from harness.dotted import import_dotted
-from harness.errors import BrokenCode, ConfigurationError, UnknownName
+from harness.errors import BrokenCode, ConfigurationError, DiraBenchError, UnknownName
 from harness.plan import make_plan
 from harness.registry import load_parameters, load_registry
 from tests.harness import project
@@ -21,6 +24,35 @@ def root(tmp_path):
 
 def load(root, points=()):
     return load_registry(root, points=lambda group: [p for p in points if p.group == group])
+
+
+def test_each_file_is_parsed_once_for_what_it_says_and_for_its_lines(root, monkeypatch):
+    parsed = []
+    whole = yaml_files._named
+    monkeypatch.setattr(yaml_files, "_named", lambda text, path: parsed.append(path) or whole(text, path))
+    registry = load(root)
+    assert registry.methods["random"].origin == "methods/registry.yaml:2"
+    assert len(parsed) == len(set(parsed)) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "watched"),
+    [
+        ("", False),
+        (", discrimination: mine.loss:Loss", True),
+        (", options: {term: {scale: [{by: mine.loss:scale}]}}", True),
+        (", options: {term: {note: 'none: at all'}}", False),
+    ],
+)
+def test_an_entry_that_names_code_is_run_as_a_guest_and_ours_as_it_is(root, body, watched, monkeypatch):
+    guests = []
+    whole = registry_module.guest
+    monkeypatch.setattr(registry_module, "guest", lambda: guests.append(1) or whole())
+    path = root / "methods/registry.yaml"
+    project.append(path, "  mine: {label: X, dimensions: 2, recipe: pretext, version: 1, source: 'a: b'" + body + "}\n")
+    with suppress(DiraBenchError):
+        load(root).resolve_method("mine", "miniature")
+    assert bool(guests) == watched
 
 
 def test_all_errors_of_both_registries_are_listed_at_once(root):
