@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from harness.runner import Summary
 
 EXIT_UNDONE = 1  # something that was asked for is not done: it failed, or needs what failed
+SHOWN_CAUSES = 5
 LEFT = {
     "idle": "other drivers have a slot for each item that is left",
     "until": "--until has come, or nothing that is left would have ended before it",
@@ -270,15 +272,36 @@ def _say(session: Session, targets: Sequence[Item], summary: Summary | None, *, 
         f"{many(summary.attempts, 'attempt')}: {many(len(summary.done), 'item')} done, {len(summary.failed)} failed, "
         f"{len(summary.blocked)} blocked, in {summary.seconds:.0f} s."
     )
-    for identity, record in list(summary.failed.items())[:5]:
-        message = (record.error or {}).get("message", "").splitlines()
-        see = command(f"show {identity[:12]}", quoted=False)
-        say(f"{record.status}: {record.title}: {message[0] if message else ''} ({see})", 2)
+    _say_causes(summary)
     if summary.left:
         console.print(f"left before everything was done: {LEFT[summary.left]}; the same command goes on from here.")
     _say_jobs_go_on(summary.detached)
-    for identity, reason in list(summary.blocked.items())[:5]:
-        say(f"blocked: {session.plan.items[identity].title}: {reason}", 2)
+    for reason, ids in itertools.islice(_alike(summary.blocked), SHOWN_CAUSES):
+        say(f"blocked: {session.plan.items[ids[0]].title}{_others(ids)}: {reason}", 2)
+
+
+def _say_causes(summary: Summary) -> None:
+    """Write why items failed, each cause once."""
+    messages = {
+        identity: next(iter((record.error or {}).get("message", "").splitlines()), "")
+        for identity, record in summary.failed.items()
+    }
+    for message, ids in itertools.islice(_alike(messages), SHOWN_CAUSES):
+        first = summary.failed[ids[0]]
+        see = command(f"show {ids[0][:12]}", quoted=False)
+        say(f"{first.status}: {first.title}{_others(ids)}: {message} ({see})", 2)
+
+
+def _alike(reasons: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each reason with the ids of the items that have it, the most frequent first."""
+    ids: dict[str, list[str]] = {}
+    for identity, reason in reasons.items():
+        ids.setdefault(reason, []).append(identity)
+    yield from sorted(ids.items(), key=lambda pair: -len(pair[1]))
+
+
+def _others(ids: Sequence[str]) -> str:
+    return f" and {many(len(ids) - 1, 'more item')}" if len(ids) > 1 else ""
 
 
 def _say_nothing_ran(session: Session, targets: Sequence[Item], *, one: bool, what: str) -> None:

@@ -11,13 +11,16 @@ import pytest
 
 import harness.cli.session as session_module
 from harness.advice import ask_for, command
-from harness.cli import cleaning, upkeep
+from harness.cli import cleaning, execution, upkeep
 from harness.cli.consoles import WHOLE, EndsClean, make_console
 from harness.cli.listing import counted
 from harness.cli.session import Session
 from harness.errors import many
 from harness.registry import load_parameters
+from harness.runner import Summary
+from harness.spec import Status
 from tests.harness import project
+from tests.harness.test_commands import leave
 from tests.harness.test_doors import ROOT, bench
 from tests.harness.test_doors import root as root
 
@@ -187,3 +190,18 @@ def test_a_reader_that_leaves_early_is_no_error_of_ours(words):
         [sys.executable, "-c", closed, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_one_cause_of_many_failures_is_said_once(root, capsys):
+    session = Session(root, load_parameters(root, {"profile": "smoke"}))
+    items = list(session.plan.trials().values())[:6]
+    failed = {}
+    for number, one in enumerate(items[:4]):
+        leave(session, one, Status.FAILED, {"type": "E", "message": "no such file" if number < 3 else "another"})
+        failed[one.id] = session.store.attempts("trial", one.id)[-1]
+    summary = Summary(failed=failed, blocked={one.id: "its cohort failed" for one in items[4:]}, attempts=4)
+    execution._say(session, items, summary, one=False)
+    said = capsys.readouterr().out
+    assert said.count("no such file") == 1 and " and 2 more items: no such file (dira-bench show" in said
+    assert said.count("another") == 1
+    assert said.count("its cohort failed") == 1 and " and 1 more item: its cohort failed" in said
