@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
-
-from matplotlib.figure import Figure
 
 from harness.published import Families, load_families
 from harness.spec import DataTerms, Parameters
 from harness.typed_csv import table_text
 from harness.whole_files import write_whole
-from reports.render import figures, frames, learnt, pages, panel_figures, style, wording
+from reports.render import learnt, pages, wording
 from reports.render.answers import answers
 from reports.render.answers import markdown as answers_markdown
 from reports.render.bibliography import FILE, bibliography
@@ -22,10 +20,8 @@ from reports.render.formats import markdown
 from reports.render.inputs import Layouts, Results, read_claims, read_layouts, read_overlaps, read_results
 from reports.render.latex import latex, latex_details
 from reports.render.own_tables import own_table
-from reports.render.pages import Picture
-from reports.render.panel_figures import panel_blocks
+from reports.render.pictures import pictures
 from reports.render.printed import PrintedCell, printed_cells
-from reports.render.setting import boxes_of, setting
 from reports.render.tables import Table, added_table, paper_table, task_table
 
 
@@ -48,94 +44,6 @@ def metrics(results: Results) -> dict[str, object]:
         means.setdefault(cell.task, {}).setdefault(cell.method, {})[column] = round(cell.mean, 4)
     stamp = wording.stamp_of(results.cells)
     return {**({"stamp": stamp} if stamp else {}), "cells": means}
-
-
-def _pictures(
-    results: Results, layouts: Layouts, families: Families, methods: Mapping[str, str], tasks: Mapping[str, str]
-) -> list[Picture]:
-    """Draw every figure that has something to show."""
-    drawn = []
-
-    def add(
-        name: str, title: str, caption: str, figure: Figure, stamp: str, shown: Iterable[str], credit: str = ""
-    ) -> None:
-        names = [task for task in tasks if task in set(shown)]
-        said = setting(results.cohorts, tasks, names)
-        inside = setting(results.cohorts, tasks, names, brief=True)
-        style.note_setting(figure, "\n".join(part for part in (inside, credit) if part))
-        files = style.figure_bytes(figure, " ".join(part for part in (f"{title}: {caption}", stamp, said) if part))
-        drawn.append(Picture(name, title, caption, files, said))
-
-    stamp = wording.stamp_of([*results.cells, *results.contrasts])
-    for name, layout in layouts.figures.items():
-        frame = frames.bars_frame(results, layout.family)
-        if not frame.empty:
-            own = wording.stamp_of([c for c in results.contrasts if c.family == layout.family])
-            shown = [c.task for c in results.contrasts if c.family == layout.family]
-            add(name, layout.title, layout.caption, figures.bars(frame, own), own, shown)
-    for name, panel_layout in layouts.panels.items():
-        blocks, own, shown = panel_blocks(results, panel_layout, families, methods)
-        if blocks:
-            caption = _panel_caption(panel_layout.caption, blocks, own, shown, results, tasks)
-            credit = next((block.method.credit for block in blocks if block.method.credit), "")
-            figure = panel_figures.panels(blocks, own, foot=0.35 if credit else 0.0)
-            add(name, panel_layout.title, caption, figure, own, shown, credit)
-    for block, name, title in (("published", "effects", "Effects"), ("added", "effects_added", "Effects, added block")):
-        frame = frames.effects_frame(results, block)
-        if not frame.empty:
-            own = wording.stamp_of([c for c in results.contrasts if c.block == block])
-            beside = "; the paper's effect below ours" if frame["published"].notna().any() else ""
-            caption = f"Every tested contrast with its 95 % interval, coloured by its Finding{beside}."
-            shown = [c.task for c in results.contrasts if c.block == block]
-            add(name, title, caption, figures.effects(frame, own), own, shown)
-    frame = frames.fractions_frame(results)
-    if not frame.empty:
-        caption = "Means with 95 % intervals at each label fraction, both blocks."
-        several = [c.task for c in results.cells if c.label_fraction < 1.0]
-        add("label_fractions", "Label fractions", caption, figures.fractions(frame, stamp), stamp, several)
-    frame = frames.curves_frame(results, methods)
-    if not frame.empty:
-        caption = (
-            "Losses of pretraining by base, validation solid and training dashed. A ring marks the start of a phase, "
-            "where optimiser and schedule are fresh. A method that only transfers differently shares another's curves."
-        )
-        pretrained = [task for run in results.pretraining.values() for task in run.cohorts]
-        add("learning_curves", "Learning curves", caption, figures.curves(frame, stamp), stamp, pretrained)
-    return drawn
-
-
-def _family_figures(folder: Path, results: Results, tasks: Mapping[str, str]) -> list[Path]:
-    """Write the effects of each family as a PDF of its own, to stand in a paper beside that family's table."""
-    written = []
-    every = {block: frames.effects_frame(results, block) for block in ("published", "added")}
-    for (block, family), label in {(c.block, c.family): c.family_label for c in results.contrasts}.items():
-        frame = every[block]
-        inside = frame if frame.empty else frame[frame["family"] == label]
-        if inside.empty:
-            continue
-        own = [c for c in results.contrasts if (c.block, c.family) == (block, family)]
-        stamp, there = wording.stamp_of(own), {c.task for c in own}
-        figure = figures.effects(inside, stamp)
-        style.note_setting(figure, setting(results.cohorts, tasks, [t for t in tasks if t in there], brief=True))
-        words = " ".join(part for part in (f"Effects: {label}.", stamp) if part)
-        written.append(write(folder / f"family_{family}.pdf", style.pdf_bytes(figure, words)))
-    return written
-
-
-def _panel_caption(
-    caption: str,
-    blocks: Sequence[panel_figures.Block],
-    stamp: str,
-    shown: Sequence[str],
-    results: Results,
-    tasks: Mapping[str, str],
-) -> str:
-    """Add to a caption how many boxes there are, and whose images are shown or why none is."""
-    parts = [caption, *(boxes_of(results.cohort(task), tasks[task]) for task in shown if task in tasks)]
-    parts += dict.fromkeys(f"{block.method.credit}." for block in blocks if block.method.credit)
-    if not stamp and not any(block.method.has_images for block in blocks):
-        parts.append(f"The images of {', '.join(shown)} stay in their data root: the maps are drawn on plain ground.")
-    return " ".join(part for part in parts if part)
 
 
 def build(
@@ -179,23 +87,24 @@ def build(
     data = read_results(results, profile, methods, tasks)
     folder = reports / profile
     tables, unshown = tables_of(layouts, families, data, methods, tasks)
-    pictures = _pictures(data, layouts, families, methods, tasks)
+    drawn = pictures(data, layouts, families, methods, tasks)
     found = answers(layouts.answers, data, methods, tasks, parameters.alpha)
 
     written = [path for table in tables for path in _write_table(folder, table, parameters.alpha)]
     if data.gates:
         stamp = wording.stamp_of([*data.cells, *data.contrasts])
         written.append(write(folder / "tables" / "gates.md", learnt.markdown(data, methods, stamp)))
-    for picture in pictures:
+    for picture in drawn:
         stem = folder / "figures" / picture.name
         written += [write(stem.with_suffix(f".{kind}"), picture.files[kind]) for kind in ("svg", "png", "pdf")]
-    written += _family_figures(folder / "figures", data, tasks)
+        if picture.column:
+            written.append(write(stem.with_name(f"{picture.name}_column.pdf"), picture.files["column"]))
     written += audit_pages(results, reports, folder)
     if found:
         written.append(write(folder / "tables" / "answers.md", answers_markdown(found)))
     provenance = Path(os.path.relpath(results / profile / "provenance", folder)).as_posix()
     page = pages.report_page(
-        data, parameters, methods, tasks, tables, unshown, found, pictures, overlaps, provenance, terms
+        data, parameters, methods, tasks, tables, unshown, found, drawn, overlaps, provenance, terms
     )
     written.append(write(folder / "report.html", page))
     if references := bibliography(methods, sources, tasks, terms):

@@ -30,6 +30,9 @@ def printed(trial: TrialRow) -> float | None:
 def bars_frame(results: Results, family: str) -> pd.DataFrame:
     """Make the frame of ``figures.bars`` for one family's contrasts; empty if none has a trial."""
     cells = {(c.method, c.task, c.label_fraction, c.metric): c for c in results.cells}
+    trials: dict[tuple[str, str, float, str], list[TrialRow]] = {}
+    for trial in results.trials:
+        trials.setdefault((trial.method, trial.task, trial.label_fraction, trial.metric), []).append(trial)
     rows = []
     for contrast in (c for c in results.contrasts if c.family == family):
         where = (contrast.task, contrast.label_fraction, contrast.metric)
@@ -38,9 +41,7 @@ def bars_frame(results: Results, family: str) -> pd.DataFrame:
             ("method", contrast.method, contrast.method_label),
         ):
             cell = cells.get((method, *where))
-            for trial in results.trials:
-                if (trial.method, trial.task, trial.label_fraction, trial.metric) != (method, *where):
-                    continue
+            for trial in trials.get((method, *where), ()):
                 if (value := printed(trial)) is None:
                     continue
                 rows.append({
@@ -167,8 +168,8 @@ def curves_frame(results: Results, labels: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame([row for _, row in sorted(rows, key=lambda pair: pair[0])])
 
 
-def effects_frame(results: Results, block: str) -> pd.DataFrame:
-    """Make the frame of ``figures.effects``: every contrast of one block that has an effect.
+def effects_frame(results: Results) -> pd.DataFrame:
+    """Make the frame of ``figures.effects``, with the ``family`` of each: every contrast that has an effect.
 
     The paper's effect is left out where the two may not be compared (made-up images, another protocol).
     """
@@ -176,10 +177,15 @@ def effects_frame(results: Results, block: str) -> pd.DataFrame:
     def value(number: float | None) -> float:
         return math.nan if number is None else number
 
+    pairs = {
+        pair: place for place, pair in enumerate(dict.fromkeys((c.method, c.reference) for c in results.contrasts))
+    }
     return pd.DataFrame([
         {
-            "family": c.family_label,
-            "title": wording.contrast_title(c) + (f" ({c.gate})" if c.gate else ""),
+            "family": c.family,
+            "place": (pairs[c.method, c.reference], c.label_fraction),
+            "panel": c.task_label if metric_of(c.metric).delta else f"{c.task_label} ({wording.metric(c.metric)})",
+            "row": wording.contrast_row(c) + (f" ({c.gate})" if c.gate else ""),
             "finding": c.finding,
             "effect": value(c.effect),
             "low": value(c.ci_low),
@@ -191,5 +197,5 @@ def effects_frame(results: Results, block: str) -> pd.DataFrame:
             "unit": wording.units([c.metric]),
         }
         for c in results.contrasts
-        if c.effect is not None and c.block == block
+        if c.effect is not None
     ])  # fmt: skip

@@ -152,11 +152,12 @@ def read_overlaps(path: Path) -> dict[str, dict[str, Overlap]]:
 
 
 class FigureLayout(Frozen):
-    """One bar figure of ``reports/tables.yaml``: the contrasts of one family."""
+    """One bar figure of ``reports/tables.yaml``: the contrasts of one family; ``column``: as wide as a column, too."""
 
     title: str
     caption: str
     family: str
+    column: bool = False
 
 
 class Question(Frozen):
@@ -184,11 +185,13 @@ class PanelLayout(Frozen):
         title, caption: As printed. family: Whose pairs are drawn.
         classes: Show so many classes, evenly spaced from the one whose panel loses most to the one that gains most;
             None: all.
+        column: Drawn once more, as wide as one column of a paper.
     """
 
     title: str
     caption: str
     family: str
+    column: bool = False
     classes: int | None = Field(default=None, ge=2)
 
 

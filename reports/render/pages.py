@@ -54,6 +54,11 @@ class Picture:
     setting: str = ""
 
     @property
+    def column(self) -> bool:
+        """Whether it was drawn once more, as wide as one column of a paper."""
+        return "column" in self.files
+
+    @property
     def inline(self) -> Markup:
         """The picture as markup that may stand in a page beside others."""
         return Markup(style.inline_svg(self.files["page"], self.name, str(escape(f"{self.title}: {self.caption}"))))

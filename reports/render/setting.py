@@ -28,13 +28,16 @@ def setting(
         if cohort.synthetic:
             continue
         if brief:
-            scales.setdefault(f"Real images: {words}" if (words := cohort.setting) else "", []).append(tasks[name])
+            scales.setdefault(cohort.setting, []).append(tasks[name])
             continue
         scales.setdefault(cohort.scale, []).append(tasks[name])
         if cohort.sample_note:
             samples.append(f"{tasks[name]}: {cohort.sample_note}")
     scales.pop("", None)
-    alone = len(scales) == 1 and not brief
+    if brief:
+        said = "; ".join(f"{text} ({', '.join(labels)})" for text, labels in scales.items())
+        return f"Real images: {said}." if said else ""
+    alone = len(scales) == 1
     parts = [text if alone else f"{text} ({'; '.join(labels)})" for text, labels in scales.items()]
     return " ".join(f"{part.rstrip('.')}." for part in (*parts, *samples))
 

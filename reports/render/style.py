@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import matplotlib as mpl
+from fontTools.subset import Options  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
 
 INK = "#1b1f24"
@@ -23,6 +24,9 @@ RULE = "#d5dae1"
 PAPER = "#ffffff"
 ACCENT = "#0b4f8a"
 STAMP = "#b3261e"
+
+TWO_COLUMNS, ONE_COLUMN = 6.875, 3.25  # inches, of CVPR's text and of one of its columns
+NOTE_SIZE, NOTE_LINE = 6.0, 0.115  # points; inches from line to line
 
 # Okabe and Ito's colours (distinguishable with any common colour blindness), darkest first on white.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#4d4d4d")
@@ -41,11 +45,12 @@ FINDING_COLOURS: Mapping[str, str] = {
 
 _RC: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
+    "font.size": 7.5,
+    "axes.titlesize": 8.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 9.0,
+    "axes.titley": 1.0,  # else each panel is measured for it each time that it is drawn
+    "axes.labelsize": 7.5,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
@@ -58,6 +63,9 @@ _RC: Mapping[str, Any] = {
     "grid.linewidth": 0.6,
     "xtick.color": INK,
     "ytick.color": INK,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.5,
     "xtick.major.size": 0.0,
     "ytick.major.size": 3.0,
     "text.color": INK,
@@ -97,7 +105,7 @@ def key_columns(labels: Sequence[str], width: float, most: int = 4) -> int:
         most: Never more than these.
     """
     longest = max(map(len, labels), default=1)
-    return max(1, min(most, len(labels), int(width / (0.068 * longest + 0.55))))
+    return max(1, min(most, len(labels), int(width / (0.062 * longest + 0.5))))
 
 
 def context() -> AbstractContextManager[None]:
@@ -106,43 +114,61 @@ def context() -> AbstractContextManager[None]:
     return mpl.rc_context(settings)
 
 
-def stamp_figure(figure: Figure, stamp: str) -> None:
-    """Write the stamp of made-up images across and below a figure; nothing where the stamp is empty.
+def foot(note: str, width: float = TWO_COLUMNS) -> float:
+    """Return the room below a figure for its note and its stamp, inches.
 
     Args:
-        figure: Drawn to its final size.
-        stamp: What every page prints beside such numbers, or an empty string for real images.
+        note: As ``finish`` takes it.
+        width: Of the figure, inches.
     """
+    return 0.2 + NOTE_LINE * (_noted(note, width).count("\n") + 1 if note else 0)
+
+
+def _noted(note: str, width: float) -> str:
+    return "\n".join(wrapped(line, int(20 * width)) for line in note.splitlines())
+
+
+def finish(figure: Figure, stamp: str, note: str = "") -> None:
+    """Write across and below a figure what its numbers come from.
+
+    Args:
+        figure: Drawn to its final size, with the room of ``foot`` below.
+        stamp: What every page prints beside numbers of made-up images; empty for real ones.
+        note: Scale and sample of real images, and whose they are; empty writes nothing.
+    """
+    width, height = map(float, figure.get_size_inches())
+    if note:
+        low = (0.03 if not stamp else 0.03 + NOTE_LINE) / height
+        text = _noted(note, width)
+        figure.text(0.005, low, text, ha="left", va="bottom", fontsize=NOTE_SIZE, color=MUTED)
     if not stamp:
         return
-    height = float(figure.get_size_inches()[1])
     copies = max(1, round(height / 6))  # a tall figure is read, and cut, in pieces
     for copy in range(copies):
-        y = (copy + 0.5) / copies + (0.02 if copies == 1 else 0)
         figure.text(
             0.5,
-            y,
+            (copy + 0.5) / copies + (0.02 if copies == 1 else 0),
             "SYNTHETIC",
             ha="center",
             va="center",
             rotation=20,
-            fontsize=44,
+            fontsize=5.5 * width,
             weight="bold",
             color=STAMP,
             alpha=0.09,
         )
-    figure.text(0.995, 0.004, stamp, ha="right", va="bottom", fontsize=7.5, weight="bold", color=STAMP)
+    figure.text(0.995, 0.03 / height, stamp, ha="right", va="bottom", fontsize=6.5, weight="bold", color=STAMP)
 
 
-def note_setting(figure: Figure, setting: str) -> None:
-    """Write scale and sample of real images below a figure, so that a picture says them wherever it is shown.
-
-    Args:
-        figure: Drawn to its final size.
-        setting: One or two short sentences; empty writes nothing.
-    """
-    if setting:
-        figure.text(0.005, 0.004, setting, ha="left", va="bottom", fontsize=6.5, color=MUTED, wrap=True)
+@contextmanager
+def _placed_glyphs() -> Iterator[None]:
+    """Embed a font without the tables that place its letters: a PDF places each letter; thinning them takes long."""
+    before = Options._drop_tables_default
+    Options._drop_tables_default = [*before, "GSUB", "GPOS", "GDEF"]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = before
 
 
 def pdf_bytes(figure: Figure, description: str) -> bytes:
@@ -150,7 +176,7 @@ def pdf_bytes(figure: Figure, description: str) -> bytes:
     stream = io.BytesIO()
     plain = description.encode("ascii", "replace").decode()  # PDF writes other letters as numbers nobody can search
     unnamed = {"Creator": None, "Producer": None, "CreationDate": None}
-    with context():
+    with context(), _placed_glyphs():
         figure.savefig(stream, format="pdf", metadata={**unnamed, "Subject": plain})
     return stream.getvalue()
 

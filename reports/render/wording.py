@@ -164,6 +164,12 @@ def contrast_title(contrast: Comparison) -> str:
     return f"{contrast.method_label} {MINUS} {contrast.reference_label}, {where}"
 
 
+def contrast_row(contrast: Comparison) -> str:
+    """Name a contrast below the name of its task: ``DiRA (MoCo-v2) − MoCo-v2, 1 %``."""
+    pair = f"{contrast.method_label} {MINUS} {contrast.reference_label}"
+    return pair + column("", contrast.label_fraction) + beside(contrast.metric)
+
+
 def method(cell: CellSummary) -> str:
     """Return a method's label, with the word if its encoder was not learnt."""
     return cell.method_label + (f" ({NOT_LEARNT})" if cell.gate == NOT_LEARNT else "")

@@ -9,6 +9,7 @@ import pytest
 from harness.statistics.summary import read_comparisons
 from reports.render import figures, frames, style
 from reports.render.inputs import CurvePoint
+from reports.render.pictures import family_name
 from tests.reports.test_render import make
 
 LONG = "A very long name that somebody gave to Donaudampfschifffahrtsgesellschaft"
@@ -24,8 +25,9 @@ def fractions_of(grid: list[float], method: str = "DiRA") -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("grid", "places", "said"),
     [
-        ([0.01, 0.25, 0.5, 1.0], [1, 25, 50, 100], "labelled training units used"),
-        ([0.001, 0.01, 0.1, 1.0], [-1, 0, 1, 2], "labelled training units used (logarithmic)"),
+        ([0.01, 0.25, 0.5, 1.0], [1, 25, 50, 100], "labelled training units"),
+        ([0.01, 0.1, 1.0], [0, 1, 2], "labelled training units\n(logarithmic)"),  # 1 % would touch 10 %
+        ([0.001, 0.01, 0.1, 1.0], [-1, 0, 1, 2], "labelled training units\n(logarithmic)"),
     ],
 )
 def test_label_fractions_stand_on_a_true_scale_that_the_axis_names(grid, places, said):
@@ -37,7 +39,7 @@ def test_label_fractions_stand_on_a_true_scale_that_the_axis_names(grid, places,
 
 def test_no_name_is_cut_off_at_the_edge_of_a_figure():
     effects = pd.DataFrame([
-        {"family": LONG, "title": f"{LONG} − {LONG}, {LONG}", "finding": "better", "effect": 1.0, "low": 0.5, "high": 1.5,
+        {"panel": LONG, "row": f"{LONG} − {LONG}, {LONG}", "place": 0, "finding": "better", "effect": 1.0, "low": 0.5, "high": 1.5,
          "published": float("nan"), "published_low": float("nan"), "published_high": float("nan"), "margin": 0.5,
          "unit": "points"},
     ] * 3)  # fmt: skip
@@ -91,4 +93,44 @@ def test_each_family_of_contrasts_has_a_figure_of_its_own(tmp_path):
     results, folder, _ = make(tmp_path, synthetic=True)
     families = {c.family for c in read_comparisons(results / "miniature" / "comparisons.csv") if c.effect is not None}
     assert len(families) > 2
-    assert {f"family_{family}.pdf" for family in families} <= {p.name for p in (folder / "figures").glob("*.pdf")}
+    assert {f"{family_name(family)}.pdf" for family in families} <= {p.name for p in (folder / "figures").glob("*.pdf")}
+
+
+def test_a_bar_panel_shows_all_of_each_interval_and_bars_begin_at_zero_unless_all_values_lie_far_above():
+    low, high, start = figures.bar_limits([-14.0, 92.0])
+    assert low < -14.0 and high > 92.0 and start == 0.0
+    low, high, start = figures.bar_limits([34.0, 92.0])
+    assert (low, start) == (0.0, 0.0)
+    low, high, start = figures.bar_limits([88.0, 92.0])
+    assert 0.0 < low == start < 88.0
+
+
+def overlapping(figure) -> list[tuple[str, str]]:
+    """Return the pairs of texts of a figure that cover each other."""
+    with style.context():
+        figure.canvas.draw()
+        texts = [text for axis in figure.axes for text in (*axis.texts, *axis.get_xticklabels(), axis._left_title)]
+        boxes = [
+            (text.get_text(), text.get_window_extent()) for text in texts if text.get_text() and text.get_visible()
+        ]
+    return [
+        (name, other)
+        for place, (name, box) in enumerate(boxes)
+        for other, second in boxes[place + 1 :]
+        if min(box.x1, second.x1) - max(box.x0, second.x0) > 1 and min(box.y1, second.y1) - max(box.y0, second.y0) > 1
+    ]
+
+
+@pytest.mark.parametrize("width", [style.TWO_COLUMNS, style.ONE_COLUMN])
+def test_the_names_of_bars_do_not_touch_at_the_width_of_a_column(width):
+    frame = pd.DataFrame([
+        {"task": task, "pair": base, "role": role, "label": name, "value": 60.0 + trial, "unit": "points", "mark": "↓",
+         "p": "3.8e−05", "effect": "−14.08", "published": float("nan")}
+        for task in ("ChestX-ray14 (AUC)", "Montgomery (Dice)")
+        for base in ("MoCo-v2", "Barlow Twins", "SimSiam")
+        for role, name in (("reference", f"{base} (not learnt)"), ("method", f"DiRA ({base}) (not learnt)"))
+        for trial in range(10)
+    ])  # fmt: skip
+    figure = figures.bars(frame, "SYNTHETIC: analytic phantoms", width=width)
+    assert figure.get_size_inches()[0] == pytest.approx(width)
+    assert overlapping(figure) == []
