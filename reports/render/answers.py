@@ -168,7 +168,8 @@ def _verdict(
     *most, last = [str(size) for size in sorted({c.family_size for c in rows})]
     sizes = f"{', '.join(most)} or {last}" if most else last
     within = f"within its family of {sizes} (Holm, p < {level})"
-    return f"Of {len(rows)} contrasts, each with p corrected {within}: {', '.join(parts)}."
+    each = "each with" if len(rows) > 1 else "with"
+    return f"Of {wording.counted(len(rows), 'contrast')}, {each} p corrected {within}: {', '.join(parts)}."
 
 
 def _where(rows: Sequence[Comparison], word: str) -> list[str]:
@@ -192,7 +193,10 @@ def _reservations(rows: Sequence[Comparison], standing: Sequence[Comparison]) ->
     said = []
     if held := [c for c in standing if c.patient_low is not None]:
         back = sum(c.dagger for c in held)
-        if back:
+        if len(held) == 1:
+            holds = f"holds 0 ({wording.DAGGER})" if back else "does not hold 0"
+            said.append(f"Its interval over resampled test patients {holds}.")
+        elif back:
             said.append(
                 f"For {back} of these {len(held)} the interval over resampled test patients holds 0 ({wording.DAGGER})."
             )
@@ -203,22 +207,27 @@ def _reservations(rows: Sequence[Comparison], standing: Sequence[Comparison]) ->
         spreads = [c.sd_pretraining for c in crossed if c.sd_pretraining is not None]
         unit = wording.units(c.metric for c in crossed)
         span = f"; the spread between pretrainings is {_span(spreads)} {unit}" if spreads else ""
-        said.append(f"{len(crossed)} of {len(rows)} contrasts rest on several pretraining seeds{span}.")
+        said.append(f"{_resting(crossed, rows)} on several pretraining seeds{span}.")
     if unlearnt := [c for c in rows if c.gate]:
         those = sum(c.gate != "" for c in standing)
         also = f", {those} of them among those named" if those else ""
-        said.append(f"In {len(unlearnt)} of {len(rows)} contrasts an encoder was not learnt by its own gates{also}.")
-    if lone := len(rows) - len(crossed):
-        said.append(
-            f"{lone} of {len(rows)} contrasts rest on one checkpoint a side: "
-            "pretraining noise is not in their intervals."
-        )
+        of = wording.counted(len(rows), "contrast")
+        said.append(f"In {len(unlearnt)} of {of} an encoder was not learnt by its own gates{also}.")
+    if lone := [c for c in rows if c not in crossed]:
+        whose = "its interval" if len(lone) == 1 else "their intervals"
+        said.append(f"{_resting(lone, rows)} on one checkpoint a side: pretraining noise is not in {whose}.")
     open_ = [c for c in rows if c.finding == "unresolved" and c.smallest_detectable is not None]
     if open_:
         power = _span([float(c.smallest_detectable or 0) for c in open_])
         unit = wording.units(c.metric for c in open_)
-        said.append(f"In the unresolved ones these runs would have found effects from {power} {unit} (power .80).")
+        where = "the unresolved one" if len(open_) == 1 else "the unresolved ones"
+        said.append(f"In {where} these runs would have found effects from {power} {unit} (power .80).")
     return said
+
+
+def _resting(some: Sequence[Comparison], rows: Sequence[Comparison]) -> str:
+    """Write ``2 of 9 contrasts rest``."""
+    return f"{len(some)} of {wording.counted(len(rows), 'contrast')} rest{'s' if len(some) == 1 else ''}"
 
 
 def _span(values: Sequence[float]) -> str:
@@ -239,9 +248,9 @@ def _view(view: View, methods: Mapping[str, str], rows: Sequence[Comparison]) ->
     if view.method:
         pair = f"{methods.get(view.method, view.method)} over {methods.get(view.reference, view.reference)}"
         chance = f"{wording.number(view.estimate)} {wording.plain_interval(view.low, view.high)}"
-        return f"Probability that one run improves, {pair}: {chance}, {view.units} cells{gate}."
+        return f"Probability that one run improves, {pair}: {chance}, {wording.counted(view.units, 'cell')}{gate}."
     unit = wording.units(c.metric for c in rows)
     return (
-        f"Mean gain over {view.units} bases, all columns: {wording.signed(view.estimate)} "
+        f"Mean gain over {wording.counted(view.units, 'base')}, all columns: {wording.signed(view.estimate)} "
         f"{wording.interval(view.low, view.high)} {unit} (the unit is a pair of checkpoints){gate}."
     )

@@ -120,6 +120,17 @@ def unit_of_gains(gains: Sequence[Gain]) -> str:
     return " or ".join(found)
 
 
+def ranks_of(table: Table, added: Sequence[Row]) -> str:
+    """Say what is bold and what is underlined, and among which rows.
+
+    Args:
+        table: What stands in it.
+        added: Its rows of one's own that are shown.
+    """
+    words = "best of a column bold, second underlined"
+    return f"{words}, the paper's rows and the others each among themselves" if table.published and added else words
+
+
 def markdown(table: Table, alpha: float) -> str:
     """Write a table as Markdown.
 
@@ -157,7 +168,7 @@ def markdown(table: Table, alpha: float) -> str:
         "",
         "---",
         "",
-        f"Mean ± standard deviation over trials, in {units_of(table)}; best bold, second underlined. Marks:",
+        f"Mean ± standard deviation over trials, in {units_of(table)}; {ranks_of(table, table.added)}. Marks:",
         "",
     ]
     lines += [f"- {markdown_text(sign)} {markdown_text(meaning)}" for sign, meaning in wording.legend(alpha)]

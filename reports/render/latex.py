@@ -20,10 +20,11 @@ from reports.render.formats import (
     GAIN_HEADINGS,
     contrast_words,
     gain_words,
+    ranks_of,
     unit_of_gains,
     units_of,
 )
-from reports.render.latex_text import breakable, latex_text, lines_of
+from reports.render.latex_text import breakable, latex_text, lines_of, unset
 from reports.render.tables import Column, Entry, Row, Table
 
 LINE = 120  # characters of \footnotesize in 6.875 in, at 4.1 pt each
@@ -191,12 +192,12 @@ def _tabular(cells: Cells) -> list[str]:
     ]
 
 
-def _longtable(cells: Cells, caption: str, label: str) -> list[str]:
-    """Write a grid that goes on over pages, its head on each."""
+def _longtable(cells: Cells, caption: str, label: str, *, goes_on: bool = False) -> list[str]:
+    """Write a grid that goes on over pages, its head on each; one that continues another takes no number of its own."""
     heads = [r"\toprule", *_lines(cells.heads), r"\midrule"]
     return [
         rf"\begin{{longtable}}{{{cells.layout}}}",
-        rf"\caption{{{caption}}}{label} \\",
+        rf"\caption{'*' if goes_on else ''}{{{caption}}}{label} \\",
         *heads,
         r"\endfirsthead",
         *heads,
@@ -204,7 +205,7 @@ def _longtable(cells: Cells, caption: str, label: str) -> list[str]:
         r"\bottomrule",
         r"\endfoot",
         *_lines(cells.body),
-        r"\end{longtable}",
+        r"\end{longtable}" + (r"\addtocounter{table}{-1}" if goes_on else ""),
     ]
 
 
@@ -243,7 +244,7 @@ def latex(table: Table, alpha: float) -> str:
     """
     caption = (
         rf"{latex_text(table.caption)}{_stamp(table)} Mean $\pm$ standard deviation over trials, in "
-        rf"{units_of(table)}; best bold, second underlined.{_legend(table, alpha)}"
+        rf"{units_of(table)}; {latex_text(ranks_of(table, _shown(table)))}.{_legend(table, alpha)}"
     )
     parts, notes = _parts(table), _notes(table)
     label = rf"\label{{tab:dira-bench-{table.name}}}"
@@ -253,8 +254,8 @@ def latex(table: Table, alpha: float) -> str:
         lines = [PACKAGES, ONE_COLUMN, rf"\begingroup\setlength{{\LTcapwidth}}{{\textwidth}}{style}"]
         for place, part in enumerate(parts):
             again = rf"{latex_text(table.title)} (continued).{_stamp(table)}"
-            lines += _longtable(part, again if place else caption, "" if place else label)
-        return "\n".join([*lines, rf"\noindent {written}\par" if notes else "", r"\endgroup"]) + "\n"
+            lines += _longtable(part, again if place else caption, "" if place else label, goes_on=place > 0)
+        return _file([*lines, rf"\noindent {written}\par" if notes else "", r"\endgroup"])
     lines = [PACKAGES, r"\begin{table*}", rf"\centering{style}", rf"\caption{{{caption}}}", label]
     for place, part in enumerate(parts):
         lines += [*([r"\par\smallskip"] if place else []), *_tabular(part)]
@@ -262,7 +263,14 @@ def latex(table: Table, alpha: float) -> str:
         written = f"Notes on single numbers stand in the supplement ({latex_text(table.name)}\\_details.tex)."
     if notes:
         lines.append(rf"\par\smallskip\parbox{{\textwidth}}{{{written}}}")
-    return "\n".join([*lines, r"\end{table*}"]) + "\n"
+    return _file([*lines, r"\end{table*}"])
+
+
+def _file(lines: Sequence[str]) -> str:
+    """Put a file together; at its head stands which characters LaTeX has no letter for."""
+    text = "\n".join(lines) + "\n"
+    named = "".join(f"% {one}\n" for one in unset(text))
+    return (f"% written as code points, because LaTeX has no letter for them:\n{named}" if named else "") + text
 
 
 def _prose(widths: Sequence[int], headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Cells:
@@ -302,7 +310,7 @@ def latex_details(table: Table) -> str:
     if not lines:
         return ""
     style = r"\begingroup\setlength{\LTcapwidth}{\textwidth}\scriptsize\setlength{\tabcolsep}{3pt}"
-    return "\n".join([PACKAGES, ONE_COLUMN, style, *lines, r"\endgroup"]) + "\n"
+    return _file([PACKAGES, ONE_COLUMN, style, *lines, r"\endgroup"])
 
 
 def _beside(table: Table) -> list[tuple[str, ...]]:

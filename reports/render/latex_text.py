@@ -1,7 +1,8 @@
 """Text that any LaTeX sets: what comes out is ASCII, whatever stood in a label.
 
 Accents become commands and the field's signs become math. A letter that a plain LaTeX has no command for is written as
-its code point, ``[U+4E2D]``: a name that looks odd is better than a document that does not compile.
+its code point, ``[U+4E2D]``: a name that looks odd is better than a document that does not compile. ``unset`` names
+those, so that a file can say at its head what they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SIGNS = {
     "&": r"\&",
     "#": r"\#",
     "%": r"\%",
-    "_": r"\_",
+    "_": r"\_\allowbreak{}",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
     "`": r"\textasciigrave{}",
@@ -82,8 +83,9 @@ _ACCENTS = {
     "\u030a": r"\r",
     "\u030b": r"\H",
     "\u030c": r"\v",
-    "\u0327": r"\c",
 }
+_BELOW = {"\u0323": r"\d", "\u0327": r"\c", "\u0331": r"\b"}  # around what stands above, never within it
+_CLUSTER = re.compile(r".[\u0300-\u036f]*", re.DOTALL)  # a letter with the marks that no letter has built in
 _GREEK = (
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
     "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi",
@@ -108,7 +110,10 @@ def breakable(text: str) -> str:
     """Escape text for a narrow cell: a long word may break, so that no label is wider than its column."""
     words = []
     for word in text.split(" "):
-        pieces = [word] if len(word) <= LONGEST_WORD else re.findall(f".{{1,{_PIECE}}}", word, re.DOTALL)
+        pieces = [word]
+        if len(word) > LONGEST_WORD:
+            letters = _CLUSTER.findall(unicodedata.normalize("NFC", word))
+            pieces = ["".join(letters[start : start + _PIECE]) for start in range(0, len(letters), _PIECE)]
         words.append(r"\allowbreak{}".join(latex_text(piece) for piece in pieces))
     return " ".join(words)
 
@@ -125,13 +130,36 @@ def lines_of(text: str, width: int) -> int:
     return 1 if length <= width else -(-5 * length // (4 * width))
 
 
+def unset(text: str) -> list[str]:
+    """Name the characters of a LaTeX file that stand there as code points: ``U+4E2D CJK UNIFIED IDEOGRAPH-4E2D``.
+
+    Args:
+        text: As this module wrote it.
+    """
+    points = dict.fromkeys(re.findall(r"\{\[\}U\+([0-9A-F]{4,6})\]", text))
+    return [f"U+{point} {unicodedata.name(chr(int(point, 16)), 'without a name')}" for point in sorted(points)]
+
+
 def _escaped(clean: str) -> str:
-    """Escape sign by sign; empty braces keep neighbouring hyphens two."""
-    written = []
-    for place, character in enumerate(clean):
-        written.append("{}" if character == "-" and clean[place - 1 : place] == "-" else "")
-        written.append(_sign(character))
+    """Escape letter by letter; empty braces keep neighbouring hyphens two."""
+    written, before = [], ""
+    for cluster in _CLUSTER.findall(clean):
+        written.append("{}" if cluster[0] == "-" and before == "-" else "")
+        written.append(_letter(cluster))
+        before = cluster
     return "".join(written)
+
+
+def _letter(cluster: str) -> str:
+    """Write a letter with its marks in ASCII."""
+    letter, *marks = unicodedata.normalize("NFD", cluster)
+    if marks and letter.isascii() and letter.isalpha() and all(mark in _ACCENTS or mark in _BELOW for mark in marks):
+        written = letter
+        for mark in sorted(marks, key=lambda mark: mark in _BELOW):
+            written = rf"{_ACCENTS.get(mark) or _BELOW[mark]}{{{written}}}"
+        return written
+    first, *others = cluster
+    return _sign(first) + "".join(map(_point, others))
 
 
 def _sign(character: str) -> str:
@@ -140,15 +168,13 @@ def _sign(character: str) -> str:
         return known
     if character.isascii():
         return character
-    if unicodedata.category(character) in ("Cc", "Cf", "Mn", "Me"):
+    if unicodedata.category(character) in ("Cc", "Cf"):
         return ""
-    parted = unicodedata.normalize("NFD", character)
-    letter, marks = parted[0], parted[1:]
-    if letter.isascii() and marks and all(mark in _ACCENTS for mark in marks):
-        for mark in marks:
-            letter = rf"{_ACCENTS[mark]}{{{letter}}}"
-        return letter
-    return _greek(character) or rf"\allowbreak{{}}{{[}}U+{ord(character):04X}]\allowbreak{{}}"
+    return _greek(character) or _point(character)
+
+
+def _point(character: str) -> str:
+    return rf"\allowbreak{{}}{{[}}U+{ord(character):04X}]\allowbreak{{}}"
 
 
 def _greek(character: str) -> str:

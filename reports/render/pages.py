@@ -26,7 +26,7 @@ from reports.render import learnt, style, wording
 from reports.render.anchors import cell_anchor, contrast_anchor
 from reports.render.answers import Answer, introduction
 from reports.render.drawers import drawers
-from reports.render.formats import effect, markdown_table, markdown_text
+from reports.render.formats import effect, markdown_table, markdown_text, ranks_of
 from reports.render.inputs import Overlap, Results
 from reports.render.leakage import shared_pairs, without_twins
 from reports.render.page_data import Facts, TextTable, as_json, gates_table, packed, page_data
@@ -132,7 +132,9 @@ def table_page(table: Table, alpha: float, report: str) -> str:
         report: Relative address of ``report.html``.
     """
     template = _environment().get_template("table.html.j2")
-    return template.render(table=table, legend=wording.legend(alpha), report=report, stamp=table.stamp)
+    return template.render(
+        table=table, ranks=ranks_of(table, table.added), legend=wording.legend(alpha), report=report, stamp=table.stamp
+    )
 
 
 def by_family(contrasts: Iterable[Comparison]) -> list[list[Comparison]]:
@@ -314,7 +316,7 @@ def audit_markdown(claims: Sequence[AuditedClaim], labels: Mapping[str, str], wo
         "",
         markdown_text(words.intro) if words else intro,
         "",
-        f"{len(claims)} claims: " + ", ".join(f"{total[o]} {o}" for o in OUTCOMES if total[o]) + ".",
+        f"{wording.counted(len(claims), 'claim')}: " + ", ".join(f"{total[o]} {o}" for o in OUTCOMES if total[o]) + ".",
         "",
         markdown_table(COUNT_HEADINGS, [[markdown_text(text) for text in row] for row in count_rows(claims)]),
         "",
@@ -397,6 +399,7 @@ def report_page(
             answers=answers,
             answers_introduction=introduction(answers),
             main=main,
+            printed=any(row.block == "published" for row in rows),
             brief=setting(results.cohorts, tasks, (cell.task for cell in results.cells), brief=True),
             pictures=pictures,
             data_sets=by_terms(terms, tasks),

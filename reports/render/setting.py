@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness.descriptions import CohortDescription
+from reports.render import wording
 
 
 def setting(
@@ -55,7 +56,7 @@ def boxes_of(cohort: CohortDescription, label: str) -> str:
     counts = cohort.counts
     if not counts.boxes:
         return ""
-    images = f" on {counts.boxed_images} images" if counts.boxed_images else ""
+    images = f" on {wording.counted(counts.boxed_images, 'image')}" if counts.boxed_images else ""
     by_class = sorted(counts.boxes_by_class.items(), key=lambda pair: (-pair[1], pair[0]))
     of_them = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in by_class)
-    return f"{label} has {counts.boxes} annotated boxes{images}{f' ({of_them})' if of_them else ''}."
+    return f"{label} has {wording.counted(counts.boxes, 'annotated box', 'annotated boxes')}{images}{f' ({of_them})' if of_them else ''}."

@@ -383,7 +383,8 @@ def _empty_masks(columns: Sequence[Column], results: Results, tasks: Mapping[str
         if facts.empty_masks and metric in facts.scores:
             score = wording.number(metric_of(metric).printed(facts.scores[metric]))
             remarks.append(
-                f"{tasks[task]}: {facts.empty_masks} of {facts.test_images} test masks are empty, so a model "
+                f"{tasks[task]}: {facts.empty_masks} of {wording.counted(facts.test_images, 'test mask')} "
+                f"{'is' if facts.empty_masks == 1 else 'are'} empty, so a model "
                 f"that never finds anything scores {score} in {wording.metric(metric)}; "
                 "Dice of the images with a finding, pooled Dice and pixel average precision stand among the cells"
             )
@@ -554,7 +555,9 @@ def added_table(
     return Table(
         name="added",
         title="Added block",
-        caption="Every cell that the paper does not print: controls, Random at label fractions, methods of one's own.",
+        caption="Every cell that the paper does not print: controls, Random at label fractions, methods of one's own. "
+        "Bold and underlined are the best and second of these within a column; cells that the paper prints stand "
+        "beside them for orientation and have no rank here.",
         fact_headings=(),
         columns=tuple(columns),
         published=(),

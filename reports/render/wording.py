@@ -157,6 +157,17 @@ def beside(name: str) -> str:
     return "".join(f", {part}" for part in parts)
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """Write a count with its noun: ``1 contrast``, ``3 contrasts``.
+
+    Args:
+        number: How many.
+        one: The noun for one.
+        several: The noun for more; with an s if not given.
+    """
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def contrast_title(contrast: Comparison) -> str:
     """Name a contrast in words: ``DiRA (MoCo-v2) − MoCo-v2, ChestX-ray14``."""
     where = column(contrast.task_label, contrast.label_fraction)

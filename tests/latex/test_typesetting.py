@@ -18,7 +18,10 @@ from reports.render.tables import Table
 REPOSITORY = Path(__file__).parents[2]
 PAPER = ("tab1", "tab2", "tab3", "tab4", "tab5")
 ALPHA = 0.05
-HOSTILE = r"a\b{c}$d&e#f%g_h^i~j<k>l|m`n" + '"o--p[q]*r éłąŘßΩλ中文🙂 Donaudampfschifffahrtsgesellschaft '
+HOSTILE = (
+    r"a\b{c}$d&e#f%g_h^i~j<k>l|m`n"
+    + '"o--p[q]*r éłąŘßΩλ中文🙂 Ẹ̀kọ́ ṣe 한국어 DIRA_BENCH_DATA_MONTGOMERY Donaudampfschifffahrtsgesellschaft '
+)
 ARTICLE = r"""\documentclass[10pt,twocolumn]{article}
 \usepackage{array,booktabs,longtable}
 \textwidth 6.875in \textheight 8.875in \columnsep 0.3125in \oddsidemargin 0in \topmargin -0.5in

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reports.render.latex import latex, side_by_side
-from reports.render.latex_text import breakable, latex_text, lines_of
+from reports.render.latex_text import breakable, latex_text, lines_of, unset
 from reports.render.tables import Column
 from tests.reports.test_units import table
 
@@ -16,7 +16,7 @@ HOSTILE = r"a\b{c}$d&e#f%g_h^i~j<k>l|m`n" + '"o--p[q]*r éłąŘßΩλ中文🙂
 @pytest.mark.parametrize(
     ("text", "written"),
     [
-        ("50 % & more_#1", r"50 \% \& more\_\#1"),
+        ("50 % & more_#1", r"50 \% \& more\_\allowbreak{}\#1"),
         ("{x}$y$^2~\\", r"\{x\}\$y\$\textasciicircum{}2\textasciitilde{}\textbackslash{}"),
         ("a--b---c", "a-{}-b-{}-{}-c"),
         ("Müller, Řehoř, Łódź", r"M\"{u}ller, \v{R}eho\v{r}, \L{}\'{o}d\'{z}"),
@@ -24,6 +24,7 @@ HOSTILE = r"a\b{c}$d&e#f%g_h^i~j<k>l|m`n" + '"o--p[q]*r éłąŘßΩλ中文🙂
         ("e\u0301 joined", r"\'{e} joined"),
         ("\u200bnothing\x00seen\ufeff", "nothing seen"),
         ("?`", r"?\textasciigrave{}"),
+        ("Ẹ̀kọ́ ṣe", r"\d{\`{E}}k\d{\'{o}} \d{s}e"),  # Yoruba: what stands above lies within what stands below
     ],
 )
 def test_signs_are_written_as_latex_sets_them(text, written):
@@ -32,6 +33,16 @@ def test_signs_are_written_as_latex_sets_them(text, written):
 
 def test_a_letter_without_a_command_becomes_its_code_point():
     assert latex_text("中").replace(r"\allowbreak{}", "") == "{[}U+4E2D]"
+    assert unset(latex_text("폐 [U+0041] 中 한 中")) == [
+        "U+4E2D CJK UNIFIED IDEOGRAPH-4E2D", "U+D3D0 HANGUL SYLLABLE PYE", "U+D55C HANGUL SYLLABLE HAN",
+    ]  # fmt: skip
+
+
+def test_a_file_names_at_its_head_the_letters_that_latex_does_not_have():
+    one = table("auc")
+    named = replace(one, published=tuple(replace(row, label="폐") for row in one.published))
+    assert latex(named, 0.05).splitlines()[1] == "% U+D3D0 HANGUL SYLLABLE PYE"
+    assert "code points" not in latex(one, 0.05)
 
 
 def test_any_character_comes_out_as_ascii_with_balanced_braces():

@@ -26,7 +26,7 @@ def table(*metrics):
     ],
 )
 def test_the_foot_of_a_table_names_its_units(metrics, said):
-    assert f"standard deviation over trials, {said} best bold" in markdown(table(*metrics), 0.05)
+    assert f"standard deviation over trials, {said} best of a column bold" in markdown(table(*metrics), 0.05)
     assert f"standard deviation over trials, {said} best" in latex(table(*metrics), 0.05).replace("\n", " ")
 
 

@@ -82,7 +82,7 @@ const CELLS = (() => {
           cell.trials.map((trial) => trialRow(cell, trial, seeds)), "Trials") : el("p", {}, "None was planned."),
         el("p", { class: "small" }, `Device: ${cell.device}. Each trial’s device, duration and software, by trial id: `,
           el("a", { href: `${data.provenance}/${cell.method}.csv` }, `provenance/${cell.method}.csv`), "."),
-        contrasts.length ? el("details", {}, el("summary", {}, `Its ${contrasts.length} contrasts`),
+        contrasts.length ? el("details", {}, el("summary", {}, contrasts.length === 1 ? "Its contrast" : `Its ${contrasts.length} contrasts`),
           el("ul", {}, contrasts.map((c) => el("li", {}, CONTRASTS.opener(c), ` ${c.mark} ${c.finding}`)))) : "",
         el("details", {}, el("summary", {}, "Curves of its pretraining"), CURVES.draw(cell.method)),
       ],

@@ -87,7 +87,7 @@ const PAGE = (() => {
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(address), 1000);
-    say(`${name}.csv saved: ${rows.length - 1} rows`);
+    say(`${name}.csv saved: ${rows.length - 1} row${rows.length === 2 ? "" : "s"}`);
   }
 
   /* A plain table of texts; a long one is made of the same parts. */
