@@ -163,7 +163,7 @@ def _bar_panel(axis: Axes, frame: pd.DataFrame, title: str, each: float) -> None
         axis.text(place, height + 0.015 * span, text, ha="center", va="bottom", fontsize=BAR_SIZE)
     unit = str(frame["unit"].iloc[0])
     most = 100.0 if unit == "points" else top  # no share is above one, though marks stand there
-    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(bottom, top)
+    ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(bottom, top)
     axis.set_yticks([tick for tick in ticks if bottom <= tick <= most])
     axis.set_ylim(bottom, top)
     axis.set_xticks(range(len(pairs)), names, fontsize=BAR_SIZE)

@@ -152,14 +152,14 @@ def _escaped(clean: str) -> str:
 
 def _letter(cluster: str) -> str:
     """Write a letter with its marks in ASCII."""
-    letter, *marks = unicodedata.normalize("NFD", cluster)
+    parted = unicodedata.normalize("NFD", cluster)
+    letter, marks = parted[0], list(parted[1:])
     if marks and letter.isascii() and letter.isalpha() and all(mark in _ACCENTS or mark in _BELOW for mark in marks):
         written = letter
         for mark in sorted(marks, key=lambda mark: mark in _BELOW):
             written = rf"{_ACCENTS.get(mark) or _BELOW[mark]}{{{written}}}"
         return written
-    first, *others = cluster
-    return _sign(first) + "".join(map(_point, others))
+    return _sign(cluster[0]) + "".join(map(_point, cluster[1:]))
 
 
 def _sign(character: str) -> str:

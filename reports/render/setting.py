@@ -59,4 +59,5 @@ def boxes_of(cohort: CohortDescription, label: str) -> str:
     images = f" on {wording.counted(counts.boxed_images, 'image')}" if counts.boxed_images else ""
     by_class = sorted(counts.boxes_by_class.items(), key=lambda pair: (-pair[1], pair[0]))
     of_them = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in by_class)
-    return f"{label} has {wording.counted(counts.boxes, 'annotated box', 'annotated boxes')}{images}{f' ({of_them})' if of_them else ''}."
+    boxes = wording.counted(counts.boxes, "annotated box", "annotated boxes")
+    return f"{label} has {boxes}{images}{f' ({of_them})' if of_them else ''}."

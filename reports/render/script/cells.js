@@ -14,7 +14,7 @@ const CELLS = (() => {
       show: (cell) => first(cell)[field],
     });
     return GRID.make(host, {
-      name: "cells", label: "cells", rows, kind: "cells",
+      name: "cells", label: "cells", rows, kind: "cells", hint: "A number, a method, a task",
       columns: [
         { title: "Method", kind: "first", value: title, text: title,
           show: (cell) => el("span", {}, el("button", { type: "button", class: "open", "data-open": cell.anchor }, label(cell)),
@@ -59,13 +59,16 @@ const CELLS = (() => {
   }
   const rerun = (id) => `dira-bench run --profile ${data.profile} --trial ${id}`;
 
+  /* The places of the metrics that any trial of a cell has: a column that says nothing would push others out of sight. */
+  const measured = (cell) => [...cell.metrics.keys()].filter((place) => cell.trials.some((t) => t.values[place] !== PAGE.NONE));
+
   function trialRow(cell, trial, seeds) {
     const name = trial.id
       ? el("button", { type: "button", class: "open", "data-open": `trial-${trial.id}` }, `Repeat ${trial.repeat}`)
       : `Repeat ${trial.repeat}`;
     const copy = trial.id ? el("button", { type: "button", class: "copy", "data-copy": rerun(trial.id) }, "Copy command") : "";
     const id = trial.id ? el("code", { title: trial.id }, trial.id.slice(0, 12)) : "";
-    return [name, ...(seeds ? [String(trial.seed)] : []), ...trial.values, trial.status, id, copy];
+    return [name, copy, ...(seeds ? [String(trial.seed)] : []), ...measured(cell).map((place) => trial.values[place]), trial.status, id];
   }
   function detail(cell) {
     const seeds = cell.trials.some((trial) => trial.seed > 0);
@@ -78,7 +81,7 @@ const CELLS = (() => {
           cell.labels ? ` · ${cell.labels}` : "", small(gateWords(cell.gate), "unlearnt"), stampOf(cell)),
         summaries(cell),
         el("h3", {}, "Trials"),
-        cell.trials.length ? plainTable(["Trial", ...(seeds ? ["Pretraining"] : []), ...cell.metrics, "Status", "Id", "Run again"],
+        cell.trials.length ? plainTable(["Trial", "Run it again", ...(seeds ? ["Pretraining"] : []), ...measured(cell).map((place) => cell.metrics[place]), "Status", "Id"],
           cell.trials.map((trial) => trialRow(cell, trial, seeds)), "Trials") : el("p", {}, "None was planned."),
         el("p", { class: "small" }, `Device: ${cell.device}. Each trial’s device, duration and software, by trial id: `,
           el("a", { href: `${data.provenance}/${cell.method}.csv` }, `provenance/${cell.method}.csv`), "."),

@@ -32,7 +32,7 @@ const GRID = (() => {
   }
 
   function toolbar(spec, rows, changed) {
-    const search = el("input", { type: "search", placeholder: "Search", "aria-label": `Search ${spec.label}` });
+    const search = el("input", { type: "search", placeholder: spec.hint || "Search", "aria-label": `Search ${spec.label}` });
     search.addEventListener("input", changed);
     const choices = (spec.filters || []).map((filter) => choice(filter, rows, changed)).filter(Boolean);
     const clear = el("button", { type: "button" }, "Clear");
