@@ -318,7 +318,7 @@ def _contrast(c: Comparison, alpha: float) -> PageContrast:
 def _summary(c: CellSummary) -> PageSummary:
     notes = [c.missing, c.flags]
     if c.scored_classes is not None:
-        notes.append(f"{c.scored_classes} classes scored")
+        notes.append(f"{wording.counted(c.scored_classes, 'class', 'classes')} scored")
     if c.worst_low is not None:
         notes.append(f"worst case {wording.plain_interval(c.worst_low, c.worst_high)}")
     apart = _minus(c.mean, c.published_mean)

@@ -135,7 +135,7 @@ def panels(blocks: Sequence[Block], stamp: str, note: str = "", width: float = s
     with style.context():
         colours = np.asarray(mpl.colormaps[COLOURS](np.arange(256)))[:, :3]
         columns = max(len(block.panels) for block in blocks)
-        left = 1.0 if width > style.ONE_COLUMN else 0.72
+        left = 1.0 if width > style.ONE_COLUMN else 0.66
         side = (width - left - ASIDE - 0.1) / columns - GAP
         if side < SMALLEST:
             return _turned(blocks, stamp, note, width, colours)

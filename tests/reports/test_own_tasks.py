@@ -78,7 +78,7 @@ def test_each_table_and_figure_says_scale_and_sample_once(own):
         assert SCALE in (folder / "tables" / f"{name}.tex").read_text()
     report = (folder / "report.html").read_text()
     head = report[report.index('<header class="page">') : report.index('<nav class="page"')]
-    assert head.count("Real images: 64 px, sample of 1,000 (Films).") == 1
+    assert head.count("Real images: 64 px, sample of 1,000 (Films); 64 px (Lungs).") == 1
     data = shown(report)
     assert {table.setting.count(SCALE) for table in data.tables} == {1}
     blocks = re.findall(r'<details class="figure".*?</details>', report, re.DOTALL)
@@ -86,8 +86,9 @@ def test_each_table_and_figure_says_scale_and_sample_once(own):
     for path in (folder / "figures").glob("*.svg"):
         assert SCALE in path.read_text(), path.name  # in the description
         picture = data.figures[path.stem]
-        assert "Real images: 64 px, sample of 1,000 (Films)." in picture
-        assert ("Real images: 64 px (Lungs)." in picture) == (path.stem != "maps_added")  # boxes are of Films alone
+        assert picture.count("Real images: 64 px, sample of 1,000 (Films)") == 1
+        of_films = path.stem in ("maps_added", "family_added_localization")  # boxes are of Films alone
+        assert ("; 64 px (Lungs)." in picture) != of_films, path.name
     assert not any(b"SYNTHETIC" in path.read_bytes() for path in folder.rglob("*.*"))
 
 

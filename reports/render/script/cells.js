@@ -14,7 +14,7 @@ const CELLS = (() => {
       show: (cell) => first(cell)[field],
     });
     return GRID.make(host, {
-      name: "cells", label: "cells", rows, kind: "cells", hint: "A number, a method, a task",
+      name: "cells", label: "cells", rows, kind: "cells", hint: "Number or name",
       columns: [
         { title: "Method", kind: "first", value: title, text: title,
           show: (cell) => el("span", {}, el("button", { type: "button", class: "open", "data-open": cell.anchor }, label(cell)),
