@@ -70,7 +70,8 @@ def test_a_run_leaves_at_its_time_with_checkpoints_and_starts_nothing_that_would
     long, later = item("leaves", steps=400, seconds=0.05, cost=9.0), item("add", a=1, seconds=0.2, cost=1.0)
     executor = LocalExecutor(device_slots(1, "cpu"), ["numpy", "tests.harness.works"])
     try:
-        summary = run([long, later], store, executor, departure=Departure(until=time.time() + 2.0))
+        run([item("nothing", kind="phase")], store, executor)  # the server has started: a busy machine takes seconds
+        summary = run([long, later], store, executor, departure=Departure(until=time.time() + 4.0))
         assert summary.left == "until" and not summary.interrupted and not summary.complete
         (record,) = store.attempts("trial", long.id)
         assert record.ending is Ending.PREEMPTED and store.has_checkpoint(long.id)
