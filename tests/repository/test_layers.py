@@ -71,7 +71,7 @@ def test_every_registered_component_exists_and_every_module_of_numbers_has_a_com
             p
             for p in python
             if re.search(
-                r"(configuration|conformance|profiles|options|recipes/\w+|fetching/\w+|weight_files|export|export_card|together|probe|views_pil|inspection|leakage|sample_lists|stand_in|stored|catalogue|layouts/adapter|data_set|specs|__init__)\.py$",
+                r"(configuration|conformance|profiles|options|recipes/\w+|fetching/\w+|weight_files|export|export_card|export_layouts|together|probe|views_pil|inspection|leakage|sample_lists|stand_in|stored|catalogue|layouts/adapter|data_set|specs|__init__)\.py$",
                 p,
             )
         }
