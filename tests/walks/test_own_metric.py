@@ -22,5 +22,5 @@ def test_a_metric_in_millimetres_becomes_a_column_and_nothing_is_trained_for_it(
     assert column["value"].between(0, 40).all() and column["value"].nunique() > 1
     assert "radius error, mm; lower is better" in walk.printed
     table = (walk.root / "reports" / "smoke" / "tables" / "sizes.md").read_text()
-    assert "Montgomery (radius error)" in table and "± " in table
+    assert "Montgomery (radius error, mm)" in table and "± " in table
     assert walk.lines <= 32
