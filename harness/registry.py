@@ -374,6 +374,11 @@ def load_registry(root: Path | None = None, *, points: Callable[[str], Iterable[
 
     Raises:
         ConfigurationError: Every malformed entry of both files at once, a sentence each.
+
+    Example:
+        >>> entry = load_registry().methods["dira_moco_v2"]
+        >>> entry.label, entry.dimensions, entry.recipe
+        ('DiRA (MoCo-v2)', 2, 'pretext')
     """
     root = root or project_root()
     problems: list[str] = []

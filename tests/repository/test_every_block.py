@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from methods.key_layouts import AUTO, LAYOUTS
 from tests.repository.blocks import COMMANDS, ROOT, blocks, commands_to_run, complaint, pages, read_blocks
+from tests.repository.pages import read_tables
 
 
 @pytest.mark.parametrize("page", pages())
@@ -46,3 +48,8 @@ def test_the_readme_says_for_whom_shows_one_figure_and_two_commands_and_then_the
     assert (ROOT / figure).is_file()
     order = ["**For whom.**", figure, "nox -s repro", "nox -s tests", "generated: real-table"]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+
+
+def test_the_page_of_checkpoints_has_a_row_for_every_layout_and_no_other():
+    rows = [row.cells[0].strip("`") for row in read_tables("checkpoints.md") if row.header[0] == "`key_map`"]
+    assert rows[:-2] == list(LAYOUTS) and rows[-2] == AUTO and rows[-1].startswith("{")
