@@ -201,6 +201,8 @@ class Training(Dumped):
         validation_labels: Whether a label fraction leaves validation ``full`` (as the paper seems to: 753 labels to
             train on beside 11,212 to choose by), or thins it by the ``same_fraction``.
         augment_validation: Augment the validation images once and for all (segmentation alone).
+        precision: Of the passes: ``bf16`` and ``fp16`` compute in half where PyTorch holds it safe; ``fp16``, for a GPU
+            that has no bf16, with a loss scale that adapts.
         kernels: ``reproducible`` (None means that, and is no part of an id) or ``fastest``: what a GPU may compute
             with (``harness.kernels``).
     """
@@ -223,7 +225,7 @@ class Training(Dumped):
     selection: Literal["lowest_validation_loss", "highest_validation_metric"]
     augment_validation: bool
     validation_labels: Literal["full", "same_fraction"] = "full"
-    precision: Literal["float32", "bf16"]
+    precision: Literal["float32", "bf16", "fp16"]
     kernels: Kernels | None = None
     subset_unit: Literal["image", "patient"]
     metric: ScoreProtocol

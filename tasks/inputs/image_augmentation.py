@@ -9,12 +9,14 @@ Departures: crop corners are not rounded to whole pixels; rotation is bilinear, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.packed import to_device
 from tasks.options import CropAugmentation
 
 ATTEMPTS = 10  # torchvision's: draws of area and ratio before it takes the whole image
@@ -90,18 +92,28 @@ def augment(images: Tensor, draws: np.ndarray, out: int, options: CropAugmentati
     Returns:
         float32 ``(B, out, out)``; 0 beyond the border after rotation.
     """
-    device = images.device
-    boxes = torch.from_numpy(random_boxes(draws, images.shape[-1], options).astype(np.float32)).to(device)
-    flip = torch.from_numpy(draws[:, 2 * ATTEMPTS + 2] < options.flip).to(device)
-    cropped = crop(images, boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3], out, flip)
+    return moved(images, to_device(moves(draws, images.shape[-1], options), images.device), out)
+
+
+def moves(draws: np.ndarray, size: int, options: CropAugmentation) -> list[np.ndarray]:
+    """Return what ``moved`` takes beside images of a side: boxes ``(B, 4)``, flips ``(B,)`` and, if any, rotations."""
+    boxes = random_boxes(draws, size, options).astype(np.float32)
+    flip = draws[:, 2 * ATTEMPTS + 2] < options.flip
     if not options.rotation_degrees:
-        return cropped
+        return [boxes, flip]
     angle = np.deg2rad(options.rotation_degrees) * (2.0 * draws[:, 2 * ATTEMPTS + 3] - 1.0)
     cosine, sine, zero = np.cos(angle), np.sin(angle), np.zeros_like(angle)
     matrix = np.stack([np.stack([cosine, -sine, zero], 1), np.stack([sine, cosine, zero], 1)], 1)
-    grid = F.affine_grid(
-        torch.from_numpy(matrix.astype(np.float32)).to(device), [len(images), 1, out, out], align_corners=False
-    )
+    return [boxes, flip, matrix.astype(np.float32)]
+
+
+def moved(images: Tensor, moves: Sequence[Tensor], out: int) -> Tensor:
+    """Return images ``(B, S, S)`` cropped, flipped and rotated ``(B, out, out)`` by ``moves`` on their device."""
+    boxes, flip, *rotations = moves
+    cropped = crop(images, boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3], out, flip)
+    if not rotations:
+        return cropped
+    grid = F.affine_grid(rotations[0], [len(images), 1, out, out], align_corners=False)
     return F.grid_sample(cropped[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
 
 
@@ -137,7 +149,9 @@ def normalise(images: Tensor, name: str, channels: int) -> Tensor:
     constants = NORMALISATIONS[name]
     if constants is None:
         return expanded
+    # Filled on the device: a tensor of numbers would be copied there, and waited for.
     mean, std = (
-        images.new_tensor(values if len(values) == channels else values[:1] * channels) for values in constants
+        torch.stack([images.new_full((), value) for value in (of if len(of) == channels else of[:1] * channels)])
+        for of in constants
     )
     return (expanded - mean[:, None, None]) / std[:, None, None]

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness import packed
 from harness.packed import loaders
 from tasks.inputs.deformation import Deformation
 from tasks.inputs.draws import sample_seeds, uniforms
-from tasks.inputs.image_augmentation import DRAWS, augment, normalise, views
+from tasks.inputs.image_augmentation import DRAWS, moved, moves, normalise, views
 from tasks.inputs.interface import Source
 from tasks.inputs.loading import Batch, Samples, batches, gather, load, to_device
 from tasks.options import DeformationAugmentation
@@ -81,7 +82,9 @@ class LabelledImages(_Images):
     def trained(self, batch: Batch) -> Tensor:
         """Return a batch augmented, ready for the model."""
         draws = uniforms(self.source.seeds.augment, batch.epochs, batch.samples, DRAWS)
-        return self.ready(augment(grey(batch.images, self.device), draws, self.image_px, self.transfer.augmentation))
+        told = moves(draws, batch.images.shape[-1], self.transfer.augmentation)
+        images, *told_there = packed.to_device([batch.images, *told], torch.device(self.device))
+        return self.ready(moved(images.float().div_(255.0), told_there, self.image_px))
 
     def evaluated(self, rows: np.ndarray, *, ten_crop: bool) -> Iterator[tuple[Tensor, int]]:
         """Yield the middle crop of each image, or ten crops."""
@@ -106,8 +109,8 @@ class MaskedImages(_Images):
 
     def trained(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch ready for the model, and its masks."""
-        masks = to_device(batch.masks, self.device).float()
-        return self.ready(grey(batch.images, self.device)), masks
+        images, masks = packed.to_device([batch.images, batch.masks], torch.device(self.device))
+        return self.ready(images.float().div_(255.0)), masks.float()
 
     def evaluated(self, rows: np.ndarray, *, augmented: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and masks; ``augmented``: deformed the same way each time, if the transfer asks for it."""

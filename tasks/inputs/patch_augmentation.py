@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.packed import to_device
 from tasks.inputs.draws import sample_seeds, uniforms
 from tasks.patch_options import VolumeAugmentation
 
@@ -43,15 +44,20 @@ def augment(
     draws = uniforms(seed, epochs, samples, DRAWS)
     seeds = sample_seeds(seed ^ NOISE, epochs, samples)
     square = images.shape[2] == images.shape[3]
+    noisy = np.flatnonzero(draws[:, 6] < options.noise)
+    drawn = [
+        np.random.Generator(np.random.PCG64(int(seeds[i]))).standard_normal(images.shape[1:], dtype=np.float32)
+        for i in noisy
+    ]
+    noises = dict(zip(noisy.tolist(), to_device(drawn, images.device), strict=True))
     moved, followed = [], []
     for i, draw in enumerate(draws):
         flips = [axis - 3 for axis in range(3) if draw[axis] < options.flip]
         transpose = square and draw[3] < options.transpose
         turns = 0 if draw[4] >= options.rotate else 1 + int(3 * draw[5]) if square else 2
         image = _move(images[i], flips, transpose, turns)
-        if draw[6] < options.noise:
-            noise = np.random.Generator(np.random.PCG64(int(seeds[i]))).standard_normal(image.shape, dtype=np.float32)
-            image = image + float(options.noise_std * draw[7]) * torch.from_numpy(noise).to(image.device)
+        if i in noises:
+            image = image + float(options.noise_std * draw[7]) * noises[i]
         moved.append(image)
         if masks is not None:
             followed.append(_move(masks[i], flips, transpose, turns))

@@ -13,10 +13,18 @@ from harness.metrics.overlap import BINS, GRID, PixelCounts
 from tasks.scoring.losses import dice_sums, soft_dice
 from tasks.scoring.masks import Measures
 
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}  # by what a transfer calls its precision
+
+
+def precisely(precision: str, device: str) -> torch.autocast:
+    """Return the context in which passes have a precision: ``float32``, ``bf16`` or ``fp16``."""
+    half = HALVES.get(precision)
+    return torch.autocast(device.split(":")[0], half or torch.bfloat16, enabled=half is not None)
+
 
 @torch.inference_mode()
 def class_probabilities(
-    model: nn.Module, parts: Iterator[tuple[Tensor, int]], device: str, *, half: bool
+    model: nn.Module, parts: Iterator[tuple[Tensor, int]], device: str, *, precision: str
 ) -> np.ndarray:
     """Return sigmoid outputs, the mean over views, float32 ``(N, C)``.
 
@@ -24,11 +32,11 @@ def class_probabilities(
         model: Maps ``(B, C, *S)`` to logits ``(B, C)``, in evaluation mode.
         parts: ``tasks.inputs.interface.LabelledInput.evaluated``.
         device: Where the model is.
-        half: Compute in bfloat16 where PyTorch holds it safe.
+        precision: See ``precisely``.
     """
     found = []
     for images, views in parts:
-        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=half):
+        with precisely(precision, device):
             logits = model(images)
         found.append(torch.sigmoid(logits.float()).unflatten(0, (views, -1)).mean(dim=0).cpu().numpy())
     return np.concatenate(found)
@@ -54,14 +62,14 @@ class Segmenting:
     Attributes:
         threshold: Probability from which on a pixel is foreground.
         dice_smooth: Added above and below the line of the soft Dice.
-        half: Compute in bfloat16 where PyTorch holds it safe.
+        precision: See ``precisely``.
         together: So many cases in a row make one soft Dice, and the loss is the mean of these, a smaller last group
             counting less; None: all cases make one.
     """
 
     threshold: float
     dice_smooth: float
-    half: bool = False
+    precision: str = "float32"
     together: int | None = None
 
 
@@ -88,7 +96,7 @@ def count_pixels(
     """
     counted = _Counted(cases, how, device)
     for images, truth in parts:
-        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=how.half):
+        with precisely(how.precision, device):
             logits = model(images)[:, 0].float()
         counted.add(logits, truth)
         if measures is not None:

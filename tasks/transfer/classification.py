@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.metrics import Classified, metric_of
 from harness.metrics.ranking import auc_by_class, macro
+from harness.packed import to_device
 from tasks.heads.making import make_classifier
 from tasks.inputs.images import LabelledImages
 from tasks.inputs.interface import LabelledInput
@@ -79,15 +80,14 @@ class Classification:
             batch.epochs,
             batch.samples,
         )
-        labels = torch.from_numpy(targets).to(source.device)
-        counted = None if weights is None else torch.from_numpy(weights).to(source.device)
-        return binary_cross_entropy(self.model(images), labels, counted)
+        sent = to_device([targets] if weights is None else [targets, weights], torch.device(source.device))
+        return binary_cross_entropy(self.model(images), *sent)
 
     def probabilities(self, rows: np.ndarray, *, ten_crop: bool = False) -> np.ndarray:
         """Return sigmoid outputs, float32 ``(N, outputs)``."""
         parts = self.cases.asking(self.input.evaluated(rows, ten_crop=ten_crop))
-        half = self.transfer.precision == "bf16"
-        found: np.ndarray = class_probabilities(self.model, parts, self.cases.source.device, half=half)
+        device, precision = self.cases.source.device, self.transfer.precision
+        found: np.ndarray = class_probabilities(self.model, parts, device, precision=precision)
         return found
 
     def validate(self) -> tuple[float, float]:

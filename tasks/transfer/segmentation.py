@@ -76,7 +76,7 @@ class Segmentation:
         how = Segmenting(
             transfer.metric.threshold,
             transfer.dice_smooth,
-            half=transfer.precision == "bf16",
+            precision=transfer.precision,
             together=transfer.batch if by_batch else None,
         )
         parts = self.cases.asking(self.input.evaluated(rows, augmented=validates))

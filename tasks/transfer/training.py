@@ -19,6 +19,7 @@ from tasks.inputs.loading import Batch
 from tasks.options import Cosine, Optimiser, Training, VolumePlateau
 from tasks.options import Plateau as ImagePlateau
 from tasks.options import Schedule as ScheduleOptions
+from tasks.scoring.evaluation import precisely
 
 CHECK_EVERY = 10  # steps between two looks at the loss on a GPU
 
@@ -174,7 +175,7 @@ class FineTuning:
         """
         self.model, self.result, self.ended = model, Fit(), False
         self._per_epoch, self._every = per_epoch, options.validation_every or per_epoch
-        self._half = options.precision == "bf16"
+        self._precision = options.precision
         self._total = options.steps if options.steps is not None else (options.epochs or 0) * per_epoch
         self._optimiser = make_optimiser(model, options.optimiser)
         length = options.epochs if options.epochs is not None else self._total
@@ -184,7 +185,8 @@ class FineTuning:
         self._running: list[Tensor] = []  # losses since the last evaluation
         self._unevaluated = False  # an evaluation has begun and not ended
         self._device = next(model.parameters()).device
-        if self._half:
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=options.precision == "fp16")
+        if options.precision == "bf16":
             refuse_unsound_gradients(model)
 
     def run(
@@ -238,14 +240,15 @@ class FineTuning:
     def _step(self, batch: Batch, loss_of: Callable[[Batch], Tensor]) -> bool:
         """Take a step; returns whether the loss was finite."""
         result, schedule = self.result, self._schedule
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+        with precisely(self._precision, self._device.type):
             loss = loss_of(batch)
         if self._looks(result.steps + 1) and not torch.isfinite(self._summed(loss)):
             result.diverged = True
             return False
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimiser.step()
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimiser)  # under fp16 a step whose gradients overflowed is skipped, the scale reduced
+        self._scaler.update()
         result.steps += 1
         self._running.append(loss.detach())
         schedule.after_step(result.steps)
@@ -301,6 +304,7 @@ class FineTuning:
             state["optimiser"] = self._optimiser.state_dict()
             state["plateau"] = None if self._schedule.plateau is None else self._schedule.plateau.state()
             state["selection"] = self._selection.state()
+            state["scaler"] = self._scaler.state_dict()
             state["unevaluated"] = self._unevaluated
             state["running"] = torch.stack(self._running) if self._running else None
         return state
@@ -317,6 +321,7 @@ class FineTuning:
         self._optimiser.load_state_dict(state["optimiser"])
         if self._schedule.plateau is not None:
             self._schedule.plateau.load(state["plateau"])
+        self._scaler.load_state_dict(state.get("scaler", {}))  # a checkpoint from before there was one has none
         self._selection.load(state["selection"])
         self._unevaluated, running = state["unevaluated"], state["running"]
         self._running = [] if running is None else list(running.to(self._device).unbind())

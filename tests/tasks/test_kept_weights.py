@@ -45,7 +45,7 @@ def test_weights_are_left_as_asked_and_change_no_number(wish, files, cohorts, tm
     transfer = read_transfer(plan.transfer)
     source = Source(pixels, pixels.rows("train"), Seeds(init=0, order=0, augment=0), "cpu", 0)
     parts = LabelledImages(source, transfer, 3).evaluated(pixels.rows("test"), ten_crop=False)
-    found = class_probabilities(model.eval(), parts, "cpu", half=False)
+    found = class_probabilities(model.eval(), parts, "cpu", precision="float32")
     assert (found == outcome.arrays["predictions"]).all()
 
 

@@ -9,9 +9,14 @@ from torch import nn
 
 from harness import packed
 from harness.packed import loaders
+from tasks.inputs.draws import uniforms
+from tasks.inputs.image_augmentation import DRAWS, moved, moves, normalise
 from tasks.inputs.loading import Batch, to_device
+from tasks.inputs.patch_augmentation import augment
+from tasks.patch_options import VolumeAugmentation
 from tasks.specs import read_transfer
 from tasks.transfer.training import CHECK_EVERY, FineTuning
+from tests.pretended import META, Copies
 from tests.tasks.conftest import plan_of
 
 STEPS = 4 * CHECK_EVERY
@@ -66,3 +71,44 @@ def test_an_array_comes_to_a_gpu_from_page_locked_memory_and_to_a_cpu_as_it_is(m
     assert np.shares_memory(to_device(array, "cpu").numpy(), array) and not pinned
     to_device(array, "cuda:0")
     assert len(pinned) == 1 and sent[-1] == ("cuda:0", True)
+
+
+def test_a_step_of_fine_tuning_copies_twice_and_waits_for_nothing():
+    """On a pretended device: what a batch of labelled images asks of it, up to the network."""
+    random = np.random.Generator(np.random.PCG64(0))
+    images = random.integers(0, 256, (4, 48, 48), dtype=np.uint8)
+    options = read_transfer(plan_of("chestxray14").transfer)
+    with Copies() as copies:
+        told = moves(uniforms(3, np.zeros(4, int), np.arange(4), DRAWS), 48, options.augmentation)
+        grey, *there = packed.to_device([images, *told], META)
+        made = normalise(moved(grey.float().div_(255.0), there, 32), "imagenet", 3)
+        targets, _ = packed.to_device([np.zeros((4, 14), np.float32)] * 2, META)
+    assert len(copies.sizes) == 2 and tuple(made.shape) == (4, 3, 32, 32) and tuple(targets.shape) == (4, 14)
+
+
+def test_noise_of_patches_comes_over_by_one_copy():
+    options = VolumeAugmentation(flip=0.5, transpose=0.5, rotate=0.5, noise=1.0, noise_std=0.1)
+    cubes = torch.zeros(6, 1, 8, 8, 4, device=META)
+    with Copies() as copies:
+        augment(cubes, None, 3, np.zeros(6, int), np.arange(6), options)
+    assert len(copies.sizes) == 1
+
+
+def test_under_fp16_a_step_that_overflows_is_skipped_and_the_scale_reduced():
+    transfer = plan_of("chestxray14").transfer
+    said = {**transfer, "steps": 3, "epochs": None, "evaluate_every": 3, "precision": "fp16"}
+    model = nn.Linear(1, 1, bias=False)
+    tuning = FineTuning(model, read_transfer(said), per_epoch=3)
+    begun, scales, factors = model.weight.item(), [], iter([1e36, 1.0, 1.0])
+
+    def after_step():
+        scales.append((tuning._scaler.get_scale(), model.weight.item()))
+
+    fit = tuning.run(
+        iter([NOTHING] * 3),
+        lambda batch: model.weight.sum() * next(factors),
+        lambda: (0.5, 0.5),
+        lambda *_: None,
+        after_step,
+    )
+    assert not fit.diverged and scales[0] == (32768.0, begun) and scales[1][0] == 32768.0 and scales[1][1] != begun

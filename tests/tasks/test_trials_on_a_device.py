@@ -37,7 +37,7 @@ def agree(task, cohort, tmp_path, **transfer):
 
 
 @on_device
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "fp16"])
 @pytest.mark.parametrize("task", ["chestxray14", "montgomery"])
 def test_images_are_classified_and_segmented_there_as_on_a_cpu(task, precision, cohorts, tmp_path):
     agree(task, cohorts[task], tmp_path, precision=precision)
