@@ -288,7 +288,8 @@ def compared(root: Path, checkouts: Mapping[str, Path], images_in_all: int, shar
             path.name: file_sha256(path) for path in sorted(place.cohort().iterdir()) if path.name in COHORT_FILES
         }
     found["equal"] = digests["interrupted"] == digests["uninterrupted"]
-    print(f"{'':46} interrupted and uninterrupted, 128 px to 32 px: files equal: {found['equal']} ({len(digests)})")
+    names = ", ".join(digests["interrupted"])
+    print(f"{'':46} interrupted and uninterrupted, 128 px to 32 px: {names} equal: {found['equal']}")
     return {**found, "sha256": digests}
 
 

@@ -26,7 +26,7 @@ Report = Callable[[int, int, str], None]
 OPENING, OPENING_SCANS = "opening images", "opening scans"
 SIZES = "reading names and sizes"
 MANY = 256  # files after which progress is told where each takes no time
-CHUNK = 16  # keys that a process takes at once
+CHUNK, ROUNDS = 16, 8  # keys that a process takes at once, at most; and how often each process takes some, at least
 SAMPLE_SEED = 0
 
 
@@ -80,7 +80,8 @@ def each(function: Callable[[K], V], keys: Sequence[K], what: str) -> Iterator[t
         drawn = np.random.Generator(np.random.PCG64(SAMPLE_SEED)).choice(len(taken), effort.sample, replace=False)
         taken = [taken[place] for place in sorted(drawn.tolist())]
     effort.of += len(keys)
-    chunks = [taken[start : start + CHUNK] for start in range(0, len(taken), CHUNK)]
+    size = max(1, min(CHUNK, len(taken) // (ROUNDS * max(1, effort.workers))))
+    chunks = [taken[start : start + size] for start in range(0, len(taken), size)]
     waiting: dict[int, list[V]] = {}
     following = done = 0
     for number, found in in_processes(lambda n: [function(key) for key in chunks[n]], len(chunks), effort.workers):

@@ -178,8 +178,16 @@ def test_files_are_told_in_their_order_however_many_processes_open_them(workers:
         assert list(each(halves, range(70), "opening")) == [(n, n / 2) for n in range(70)]
         with pytest.raises(DataError, match="seventy-seven"):
             list(each(halves, range(90), "opening"))
-    assert heard[4] == (70, 70, "opening")
+    assert heard[heard.index((70, 70, "opening")) + 1][1] == 90
     assert (effort.opened >= 70, effort.of) == (True, 160)
+
+
+@pytest.mark.parametrize(("workers", "count", "parts"), [(2, 10, 10), (2, 32, 16), (2, 1000, 63), (1, 40, 8)])
+def test_a_few_scans_are_shared_among_all_processes(workers: int, count: int, parts: int) -> None:
+    heard: list[int] = []
+    with looking(Effort(workers, report=lambda done, total, what: heard.append(done))):
+        list(each(abs, range(count), "opening"))
+    assert (len(heard), heard[-1]) == (parts, count)
 
 
 def test_a_sample_is_drawn_once_and_for_all_and_says_how_much_it_is() -> None:
