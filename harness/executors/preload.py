@@ -17,10 +17,13 @@ import harness.executors.child  # noqa: F401  what every child runs
 from harness.dotted import import_module
 from harness.environment import arithmetic, provenance
 from harness.executors.interface import PRELOAD_VARIABLE
+from harness.late import import_held
 
 for _name in filter(None, os.environ.pop(PRELOAD_VARIABLE, "").split(",")):
     with contextlib.suppress(BaseException):  # one that ends Python would take the server along
         import_module(_name)
+with contextlib.suppress(BaseException):
+    import_held()  # what the items' modules leave for later comes now, once for all children
 for _number in (signal.SIGTERM, signal.SIGUSR2):  # a scheduler sends them to every process of a job
     signal.signal(_number, signal.SIG_IGN)  # the server ends when its driver does; children listen anew
 provenance()  # of this machine: found once for all children

@@ -55,3 +55,14 @@ def test_a_command_imports_no_other_command() -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     found = {name.removeprefix("harness.cli.") for name in done.stdout.splitlines()[-1].split()}
     assert found & {place.partition(":")[0] for place in PLACES.values()} == {"gates"}
+
+
+def test_what_children_share_is_what_their_modules_hold() -> None:
+    script = (
+        "import sys; import harness.pixels; from harness.late import import_held\n"
+        "print(*(name in sys.modules for name in ('pandas', 'cv2', 'PIL.Image')))\n"
+        "import_held()\n"
+        "print(*(name in sys.modules for name in ('pandas', 'cv2', 'PIL.Image')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False False False", "True False False"]
