@@ -72,7 +72,8 @@ def bars(frame: pd.DataFrame, stamp: str, note: str = "", width: float = style.T
         handles = _bar_key(frame)
         beside = style.key_columns([handle.get_label() for handle in handles], width)
         top = 0.32 + crown + KEY_LINE * -(-len(handles) // beside)
-        gap, high, low = 0.34 + deep + crown, 1.45, 0.12 + deep + style.foot(note, width)
+        gap, low = 0.34 + deep + crown, 0.12 + deep + style.foot(note, width)
+        high = style.share_of_page(1.45, lines, top + low + (lines - 1) * gap, least=0.9)
         height = top + lines * high + (lines - 1) * gap + low
         figure = Figure(figsize=(width, height))
         for axis, (task, panel) in zip(_grid(figure, len(panels), columns), panels.items(), strict=True):
@@ -275,7 +276,8 @@ def curves(frame: pd.DataFrame, stamp: str, note: str = "") -> Figure:
         lines, keys = -(-len(panels) // CURVE_COLUMNS), -(-(len(rungs) + 2) // beside)
         titles = int((width / CURVE_COLUMNS - 0.3) / 0.07)
         crown = TITLE_LINE * (style.deepest(panels, titles) - 1)
-        top, gap, high, low = 0.32 + crown + KEY_LINE * keys, 0.62 + crown, 0.95, 0.4 + style.foot(note)
+        top, gap, low = 0.32 + crown + KEY_LINE * keys, 0.62 + crown, 0.4 + style.foot(note)
+        high = style.share_of_page(0.95, lines, top + low + (lines - 1) * gap, least=0.6)
         height = top + lines * high + (lines - 1) * gap + low
         figure = Figure(figsize=(width, height))
         axes = _grid(figure, len(panels), CURVE_COLUMNS)
@@ -357,11 +359,13 @@ def effects(frame: pd.DataFrame, stamp: str, note: str = "") -> Figure:
         wide = (width - EFFECT_LEFT - 0.1 - apart * (columns - 1)) / columns
         titles = int(wide / 0.08)
         crown = TITLE_LINE * (style.deepest(names, titles) - 1)
-        each = max(0.24 if beside else 0.19, 0.115 * style.deepest(frame["row"], EFFECT_NAME) + 0.08)
         handles = _effect_key(frame, beside=beside)
         keys = style.key_columns([handle.get_label() for handle in handles], width, most=6)
         top, gap, low = 0.3 + crown + KEY_LINE * -(-len(handles) // keys), 0.7 + crown, 0.4 + style.foot(note)
-        height = top + low + gap * (lines - 1) + each * sum(map(len, rows))
+        least = max(0.24 if beside else 0.17, 0.115 * style.deepest(frame["row"], EFFECT_NAME))
+        others, count = top + low + gap * (lines - 1), sum(map(len, rows))
+        each = style.share_of_page(least + 0.08, count, others, least)
+        height = others + each * count
         figure = Figure(figsize=(width, height))
         up = height - top
         for part, own in zip(parts, rows, strict=True):

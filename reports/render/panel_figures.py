@@ -21,7 +21,7 @@ from reports.render.panels import Maps, Panel, choose, comparable, picture, rand
 GAP, BELOW, HEAD = 0.07, 0.17, 0.34  # inches: beside a panel, below it, above a block's panels
 TITLE_LINE = 0.125  # inches, of a block's title
 ASIDE = 0.12  # inches, before the panel that is drawn at random
-SMALLEST, LARGEST, TALLEST = 0.42, 1.12, 8.6  # inches, of a panel's side and of a figure that a page holds
+SMALLEST, LARGEST = 0.42, 1.12  # inches, of a panel's side
 LETTER, TITLE_LETTER = 0.06, 0.08  # inches, of a letter beside a panel and of a block's title
 LEFT_NAME = 15  # characters of a method's name in a line beside its panels
 REAL, FOUND = "#ffffff", "#56b4e9"
@@ -142,7 +142,7 @@ def panels(blocks: Sequence[Block], stamp: str, note: str = "", width: float = s
         titles = [f"{_letter(n, blocks)}{b.base_label} and {b.method_label}" for n, b in enumerate(blocks)]
         head = HEAD + TITLE_LINE * style.deepest(titles, int(width / TITLE_LETTER))
         low = style.foot(note, width)
-        tall = ((TALLEST - low) / len(blocks) - head) / 2 - BELOW
+        tall = ((style.TALLEST - low) / len(blocks) - head) / 2 - BELOW
         side = min(side, LARGEST, max(tall, SMALLEST))
         each = head + 2 * (side + BELOW)
         height = len(blocks) * each + low

@@ -26,6 +26,7 @@ ACCENT = "#0b4f8a"
 STAMP = "#b3261e"
 
 TWO_COLUMNS, ONE_COLUMN = 6.875, 3.25  # inches, of CVPR's text and of one of its columns
+TALLEST = 8.6  # inches, of a figure that a page of such a paper holds beside its caption
 NOTE_SIZE, NOTE_LINE = 6.0, 0.115  # points; inches from line to line
 
 # Okabe and Ito's colours (distinguishable with any common colour blindness), darkest first on white.
@@ -112,6 +113,18 @@ def context() -> AbstractContextManager[None]:
     """Return the matplotlib settings as a context manager; figures are drawn and saved inside it."""
     settings: dict[Any, Any] = {**mpl.rcParamsDefault, "backend": "agg", **_RC}
     return mpl.rc_context(settings)
+
+
+def share_of_page(wanted: float, parts: int, others: float, least: float) -> float:
+    """Return how high each of some parts of a figure is, so that a page holds all, inches.
+
+    Args:
+        wanted: Where there is room.
+        parts: How many there are.
+        others: What else the figure holds, inches.
+        least: Lower than that, nothing is legible; the figure is then too high.
+    """
+    return max(min(wanted, (TALLEST - others) / parts), least)
 
 
 def foot(note: str, width: float = TWO_COLUMNS) -> float:

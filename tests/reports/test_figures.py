@@ -126,11 +126,12 @@ def test_the_names_of_bars_do_not_touch_at_the_width_of_a_column(width):
     frame = pd.DataFrame([
         {"task": task, "pair": base, "role": role, "label": name, "value": 60.0 + trial, "unit": "points", "mark": "↓",
          "p": "3.8e−05", "effect": "−14.08", "published": float("nan")}
-        for task in ("ChestX-ray14 (AUC)", "Montgomery (Dice)")
+        for task in ("ChestX-ray14 (AUC)", "CheXpert (AUC)", "SIIM-ACR (Dice)", "Montgomery (Dice)")
         for base in ("MoCo-v2", "Barlow Twins", "SimSiam")
         for role, name in (("reference", f"{base} (not learnt)"), ("method", f"DiRA ({base}) (not learnt)"))
         for trial in range(10)
     ])  # fmt: skip
     figure = figures.bars(frame, "SYNTHETIC: analytic phantoms", width=width)
     assert figure.get_size_inches()[0] == pytest.approx(width)
+    assert figure.get_size_inches()[1] <= style.TALLEST
     assert overlapping(figure) == []
