@@ -140,7 +140,14 @@ def test_an_absent_data_root_is_unavailable_and_never_a_phantom(root, monkeypatc
 
 def test_the_published_block_counts_what_is_registered(root):
     counts = project.plan(root).counts()
-    assert counts["published"] == {"distinct_cells": 20, "naive_cells": 24, "distinct_trials": 200, "naive_trials": 240}
+    assert counts["published"] == {
+        "distinct_cells": 20,
+        "naive_cells": 24,
+        "distinct_trials": 200,
+        "naive_trials": 240,
+        "unavailable_cells": 0,
+        "unavailable_trials": 0,
+    }
 
 
 def test_a_cell_names_its_tables_and_an_added_one_names_none(root):
