@@ -13,14 +13,17 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from harness.whole_files import write_whole
@@ -71,8 +74,18 @@ FULL = Scale("cuda", "paper", 256, 512, 12.0, 60, 512, (224, 32))
 SMALL = Scale("cpu", "smoke", 16, 48, 2.0, 12, 64, (64, 4))
 
 
+HARD = 15.0  # seconds beyond its time after which a session ends whatever it is in
+
+
+class OutOfTime(BaseException):
+    """The session's time is over. Not an ``Exception``, so that nothing in a part takes it for a failure of its own."""
+
+
 class Session:
-    """Writes what is found as it is found.
+    """Writes what is found as it is found, and ends in time.
+
+    A part that the end of the session finds running is cut off there. One that hears no signal, within a call of a
+    driver that hangs, ends the process a little later; what was found before is written.
 
     Args:
         out: Folder of ``gpu_session.json`` and logs.
@@ -82,12 +95,20 @@ class Session:
     def __init__(self, out: Path, seconds: float) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self._limit = out, time.monotonic() + seconds
+        signal.signal(signal.SIGALRM, _out_of_time)
+        self._last = threading.Timer(seconds + HARD, os._exit, (3,))
+        self._last.daemon = True
+        self._last.start()
         self.found: dict[str, Any] = {"parts": {}}
         self._write()
 
     def left(self) -> float:
         """Return the seconds that are left."""
         return self._limit - time.monotonic()
+
+    def close(self) -> None:
+        """Watch the time no longer."""
+        self._last.cancel()
 
     def part(self, name: str, least: float, work: Callable[[], Any]) -> None:
         """Do a part if at least ``least`` seconds are left; a failure is noted and the next part goes on."""
@@ -96,16 +117,25 @@ class Session:
             result: Any = {"skipped": f"{self.left():.0f} s were left; expected at least {least:.0f}"}
         else:
             try:
+                signal.setitimer(signal.ITIMER_REAL, max(0.0, self.left()))  # 0 sets none: the hard end is left
                 result = work()
+            except OutOfTime:
+                result = {"skipped": f"cut off after {time.monotonic() - begun:.0f} s: the session's time was over"}
             except Exception as error:
                 (self.out / f"{name}.traceback.txt").write_text(traceback.format_exc())
                 result = {"skipped": f"{type(error).__name__}: {error}"}
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
         self.found["parts"][name] = {"seconds": round(time.monotonic() - begun, 1), "result": result}
         self._write()
         print(f"{name}: {json.dumps(result)[:400]}", flush=True)
 
     def _write(self) -> None:
         write_whole(self.out / "gpu_session.json", (json.dumps(self.found, indent=1) + "\n").encode())
+
+
+def _out_of_time(number: int, frame: FrameType | None) -> None:
+    raise OutOfTime
 
 
 def run(command: list[str], log: Path, seconds: float) -> dict[str, Any]:
@@ -146,6 +176,7 @@ def main() -> int:
     session.part("machine", 0, machine)
     with tempfile.TemporaryDirectory() as name:
         measure(session, SMALL if asked.device == "cpu" else FULL, Path(name), compiled=asked.compile)
+    session.close()
     return 0
 
 
@@ -171,7 +202,7 @@ def measure(session: Session, scale: Scale, scratch: Path, *, compiled: bool) ->
     session.part("step", 30, lambda: step(scratch, scale))
     loader = [sys.executable, "-m", "bench.loader", "--repeats", "2", "--images", "16"]
     loader += ["--out", str(session.out / "loader.json")]
-    session.part("loader", 40, lambda: run(loader, session.out / "loader.log", max(30, session.left())))
+    session.part("loader", 40, lambda: run(loader, session.out / "loader.log", session.left()))
     if compiled:
         session.part("compiled", 90, lambda: rung(*RUNGS[0], compiled=True))
 

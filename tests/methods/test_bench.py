@@ -1,5 +1,7 @@
 """What the benchmarks compare must be the same maths."""
 
+import time
+
 import pytest
 import torch
 
@@ -56,9 +58,27 @@ def test_a_session_keeps_what_it_has_and_says_what_it_had_no_time_for(tmp_path):
     session.part("done", 0, lambda: 1)
     session.part("broken", 0, lambda: 1 / 0)
     session.part("long", 60, lambda: pytest.fail("begun"))
+    session.close()
     parts = {name: part["result"] for name, part in session.found["parts"].items()}
     assert parts["done"] == 1 and "ZeroDivisionError" in parts["broken"]["skipped"]
     assert parts["long"]["skipped"].endswith("expected at least 60")
+
+
+def test_a_session_cuts_off_a_part_when_its_time_is_over_whatever_the_part_catches(tmp_path):
+    session, begun = Session(tmp_path, seconds=0.5), time.monotonic()
+
+    def stubborn():
+        try:
+            time.sleep(60)
+        except Exception:
+            time.sleep(60)
+
+    session.part("endless", 0, stubborn)
+    session.part("next", 1, lambda: pytest.fail("begun"))
+    session.close()
+    parts = {name: part["result"]["skipped"] for name, part in session.found["parts"].items()}
+    assert time.monotonic() - begun < 30 and parts["endless"].startswith("cut off after")
+    assert parts["next"].endswith("expected at least 1")
 
 
 def test_two_runs_of_a_trial_differ_by_their_largest_distance():
