@@ -6,6 +6,9 @@ import os
 
 import pytest
 
+for width in ("COLUMNS", "LINES"):  # pytest imports readline (findings/python_readline_sets_columns.sh)
+    os.environ.pop(width, None)  # of a worker, whose parent did
+    os.unsetenv(width)  # for children: what readline sets here is not in os.environ
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on shared cores are slower than one
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("DIRA_BENCH_GONE_SECONDS", "0")  # no test waits for a directory that another machine caches

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import shutil
 
 import numpy as np
 import pytest
+import typer
 import yaml
 from PIL import Image
 
@@ -94,7 +96,7 @@ def written(root):
 
 
 def printed(**options):
-    with console.capture() as captured:
+    with console.capture() as captured, contextlib.suppress(typer.Exit):
         twins(**{"names": None, "as_json": False, "profile": "own", **options})
     return captured.get()
 
@@ -149,3 +151,6 @@ def test_the_command_counts_and_names_what_is_to_be_left_out(root):
         printed(names="archives")
     shutil.rmtree(root / ".cohorts")
     assert "data prepare archive" in printed() and "data prepare judged" in printed()
+    with pytest.raises(typer.Exit) as ended:
+        twins(names=None, as_json=False, profile="own")
+    assert ended.value.exit_code == 1

@@ -26,7 +26,6 @@ IN_PLACE_OF = {
     r"check NAME": "check moco_v2_dir",
     r"export NAME --layout L": "export moco_v2_dir --layout monai",
     r"data verify TASK \[DIR\]": "data phantom chestxray14 chest && dira-bench data verify chestxray14 chest",
-    r"audit \[TABLE\.csv\]": "audit",
     r"--sample 20": "--sample 1",
     r"--trial 1f3a": "--trial {trial}",
     r"\. \.nox/smoke/bin/activate": ":",
