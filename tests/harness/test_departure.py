@@ -156,7 +156,9 @@ def test_an_options_file_that_the_engine_does_not_know_is_one_sentence(tmp_path:
     path = tmp_path / "engine.yaml"
     path.write_text("partition: gpu\n")
     for name in ("local", "together"):
-        with pytest.raises(ConfigurationError, match=r'engine\.yaml: found "partition", and this engine has no options'):
+        with pytest.raises(
+            ConfigurationError, match=r'engine\.yaml: found "partition", and this engine has no options'
+        ):
             make_executor(name, 1, "cpu", options=load_options(path))
 
 
