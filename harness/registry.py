@@ -471,4 +471,10 @@ def load_parameters(root: Path, overrides: Mapping[str, object] | None = None) -
     path = root / "params.yaml"
     raw = load_yaml(path)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    return read(Parameters, {**raw, **given}, "params.yaml: ")
+    try:
+        return read(Parameters, {**raw, **given}, "params.yaml: ")
+    except ConfigurationError:
+        if not given:
+            raise
+    read(Parameters, raw, "params.yaml: ")
+    return read(Parameters, {**raw, **given}, "--")  # the file alone is as expected, so the command line is not

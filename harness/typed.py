@@ -28,6 +28,7 @@ IN_WORDS = {  # what pydantic calls by JSON's names
     "a valid boolean": "true or false",
     "a valid integer": "a whole number",
     "a valid number": "a number",
+    "String should match pattern '^[a-z0-9_]+$'": "small letters, digits and underscores alone",
 }
 HOW_MANY = {  # pydantic's kinds of a wrong length: the bound, and what is counted
     "too_short": ("at least", "item"),

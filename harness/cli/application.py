@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import typer
@@ -65,10 +66,17 @@ def _made(name: str, place: str) -> Any:
     found = getattr(import_module(f"{__package__}.{module}"), attribute)
     alone = typer.Typer(**STYLE)
     if isinstance(found, typer.Typer):
+        for command in found.registered_commands:
+            command.help = command.help or _paragraphs(command.callback.__doc__)
         alone.add_typer(found, name=name)
     else:
-        alone.command(name)(found)
+        alone.command(name, help=_paragraphs(found.__doc__))(found)
     return typer.main.get_group(alone).commands[name]
+
+
+def _paragraphs(doc: str | None) -> str:
+    """Write each paragraph of a docstring as one line, for the terminal breaks lines at its own width."""
+    return "\n\n".join(" ".join(part.split()) for part in cleandoc(doc or "").split("\n\n"))
 
 
 class Commands(TyperGroup):

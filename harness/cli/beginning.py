@@ -22,7 +22,8 @@ class Kind(StrEnum):
 NEXT = {
     Kind.METHOD: '"dira-bench check {name}" tries it; docs/adding-a-method.md says what each line means',
     Kind.TASK: '"dira-bench check {name}" tries it; docs/adding-a-task.md says what each line means',
-    Kind.METRIC: 'write metric: "tasks.own.{name}:METRIC" into a task\'s entry, or compute it of finished trials with '
+    Kind.METRIC: 'write metric: "tasks.own.{name}:METRIC" into a task\'s entry, with which "dira-bench check TASK" '
+    "tries it, or compute it of finished trials with "
     '"dira-bench rescore tasks.own.{name}:METRIC"; docs/adding-a-metric.md says what each line means',
 }
 

@@ -22,6 +22,7 @@ from harness.errors import many, unknown
 from harness.plan import Plan
 from harness.pretrainings import Pretraining, pretrainings, probe_missing, read_probes
 from harness.results import examine, processor_hours
+from harness.results.table import profile_of_trial
 from harness.running import check_block, find_item
 from harness.running.counting import BlockCounts, Counts, count, most_seeds
 from harness.spec import DataTerms, Item, MethodPlan, Record, Status, TaskPlan, percent
@@ -313,9 +314,10 @@ def show(
 ) -> None:
     """Show one item: what it is, every attempt, values, provenance, and the command that reruns just it.
 
-    What was edited is named and not shown.
+    Without --profile, an id that the profile of params.yaml does not have is looked for in the committed results of
+    the others. What was edited is named and not shown.
     """
-    session = open_session(profile)
+    session = _session_that_has(trial, profile)
     item = find_item(session.plan, trial)
     records, faults = _attempts(session, item)
     if as_json:
@@ -344,6 +346,18 @@ def show(
         notes.print(f"[red]not shown:[/] {shown(fault)}")
     if faults:
         raise typer.Exit(FOUND_FAULTS)
+
+
+def _session_that_has(prefix: str, profile: str | None) -> Session:
+    """Open the profile asked for or, where none was named and its plan lacks the id, the one whose results have it."""
+    session = open_session(profile)
+    if profile is not None or any(item.id.startswith(prefix) for item in session.plan.items.values()):
+        return session
+    other = profile_of_trial(session.root, prefix)
+    if other is None:
+        return session
+    notes.print(shown(f"note: not of profile {session.plan.profile}; the results of profile {other} have it."))
+    return open_session(other)
 
 
 def _print_attempt(record: Record) -> None:

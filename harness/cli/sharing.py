@@ -54,6 +54,10 @@ def compare_results_command(
         print_json({"summary": found.sentence(), "cells": [row.model_dump() for row in found.rows]})
         return
     console.print(shown(found.sentence()))
+    if all(row.verdict in NOWHERE for row in found.rows):
+        console.print(
+            shown(f"nothing was compared: no method on a task has runs in both {folders[0].path} and {folders[1].path}")
+        )
     if found.without_margin:
         console.print(shown(f"no margin, so only bit-equality counts: {', '.join(found.without_margin)}"))
     _print_largest(found)

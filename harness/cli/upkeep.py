@@ -170,7 +170,7 @@ def _numbers(root: Path) -> dict[str, str]:
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A method or a task.")] = "",
+    name: Annotated[str, typer.Argument(help="A method or a task; a metric is checked with a task that has it.")] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every available method and task.")] = False,
     as_json: AsJson = False,
     profile: Profile = "smoke",

@@ -100,6 +100,17 @@ def trial_seal(rows: Sequence[Mapping[str, str]]) -> str:
     return seal_of({**shared, "values": sorted([row["metric"], row["value"]] for row in rows)})[:SEAL_DIGITS]
 
 
+def profile_of_trial(root: Path, prefix: str) -> str | None:
+    """Return the one profile whose committed trials have an id that begins so; None if none has, or several have."""
+    found = {
+        path.parents[1].name
+        for path in (root / "results").glob("*/trials/*.csv")
+        for row in csv.DictReader(path.read_text(encoding="utf-8", errors="replace").splitlines())
+        if (row.get("trial_id") or "").startswith(prefix)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
 def read_trial_rows(path: Path) -> list[TrialRow]:
     """Read ``trials/<method>.csv``.
 

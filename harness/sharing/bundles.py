@@ -92,6 +92,11 @@ def bundle(root: Path, profile: str, target: Path, made_by: str) -> Manifest:
         StoreError: If the archive cannot be written where it is wanted.
         DataError: If a results file was edited or damaged.
     """
+    if not (root / "results" / profile).is_dir():
+        raise ConfigurationError(
+            f"profile {profile} has no results ({root / 'results' / profile} is not there); expected those of a run; "
+            f'run it first ("dira-bench run --profile {profile}"), or name another --profile.'
+        )
     open_results(root / "results" / profile)
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in _files(root, profile)}
     members = tuple(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
+import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -15,14 +18,16 @@ from harness.cli import cleaning, execution, upkeep
 from harness.cli.consoles import WHOLE, EndsClean, make_console
 from harness.cli.listing import counted
 from harness.cli.session import Session
-from harness.errors import many
+from harness.errors import ConfigurationError, many
 from harness.registry import load_parameters
+from harness.results.table import profile_of_trial
 from harness.runner import Summary
 from harness.spec import Status
 from tests.harness import project
 from tests.harness.test_commands import leave
 from tests.harness.test_doors import ROOT, bench
 from tests.harness.test_doors import root as root
+from tests.sharing.small_results import draws, write
 
 
 @pytest.mark.parametrize(("written", "kept"), [
@@ -205,3 +210,57 @@ def test_one_cause_of_many_failures_is_said_once(root, capsys):
     assert said.count("no such file") == 1 and " and 2 more items: no such file (dira-bench show" in said
     assert said.count("another") == 1
     assert said.count("its cohort failed") == 1 and " and 1 more item: its cohort failed" in said
+
+
+@pytest.mark.parametrize(("others", "told"), [({"theirs": draws(2)}, True), ({"m": draws(2)}, False)])
+def test_folders_that_share_no_cell_were_not_compared(tmp_path, others, told, root):
+    a, b = write(tmp_path / "a", {"m": draws(1)}), write(tmp_path / "b", others)
+    code, said = bench("compare-results", str(a), str(b))
+    assert code == 0 and ("nothing was compared: no method on a task has runs in both" in said) == told
+
+
+def test_an_id_of_another_profile_is_shown_without_naming_it():
+    """The page of a profile that is not the one of params.yaml says ``dira-bench show ID``."""
+    rows = (ROOT / "results" / "radiographs" / "trials" / "moco_v2.csv").read_text().splitlines()
+    (first,) = csv.DictReader(rows[:2])
+    told = {}
+    for words in ([], ["--profile", "miniature"]):
+        told[len(words)] = subprocess.run(
+            [sys.executable, "-m", "harness.cli", "show", first["trial_id"], *words],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert told[0].returncode == 0
+    assert "note: not of profile miniature; the results of profile radiographs have it." in told[0].stderr
+    assert f"run just this: dira-bench run --profile radiographs --trial {first['trial_id'][:16]}" in told[0].stdout
+    assert told[2].returncode == 2 and "under profile miniature" in told[2].stderr
+
+
+def test_an_id_that_two_profiles_have_is_of_none_in_particular(tmp_path):
+    for profile, ids in (("one", "a1\na2"), ("two", "a2\nb1")):
+        (tmp_path / "results" / profile / "trials").mkdir(parents=True)
+        (tmp_path / "results" / profile / "trials" / "m.csv").write_text(f"trial_id\n{ids}\n")
+    found = {prefix: profile_of_trial(tmp_path, prefix) for prefix in ("a1", "b", "a", "a2", "c")}
+    assert found == {"a1": "one", "b": "two", "a": None, "a2": None, "c": None}
+
+
+def test_a_senseless_option_is_not_laid_to_the_file_of_parameters(root):
+    with pytest.raises(ConfigurationError, match="^--profile: found 'Smoke'; expected small letters, digits and under"):
+        load_parameters(root, {"profile": "Smoke"})
+    path = root / "params.yaml"
+    path.write_text(re.sub(r"(?m)^repeats: .*", "repeats: 0", path.read_text()))
+    with pytest.raises(ConfigurationError, match="^params.yaml: repeats: found 0"):
+        load_parameters(root, {"profile": "smoke"})
+
+
+@pytest.mark.parametrize("words", [("run",), ("compare-results",), ("data", "twins")])
+def test_help_breaks_lines_at_the_width_alone(words):
+    """A paragraph as it stands in a docstring has breaks of its own, which would leave short lines."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *words, "--help"],
+        cwd=ROOT, env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    text = done.stdout.partition("╭")[0]
+    for paragraph in re.split(r"\n *\n", text.strip()):
+        lines = [line.strip() for line in paragraph.splitlines()]
+        for line, following in pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > 76, line

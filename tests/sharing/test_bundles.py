@@ -253,3 +253,9 @@ def test_a_link_in_the_place_of_a_file_or_a_folder_is_refused(archive, tmp_path)
         unbundle(archive, tmp_path / "loop" / "out")
     with pytest.raises(ConfigurationError, match="is no file"):
         unbundle(tmp_path, tmp_path / "out")
+
+
+def test_a_profile_without_results_is_told_how_to_get_them(root, tmp_path):
+    with pytest.raises(ConfigurationError, match='profile other has no results .*"dira-bench run --profile other"'):
+        bundle(root, "other", tmp_path / "results.zip", "dira-bench 0")
+    assert not (tmp_path / "results.zip").exists()
