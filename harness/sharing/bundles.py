@@ -27,6 +27,7 @@ from pydantic import Field, ValidationError
 
 from harness.errors import ConfigurationError, DataError, DiraBenchError
 from harness.foreign import describe_error
+from harness.results.table import ADVICE as ADVICE_AT_HOME
 from harness.results.table import parse_trial_rows
 from harness.sharing.folders import ResultsFolder, open_results, refuse_code
 from harness.spec import KEY, Frozen
@@ -309,7 +310,7 @@ def _check_results(source: Path, fresh: Path, manifest: Manifest, own_metrics: C
             results.cohort(cell.task)
             results.drawn_anew(cell.method)
     except (ConfigurationError, DataError, UnicodeDecodeError) as error:
-        said = str(error).replace(f"{fresh}/", "")
+        said = str(error).replace(f"{fresh}/", "").replace(ADVICE_AT_HOME, ADVICE)
         raise DataError(f"{source} holds no sound results: {said}") from None
 
 

@@ -259,3 +259,16 @@ def test_a_profile_without_results_is_told_how_to_get_them(root, tmp_path):
     with pytest.raises(ConfigurationError, match='profile other has no results .*"dira-bench run --profile other"'):
         bundle(root, "other", tmp_path / "results.zip", "dira-bench 0")
     assert not (tmp_path / "results.zip").exists()
+
+
+def test_a_table_that_cannot_be_read_is_not_to_be_restored_here(archive, tmp_path):
+    """Nobody's git has the file: whoever made the archive has to."""
+
+    def change(files):
+        files["results/smoke/trials/n.csv"] = files["results/smoke/trials/m.csv"] + b"0" * 200_000
+
+    with pytest.raises(
+        DataError, match="holds no sound results: .*; get the archive anew from whoever made it"
+    ) as told:
+        unbundle(rebuilt(archive, change), tmp_path / "there")
+    assert "git" not in str(told.value) and not (tmp_path / "there").exists()
