@@ -23,6 +23,7 @@ import numpy as np
 
 from bench.measuring import finish, in_turn, one_thread, parser, ratio, words
 from bench.pictures import pictures, write_png
+from bench.processes import another_checkout
 from harness.environment import cores
 from tasks.cohorts.decode import to_square
 from tasks.cohorts.filling import Array, Filling, Unit, fill
@@ -139,7 +140,7 @@ def processor() -> float:
 def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__ or "", repeats=7)
-    options.add_argument("--against", type=Path, help="another checkout; without, only the cores are compared")
+    options.add_argument("--against", type=another_checkout, help="without, only the cores are compared")
     options.add_argument("--folder", type=Path, help="a disk with 200 MB of room; default the temporary folder")
     asked = options.parse_args()
     one_thread()

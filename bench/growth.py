@@ -10,7 +10,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bench.processes import Checkout, Cost, side_by_side
+from bench.processes import Checkout, Cost, another_checkout, side_by_side, times
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -50,10 +50,10 @@ def measure(checkouts: list[Checkout], words: tuple[str, ...], repeats: int) -> 
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--against", type=Path, help="another checkout, measured in turn with this one")
+    options.add_argument("--against", type=another_checkout, help="another checkout, measured in turn with this one")
     options.add_argument("--methods", type=int, nargs="+", default=[24, 264, 2424], help="sizes of the registry")
     options.add_argument("--command", nargs="+", help="one of the commands alone, such as: dira-bench plan")
-    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--repeats", type=times, default=3)
     asked = options.parse_args()
     chosen = [words for words in COMMANDS if not asked.command or words == tuple(asked.command)]
     with tempfile.TemporaryDirectory() as name:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.processes import times
 from harness.environment import cores, instruction_set, library_versions, provenance
 
 Variant = Callable[[], Any]
@@ -100,7 +101,7 @@ def machine() -> dict[str, Any]:
 def parser(about: str, repeats: int) -> argparse.ArgumentParser:
     """Return the options every benchmark has."""
     options = argparse.ArgumentParser(description=about)
-    options.add_argument("--repeats", type=int, default=repeats, help="how often each variant is timed")
+    options.add_argument("--repeats", type=times, default=repeats, help="how often each variant is timed")
     options.add_argument("--out", type=Path, help="write the result there as JSON")
     return options
 

@@ -10,7 +10,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bench.processes import Checkout, Cost, side_by_side
+from bench.processes import Checkout, Cost, another_checkout, side_by_side, times
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = (("dvc", "repro"), ("dvc", "repro"), ("dira-bench", "verify"))
@@ -19,8 +19,8 @@ STEPS = (("dvc", "repro"), ("dvc", "repro"), ("dira-bench", "verify"))
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--against", type=Path, help="another checkout, measured in turn with this one")
-    options.add_argument("--repeats", type=int, default=1, help="how often, each time from nothing")
+    options.add_argument("--against", type=another_checkout, help="another checkout, measured in turn with this one")
+    options.add_argument("--repeats", type=times, default=1, help="how often, each time from nothing")
     options.add_argument("--cell", type=int, default=2, help="trials per cell, in both; the session has 2")
     asked = options.parse_args()
     trees = {"ours": ROOT, **({"theirs": asked.against} if asked.against else {})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import os
@@ -12,6 +13,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def times(text: str) -> int:
+    """Read how often something is measured, once at least."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text}; expected a whole number from 1")
+    return int(text)
+
+
+def another_checkout(text: str) -> Path:
+    """Read where another checkout of this project lies."""
+    found = Path(text)
+    if not (found / "harness").is_dir():
+        raise argparse.ArgumentTypeError(f"found {text}; expected the folder of a checkout of this project")
+    return found
 
 
 @dataclass(frozen=True)

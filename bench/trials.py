@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measuring import finish, one_thread, parser, ratio, words
+from bench.processes import another_checkout
 from harness.contracts import Context
 from harness.dotted import import_work
 from harness.plan import make_plan
@@ -197,7 +198,7 @@ def where(tasks: Collection[str], out: Path | None) -> None:
 def main() -> None:
     """Measure, print and write."""
     options: argparse.ArgumentParser = parser((__doc__ or "").splitlines()[0], repeats=3)
-    options.add_argument("--against", type=Path, help="another checkout of this project")
+    options.add_argument("--against", type=another_checkout, help="another checkout of this project")
     options.add_argument("--where", action="store_true", help="say where the time of one trial a task goes")
     options.add_argument("--task", action="append", default=[], help="only this task's trials; several times")
     asked = options.parse_args()

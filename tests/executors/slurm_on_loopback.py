@@ -264,6 +264,9 @@ def _tail(path: Path, lines: int = 15) -> str:
 def main(command: Sequence[str]) -> int:
     """Run a command beside a cluster; ``--accounting`` before it starts the database too."""
     accounting = command[:1] == ["--accounting"]
+    if not command[accounting:]:
+        print("found no COMMAND; expected: python -m tests.executors.slurm_on_loopback [--accounting] COMMAND …")
+        return 2
     with slurm(accounting) as cluster:
         return subprocess.run(command[accounting:], env=cluster.environment, check=False).returncode
 

@@ -1,6 +1,8 @@
 """What the benchmarks compare must be the same maths."""
 
+import argparse
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from bench.ladder import BytesMoved, Pace, climb
 from bench.loader import equality
 from bench.pictures import pictures, write_cohort
 from bench.pretrain_step import agreement, flops, prepared
+from bench.processes import another_checkout, times
 
 
 @pytest.mark.thorough
@@ -84,3 +87,13 @@ def test_a_session_cuts_off_a_part_when_its_time_is_over_whatever_the_part_catch
 def test_two_runs_of_a_trial_differ_by_their_largest_distance():
     one, other = ({"values": {"auc": a}, "training_loss": losses} for a, losses in ((0.5, [1, 2]), (0.7, [1, 5])))
     assert difference(one, other) == {"auc": pytest.approx(0.2), "training loss": 3}
+
+
+def test_a_mistaken_option_of_a_benchmark_is_told_before_anything_is_measured(tmp_path):
+    assert times("3") == 3 and another_checkout(str(Path(__file__).parents[2])).is_dir()
+    for wrong in ("0", "-1", "2.5", "many"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 1"):
+            times(wrong)
+    for wrong in (tmp_path, tmp_path / "none"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected the folder of a checkout"):
+            another_checkout(str(wrong))
