@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 else:  # libyaml reads dvc.lock some ten times faster; a PyYAML built without it reads the same
     FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+ARCHITECTURE = "docs/architecture.md"  # the page of most files here
+
 
 DEEPEST = 50  # lists and mappings within each other; our files have eight
 
@@ -108,14 +110,18 @@ def _named(text: str, path: Path) -> io.StringIO:
     return stream
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path, see: str = ARCHITECTURE) -> dict[str, Any]:
     """Read a YAML mapping.
+
+    Args:
+        path: The file.
+        see: The page that says what such a file holds.
 
     Raises:
         ConfigurationError: If the file is missing, unreadable, no YAML or no mapping, or if it holds a key twice or a
             scalar on which YAML 1.1 and 1.2 differ.
     """
-    return _parsed(path)[0]
+    return _parsed(path, see)[0]
 
 
 def load_with_lines(path: Path, top: str) -> tuple[dict[str, Any], dict[str, int]]:
@@ -128,7 +134,7 @@ def load_with_lines(path: Path, top: str) -> tuple[dict[str, Any], dict[str, int
     return loaded, {name.value: name.start_mark.line + 1 for name, _ in _below(node, top)}
 
 
-def _parsed(path: Path) -> tuple[dict[str, Any], yaml.MappingNode]:
+def _parsed(path: Path, see: str = ARCHITECTURE) -> tuple[dict[str, Any], yaml.MappingNode]:
     """Parse a file once: return what it says, and the nodes that know where it says it."""
     node: yaml.Node | None = None
     loaded: object = None
@@ -154,7 +160,7 @@ def _parsed(path: Path) -> tuple[dict[str, Any], yaml.MappingNode]:
             "write it in quotes or correct it."
         ) from None
     if not isinstance(loaded, dict) or not isinstance(node, yaml.MappingNode):
-        raise ConfigurationError(f"{path} holds {type(loaded).__name__}; expected a mapping; see docs/architecture.md.")
+        raise ConfigurationError(f"{path} holds {type(loaded).__name__}; expected a mapping; see {see}.")
     return loaded, node
 
 

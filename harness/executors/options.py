@@ -15,7 +15,8 @@ from harness.typed import near, read
 from harness.yaml_files import load_yaml
 
 M = TypeVar("M")
-SEE = "see docs/engines.md"
+PAGE = "docs/engines.md"
+SEE = f"see {PAGE}"
 
 
 class NoOptions(Frozen):
@@ -69,9 +70,10 @@ def load_options(path: Path | None) -> EngineOptions:
     if path is None:
         return EngineOptions()
     if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is no such file"
         raise ConfigurationError(
-            f"--engine-options {path}: there is no such file; expected a YAML mapping such as partition: gpu; correct "
-            f"the path; {SEE}."
+            f"--engine-options {path}: {found}; expected a YAML mapping such as partition: gpu; correct the path; "
+            f"{SEE}."
         )
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     if not any(line.partition("#")[0].strip() for line in lines):
@@ -79,4 +81,4 @@ def load_options(path: Path | None) -> EngineOptions:
             f"--engine-options {path}: the file is empty; expected a YAML mapping such as partition: gpu; write one, "
             f"or leave the option out; {SEE}."
         )
-    return EngineOptions(load_yaml(path), path)
+    return EngineOptions(load_yaml(path, PAGE), path)

@@ -86,7 +86,7 @@ def test_an_option_that_the_engine_does_not_know_is_refused_before_slurm_is_look
         ("slurm", "cpus: two\n", "slurm.yaml: cpus: found 'two'; expected a whole number"),
         ("slurm", "", "the file is empty; expected a YAML mapping such as partition: gpu"),
         ("slurm", "# nothing\n\n", "the file is empty"),
-        ("slurm", "- partition\n", "holds list; expected a mapping"),
+        ("slurm", "- partition\n", "holds list; expected a mapping; see docs/engines.md."),
         ("local", "cpus: 2\nmemory: 3\n", 'found "cpus", "memory", and this engine has no options; leave --engine-options out'),
         ("together", "cpus: 2\n", "this engine has no options"),
         ("ray", "cpu: 2\n", 'did you mean "cpus"'),
