@@ -37,6 +37,7 @@ from harness.cli.running_options import (
     Workers,
 )
 from harness.cli.session import EXIT_INTERRUPTED, Session, console, open_session, say, shown
+from harness.dotted import import_dotted
 from harness.environment import Device, check_device
 from harness.errors import ConfigurationError, many
 from harness.executors.factory import Engine
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 
 EXIT_UNDONE = 1  # something that was asked for is not done: it failed, or needs what failed
 SHOWN_CAUSES = 5
+DIVIDED = "methods.together:DIVIDED"  # which works several processes can share is known there
 LEFT = {
     "idle": "other drivers have a slot for each item that is left",
     "until": "--until has come, or nothing that is left would have ended before it",
@@ -192,6 +194,11 @@ def _run_one(session: Session, item: Item, engine: Engine, settings: Settings, *
 def _run_phases(session: Session, method: str, engine: Engine, settings: Settings) -> None:
     """Train every phase of one method that is not done, each by several processes; see docs/performance.md."""
     targets = phases_of(session.plan, method)
+    divided: frozenset[str] = import_dotted(DIVIDED)
+    alone = sum(item.run not in divided and session.store.ok(item.kind, item.id) is None for item in targets)
+    if alone:
+        trains = "1 phase is in 3D or" if alone == 1 else f"{alone} phases are in 3D or"
+        say(f"note: {trains} supervised; one process alone trains such a phase, and the others do nothing meanwhile.")
     summary = run_items(session, targets, engine, settings)
     _say(session, targets, summary, one=False, what="phase")
     _end(session, targets, summary)

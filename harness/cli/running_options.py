@@ -89,7 +89,8 @@ EngineName = Annotated[
     typer.Option(
         "--engine",
         help=f"What runs the items: {', '.join(OURS)}, the name of an installed engine, or a dotted path "
-        "package.module:function. together pretrains one --method with several processes, one GPU each (2D only).",
+        "package.module:function. together pretrains one --method with several processes, one GPU each; a phase in 3D, "
+        "or a supervised one, is trained by one of them alone.",
     ),
 ]
 OptionsPath = Annotated[

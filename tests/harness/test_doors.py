@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import harness.cli.listing as listing
 import harness.cli.session as session_module
-from harness.cli import stages
+from harness.cli import execution, stages
 from harness.cli.application import application
 from harness.cli.session import Session
 from harness.errors import ConfigurationError, DiraBenchError
@@ -227,6 +227,15 @@ def test_pretraining_together_refuses_what_has_no_effect_beside_it(root, beside)
     assert code == 2 and "random has no phase to train" in said
 
 
+@pytest.mark.parametrize(("method", "said_of"), [("moco_v2", "1 phase is"), ("dira_moco_v2", "3 phases are")])
+def test_pretraining_together_says_which_phases_one_process_trains_alone(root, monkeypatch, method, said_of):
+    monkeypatch.setattr(execution, "run_items", lambda *given: None)
+    words = ("run", "--engine", "together", "--slots", "2", "--method", method)
+    assert "note:" not in bench(*words)[1]
+    monkeypatch.setattr("methods.together.DIVIDED", frozenset())
+    assert f"note: {said_of} in 3D or supervised; one process alone trains such a phase" in bench(*words)[1]
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [
@@ -234,6 +243,7 @@ def test_pretraining_together_refuses_what_has_no_effect_beside_it(root, beside)
         (("--slots", "2", "--max-jobs", "2"), "found --slots and --max-jobs; expected one of them"),
         (("--again", "--until", "1h", "--exit-when-idle"), "found --until and --exit-when-idle with --again"),
         (("--engine-options", "none.yaml"), "--engine-options none.yaml: there is no such file"),
+        (("--engine-options", "."), "--engine-options .: it is a folder"),
     ],
     ids=str,
 )
