@@ -15,7 +15,10 @@ MEASURED = 2.0  # seconds after which a rate says something
 
 
 class FilesProgress:
-    """Hears ``(done, total, what)`` and writes it, with the time left by the rate so far, to standard error."""
+    """Hears ``(done, total, what)`` and writes it, with the time left by the rate so far, to standard error.
+
+    Where nobody watches, what ends before the first line is due is not told.
+    """
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -28,7 +31,8 @@ class FilesProgress:
         if what != self._what:
             self._what, self._begun, self._next = what, now, now + (0.0 if self._live else SECONDS)
         self.done, self.total = done, total
-        if now < self._next and done < total:
+        ended = done >= total and (self._live or self._begun + SECONDS < self._next)  # of what a line was written
+        if now < self._next and not ended:
             return
         self._next = now + (0.25 if self._live else SECONDS)
         spent = now - self._begun

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import looking
 from harness.cli.application import PLACES
 from tests.harness import project
 
@@ -66,3 +67,20 @@ def test_what_children_share_is_what_their_modules_hold() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["False False False", "True False False"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lines"),
+    [
+        ((0, 1, 9), []),  # over before the first line is due
+        ((0, 11, 12), ["reading: 50 of 100; 0:11 so far, about 0:11 left", "reading: 100 of 100; 0:12 so far"]),
+    ],
+)
+def test_a_log_hears_of_files_only_if_they_take_long(seconds, lines, monkeypatch, capsys):
+    now = iter(seconds)
+    monkeypatch.setattr(looking.time, "monotonic", lambda: float(next(now)))
+    progress = looking.FilesProgress()
+    for done in (0, 50, 100):
+        progress(done, 100, "reading")
+    progress.end()
+    assert capsys.readouterr().err.splitlines() == lines
