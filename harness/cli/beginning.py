@@ -22,9 +22,9 @@ class Kind(StrEnum):
 NEXT = {
     Kind.METHOD: '"dira-bench check {name}" tries it; docs/adding-a-method.md says what each line means',
     Kind.TASK: '"dira-bench check {name}" tries it; docs/adding-a-task.md says what each line means',
-    Kind.METRIC: 'write metric: "tasks.own.{name}:METRIC" into a task\'s entry, with which "dira-bench check TASK" '
-    "tries it, or compute it of finished trials with "
-    '"dira-bench rescore tasks.own.{name}:METRIC"; docs/adding-a-metric.md says what each line means',
+    Kind.METRIC: 'write metric: "tasks.own.{name}:METRIC" into a task\'s entry, and "dira-bench check TASK" tries it; '
+    "it is measured on masks while a trial runs, so trials that are done lack it; docs/adding-a-metric.md says what "
+    'each line means, and which metrics "dira-bench rescore" computes of trials that are done',
 }
 
 

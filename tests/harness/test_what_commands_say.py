@@ -264,3 +264,8 @@ def test_help_breaks_lines_at_the_width_alone(words):
         lines = [line.strip() for line in paragraph.splitlines()]
         for line, following in pairwise(lines):
             assert len(line) + 1 + len(following.split()[0]) > 76, line
+
+
+def test_a_metric_of_masks_is_not_said_to_be_had_of_trials_that_are_done(root):
+    code, said = bench("new", "metric", "depth")
+    assert code == 0 and "trials that are done lack it" in said and "rescore tasks.own" not in said
