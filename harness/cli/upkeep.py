@@ -19,7 +19,7 @@ from harness.advice import command
 from harness.cli.listing import AsJson, Profile
 from harness.cli.session import Session, console, notes, open_session, print_json, shown
 from harness.dotted import import_dotted
-from harness.errors import ConfigurationError, DataError, DiraBenchError, VersionError, unknown
+from harness.errors import ConfigurationError, DataError, DiraBenchError, VersionError, many, unknown
 from harness.foreign import describe_error, guest
 from harness.results import Examination, profile_folder
 from harness.results.table import read_trial_rows
@@ -42,11 +42,13 @@ def verify(profile: Profile = None) -> None:
         notes.print(f"[yellow]note:[/] {shown(sentence)}")
     if problems:
         raise VersionError("\n".join(problems))
+    unplanned = _unplanned(session)
     console.print(
         f"verified: {len(versions.components(session.root))} component versions match their code; "
-        f"{len(session.plan.items)} planned ids recomputed; {found.files} results files, {found.records} records and "
-        f"{found.hashed} files beside them are what was written; {_unplanned(session)} committed rows are no longer "
-        'planned ("dvc repro" runs their trials anew).'
+        f"{len(session.plan.items)} planned ids recomputed; {many(found.files, 'results file')}, "
+        f"{many(found.records, 'record')} and {many(found.hashed, 'file')} beside them are what was written; "
+        f"{many(unplanned, 'committed row')} {'is' if unplanned == 1 else 'are'} no longer planned "
+        '("dvc repro" runs their trials anew).'
     )
 
 
