@@ -1,8 +1,8 @@
 """Writes BibTeX for every method and data set of the registries.
 
 A method's entry names its sources as author and year (``He 2020; Chen 2020``), a data set's terms name its citations.
-What is known in full of a work of a method stands in ``references.bib`` beside this file; a data set's citation is
-printed as its owners' text. Nothing is guessed: a source without a full entry is named in a comment.
+What is known in full of a work stands in ``references.bib`` beside this file; the citation of any other data set is
+printed as its owners' text. Nothing is guessed: a method's source without a full entry is named in a comment.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ const GRID = (() => {
         const shown = spec.columns.filter((column) => column.title !== "");
         const heads = shown.map((column) => [column.title, ...(column.notes || [])].join(" · "));
         const lines = own.rows({ search: "applied", order: "applied" }).data().toArray();
-        download(spec.name, [heads, ...lines.map((row) => shown.map((column) => column.text(row)))]);
+        download(spec.name, [heads, ...lines.map((row) => shown.map((column) => String(column.text(row)).trim()))]);
       });
     }
     const made = { table: own, clear, choose, host, pageLength: spec.pageLength || 20 };
